@@ -1,0 +1,104 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := $(BIN)/python -m tests.lab
+# Where the host keeps its scripts.
+SCRIPTS = $(shell $(BIN)/python -c "from group_data.all import paths; print(paths.scripts)")
+# Of the migrations, what `make test` tries: old servers with rows, refused, adopted, killed, gone on with.
+ADOPTION = tests/migration/test_adoption.py
+# Suites that break much and wait long, and are not a part of `make test`.
+FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
+    $(filter-out $(ADOPTION),$(wildcard tests/migration/test_*.py))
+# Files whose first line names a shell.
+SHELL_SCRIPTS = $(shell git ls-files | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
+
+.DEFAULT_GOAL := help
+.PHONY: help deploy test lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
+    checklist pages backup-list restore lab lab-reset lab-down lab-shell prerequisites
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# Whatever the shell is set to. (No comment behind it: the blanks before that would belong to the value.)
+deploy: export SOURCEFAST_ENV := lab
+deploy: lab ## bring the lab up and provision it over SSH
+	$(BIN)/pyinfra -y inventory.py deploy.py
+
+test: lint unit host adoption projects services ## lint, unit tests, then the lab: deploy, try everything, deploy again for nothing
+
+lint: $(VENV)/installed ## ruff, mypy, shellcheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+unit: prerequisites $(VENV)/installed ## tests that need no machine
+	$(BIN)/pytest -n 2 tests/unit
+
+host: lab ## tests of the provisioned machine
+	$(BIN)/pytest tests/host
+
+adoption: lab ## an old server with rows is taken over by a machine beside the lab's; killed once, and gone on with
+	$(BIN)/pytest $(ADOPTION)
+
+services: lab ## tests of the shared services, with every phase deployed
+	$(BIN)/pytest $(addprefix --ignore=,$(FAULTS)) tests/services
+
+projects: lab ## tests of the projects: containers, isolation, schemas, jobs, voicejury's chains
+	$(BIN)/pytest tests/projects
+
+test-faults: lab ## what takes long: backups damaged and restored, each threshold crossed, old servers taken over
+	$(BIN)/pytest $(FAULTS)
+
+verify: $(VENV)/installed ## try what the host was given: routes, keys, budgets, traces, containers; calls paid models too
+	$(BIN)/pyinfra -y inventory.py verify.py
+
+rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
+	$(BIN)/python -m blueprint.rotation $(SECRET)
+
+bench: lab ## what a run that changes nothing costs, beside its floor
+	$(BIN)/python -m tests.lab.bench
+
+bench-first: lab ## what the first deploy of the shared services costs, beside a bare script that does the same
+	$(BIN)/python -m tests.lab.first_deploy
+
+budget: $(VENV)/installed ## everything that is limited, as the sum it is, with every hardware profile
+	$(BIN)/python -m blueprint.budget
+
+map: $(VENV)/installed ## draw the server: map.html, complete in itself
+	$(BIN)/python -m blueprint.map
+
+checklist: $(VENV)/installed ## write docs/checklist.md: what proves each line of the notes' checklist
+	$(BIN)/python -m tests.checklist
+
+backup-list: $(VENV)/installed ## every backup of the hosts of the environment
+	$(BIN)/pyinfra inventory.py exec -- $(SCRIPTS)/backup-list.sh
+
+restore: $(VENV)/installed ## put a database back: DB=litellm FROM=20261122T030000Z (or newest), really: YES=1
+	$(if $(and $(DB),$(FROM)),,$(error say which database and which backup: make restore DB=... FROM=..., see `make backup-list`))
+	$(BIN)/pyinfra inventory.py exec -- $(SCRIPTS)/restore.sh $(DB) $(FROM) $(if $(IN),--container $(IN)) $(if $(YES),--yes)
+
+pages: $(VENV)/installed ## write docs/phases/: what each phase brings
+	$(BIN)/python -m phases.pages
+
+lab: prerequisites $(VENV)/installed ## bring the lab up
+	$(LAB) up
+
+lab-reset: $(VENV)/installed ## return the lab's server to a fresh machine
+	$(LAB) reset
+
+lab-down: $(VENV)/installed ## stop the lab and leave nothing behind
+	$(LAB) down
+
+lab-shell: $(VENV)/installed ## root shell on the lab's server
+	$(LAB) shell
+
+prerequisites:
+	@tests/lab/prerequisites.sh
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

@@ -1,0 +1,33 @@
+"""What the server should be: declarations, what follows from them, and what is wrong with them. Knows no pyinfra."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from blueprint.environment import environment_name as environment_name
+from blueprint.model import Project
+from blueprint.phases import phases_wanted as phases_wanted
+from blueprint.plan import KEYS
+from blueprint.plan import Blueprint as Blueprint
+from blueprint.problems import DeclarationError as DeclarationError
+from blueprint.problems import Problem as Problem
+from blueprint.problems import render_problems as render_problems
+from blueprint.render import render as render
+from blueprint.secrets import Secrets as Secrets
+
+
+class HostData(Protocol):
+    """pyinfra's `host.data`."""
+
+    def dict(self) -> dict[str, Any]:
+        """All keys, those of pyinfra's connector included."""
+
+
+def for_host(data: HostData) -> Blueprint:
+    """What is declared for the host of this data.
+
+    :param data: `host.data`
+    :raises DeclarationError: with all problems; inventory.py has found them before
+    """
+    known = {key: value for key, value in data.dict().items() if key in KEYS or isinstance(value, Project)}
+    return Blueprint.from_data(known)

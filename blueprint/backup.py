@@ -1,0 +1,168 @@
+"""Settings of the backups: what is saved follows from what the host was given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from blueprint.alert import alert
+from blueprint.given import Given
+from blueprint.model import BucketData, ClickHouseData, Paths, PostgresData, RedisData, Service
+
+# Names of the files below `Paths.config`.
+SETTINGS = "backup.json"
+CREDENTIALS = "backup-credentials.json"
+RESTIC_PASSWORD = "restic-password"  # noqa: S105 - a file's name
+RESTIC_ENVIRONMENT = "restic.env"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a server is logged in to."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def databases(given: Given, service: Service) -> tuple[str, ...]:
+    """Databases that a Postgres container was given: those of shared-postgres are declared by themselves."""
+    if service.name == given.plan.pgbouncer.host:
+        return tuple(database.name for database in given.databases)
+    return service.data.databases if isinstance(service.data, PostgresData) else ()
+
+
+def pieces(given: Given) -> dict[str, tuple[str, ...]]:
+    """Names of the backups that there must be, as the store has them, by the container whose data they are."""
+    return {service.name: _pieces(given, service) for service in given.services if service.stateful}
+
+
+def held(given: Given) -> dict[str, tuple[str, ...]]:
+    """What each container holds, whatever of that is declared: "postgres/shared-postgres" and not its databases."""
+    return {
+        container: tuple(dict.fromkeys(name.rpartition("/")[0] for name in names))
+        for container, names in pieces(given).items()
+    }
+
+
+def _pieces(given: Given, service: Service) -> tuple[str, ...]:
+    match service.data:
+        case PostgresData():
+            names = ("_globals", *databases(given, service))
+            return tuple(f"postgres/{service.name}/{name}" for name in names)
+        case RedisData():
+            return (f"redis/{service.name}/all",)
+        case ClickHouseData(database=database):
+            return (f"clickhouse/{service.name}/{database}",)
+        case BucketData(bucket=bucket):
+            return (f"s3/{service.name}/{bucket}",)
+        case None:
+            return tuple(f"volume/{service.name}/{_slug(path)}" for path in service.volumes.values())
+
+
+def folders(paths: Paths) -> tuple[str, ...]:
+    """Folders of the host that are saved, too: with the keys and salts without which some databases cannot be read."""
+    return (paths.config, paths.stacks)
+
+
+def all_pieces(given: Given) -> list[str]:
+    """Names of all backups that there must be."""
+    return [
+        *(name for names in pieces(given).values() for name in names),
+        *(f"folder/host/{_slug(path)}" for path in folders(given.plan.paths)),
+    ]
+
+
+def settings_json(given: Given, host: str) -> str:
+    """/etc/sourcefast/backup.json, without a secret in it.
+
+    :param given: what the host has been given, and therefore must be able to save
+    :param host: how it is called in messages
+    """
+    paths, backups = given.plan.paths, given.plan.backups
+    stateful = [service for service in given.services if service.stateful]
+    restic = backups.restic and {
+        "repository": backups.restic.repository,
+        "password_file": f"{paths.config}/{RESTIC_PASSWORD}",
+        "environment": f"{paths.config}/{RESTIC_ENVIRONMENT}" if backups.restic.environment else "",
+        "keep_days": backups.restic.keep_days,
+    }
+    value = {
+        "root": backups.root,
+        "state": paths.state,
+        "stacks": paths.stacks,
+        "credentials": f"{paths.config}/{CREDENTIALS}",
+        "alert": alert(paths, host),
+        "retention_days": backups.retention_days,
+        "shrink_percent": backups.shrink_percent,
+        "reserve_mib": backups.reserve_mib,
+        "postgres": [
+            {
+                "container": service.name,
+                "databases": list(databases(given, service)),
+                "min_kib": _min_kib(given, service),
+            }
+            for service in stateful
+            if isinstance(service.data, PostgresData)
+        ],
+        "redis": [{"container": service.name} for service in stateful if isinstance(service.data, RedisData)],
+        "clickhouse": [
+            {
+                "container": service.name,
+                "port": service.port,
+                "database": service.data.database,
+                "tables": list(service.data.tables),
+            }
+            for service in stateful
+            if isinstance(service.data, ClickHouseData)
+        ],
+        "buckets": [
+            {"container": service.name, "port": service.port, "bucket": service.data.bucket}
+            for service in stateful
+            if isinstance(service.data, BucketData)
+        ],
+        "volumes": [
+            {"container": service.name, "path": path}
+            for service in stateful
+            if service.data is None
+            for path in service.volumes.values()
+        ],
+        "folders": list(folders(paths)),
+        "restic": restic,
+    }
+    return _json(value)
+
+
+def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
+    """How each container is logged in to, to save its data.
+
+    :param secret: a secret by its name
+    """
+    found: dict[str, Login] = {}
+    for service in given.services:
+        match service.data:
+            case PostgresData(superuser=user):
+                found[service.name] = Login(user, "")
+            case RedisData() | ClickHouseData() | BucketData() as data:
+                found[service.name] = Login(data.user, secret(data.password))
+    return found
+
+
+def credentials_json(logins: Mapping[str, Login]) -> str:
+    """The private file with the logins, by container."""
+    return _json({name: {"user": login.user, "password": login.password} for name, login in logins.items()})
+
+
+def _min_kib(given: Given, service: Service) -> dict[str, int]:
+    if service.name != given.plan.pgbouncer.host:
+        return {}
+    return {database.name: database.min_dump_kib for database in given.databases if database.min_dump_kib}
+
+
+def _slug(path: str) -> str:
+    return path.strip("/").replace("/", "_")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,229 @@
+"""Everything that is limited, each as the sum it is: `make budget`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+
+from blueprint import Blueprint, DeclarationError, group_data, notes, render_problems
+from blueprint.model import Service
+from blueprint.model.schedule import minutes_of_week
+from blueprint.vram import Share
+
+# Columns where the output is no terminal; a terminal has its own.
+WIDTH = 140
+_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+
+
+def plans() -> Mapping[str, Blueprint]:
+    """What production declares, once for each hardware profile.
+
+    :raises DeclarationError: where the declarations make no sense; what does not fit is such a case
+    """
+    declared = group_data.read()
+    return {
+        name: declared.blueprint(
+            "production",
+            group_data.Layer(name, f"group_data/{name}.py", {"hardware_profile": name}),
+        )
+        for name in declared.profiles
+    }
+
+
+def budgets(plans: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
+    """The tables: those of the machine for each profile, then those that are the same for all."""
+    for name, plan in plans.items():
+        yield Rule(f"{name}: {plan.profile.cpu_model}, {plan.profile.ram_gib} GiB", align="left")
+        yield from (_memory(plan), _cards(plan), _disk(plan))
+        yield _sentences("tight", plan.tight())
+    plan = next(iter(plans.values()))
+    yield Rule("every machine", align="left")
+    yield from (_connections(plan), _redis(plan), _ports(plan), _names(plan), _schedule(plan))
+    yield Rule("the notes' own sums", align="left")
+    yield from (_notes_memory(plan), _notes_cards(), _sentences("wrong in them", notes.errors()))
+
+
+def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    right = set(numbers)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    return table
+
+
+def _sentences(title: str, sentences: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    for sentence in sentences:
+        table.add_row("-", sentence)
+    return table
+
+
+def _memory(plan: Blueprint) -> Table:
+    budget = plan.memory_budget()
+    table = _table("memory, MiB", "of", "what", "limit", "expected", numbers=("limit", "expected"))
+    for use in budget.uses:
+        expected = "not measured" if use.expected_mib is None else str(use.expected_mib)
+        table.add_row(use.of, use.what, str(use.limit_mib), expected)
+    table.add_section()
+    table.add_row("sum", "", str(budget.limits_mib), str(budget.expected_mib))
+    table.add_row("at most", "what is not measured at its limit", "", str(budget.most_mib))
+    table.add_row("there", budget.there, str(budget.capacity_mib), str(budget.capacity_mib))
+    return table
+
+
+def _cards(plan: Blueprint) -> Table:
+    table = _table("cards, MiB", "card", "what", "MiB", "how", numbers=("MiB",))
+
+    def add(shares: Sequence[Share], when: str, size: int) -> None:
+        for share in shares:
+            table.add_row("", share.what, str(share.mib), share.arithmetic)
+        total = sum(share.mib for share in shares)
+        verdict = "fits" if total <= size else "DOES NOT FIT"
+        table.add_row("", f"sum {when}".strip(), str(total), f"of {size}: {verdict}")
+
+    for card in plan.vram:
+        table.add_row(f"{card.gpu.uuid} {card.gpu.model}", "", "", "")
+        add(card.shares, "", card.gpu.vram_mib)
+        if card.working:
+            add(card.working, "while a container works", card.gpu.vram_mib)
+        table.add_section()
+    return table
+
+
+def _disk(plan: Blueprint) -> Table:
+    budget = plan.disk_budget()
+    table = _table("disk, MiB", "what", "MiB", "how", numbers=("MiB",))
+    for use in budget.uses:
+        table.add_row(use.what, str(use.mib), use.arithmetic)
+    table.add_section()
+    table.add_row(
+        "sum", str(budget.total_mib), f"of {budget.size_mib}; {budget.certain_mib} of it for certain"
+    )
+    return table
+
+
+def _connections(plan: Blueprint) -> Table:
+    budget = plan.connections
+    table = _table("connections to Postgres", "for", "connections", "how", numbers=("connections",))
+    for use in budget.uses:
+        table.add_row(use.what, str(use.connections), use.why)
+    table.add_section()
+    table.add_row("sum", str(budget.total), f"of max_connections {budget.server.max_connections}")
+    return table
+
+
+def _redis(plan: Blueprint) -> Table:
+    table = _table("Redis indexes", "index", "what", "users", "used by", numbers=("index",))
+    for index in sorted(plan.redis_indexes, key=lambda index: index.index):
+        containers = [service.name for service in _services(plan) if index.index in service.redis]
+        table.add_row(str(index.index), index.usage, ", ".join(index.users), ", ".join(containers) or "-")
+    return table
+
+
+def _ports(plan: Blueprint) -> Table:
+    table = _table("ports of the host", "port", "whose", "who reaches it", numbers=("port",))
+    rows: list[tuple[int, str, str]] = [
+        *((instance.port, instance.unit, "containers") for instance in plan.ollama_instances),
+        (plan.whisper.port, plan.whisper.name, "127.0.0.1"),
+    ]
+    for service in _services(plan):
+        rows += [(port, service.name, "everybody") for port in service.public]
+        rows += [(port, f"{service.name} (udp)", "everybody") for port in service.public_udp]
+        rows += [(service.publish, service.name, "127.0.0.1")] if service.publish else []
+    taken = {port for port, _, reach in rows if reach == "everybody"}
+    rows += [
+        (port, "sshd" if port == 22 else "Coolify's proxy", "everybody")
+        for port in plan.open_tcp_ports
+        if port not in taken
+    ]
+    for port, whose, reach in sorted(rows):
+        table.add_row(str(port), whose, reach)
+    return table
+
+
+def _names(plan: Blueprint) -> Table:
+    table = _table("names on the network", "container", "also called", "stack", "domain")
+    for stack in plan.stacks:
+        for service in stack.services:
+            table.add_row(
+                service.name,
+                ", ".join(service.names[1:]) or "-",
+                stack.name,
+                ", ".join(service.domains) or "-",
+            )
+    table.add_row(plan.whisper.name, "-", "systemd", "-")
+    return table
+
+
+def _schedule(plan: Blueprint) -> Table:
+    table = _table(
+        "cron jobs", "first in the week", "schedule", "job", "minutes", "lock", numbers=("minutes",)
+    )
+    for job in sorted(plan.cron_jobs, key=lambda job: min(minutes_of_week(job.schedule))):
+        first = min(minutes_of_week(job.schedule))
+        when = f"{_DAYS[first // 1440]} {first % 1440 // 60:02}:{first % 60:02}"
+        table.add_row(when, job.schedule, job.name, str(job.lasts_min), job.lock_name)
+    return table
+
+
+def _notes_memory(plan: Blueprint) -> Table:
+    limits = {service.name: service.memory_mib for service in _services(plan)}
+    different = {one.line: one for one in notes.memory_differences(limits)}
+    table = _table("memory (notes 2.2), M", "of", "what", "notes", "here", "why", numbers=("notes", "here"))
+    for section in notes.MEMORY:
+        for line in section.lines:
+            here = different.get(line)
+            table.add_row(
+                section.title,
+                line.what,
+                str(line.mib),
+                "" if here is None else str(here.declared_mib),
+                "" if here is None else line.why,
+            )
+        table.add_row(
+            section.title, "written sum", str(section.stated_mib), "", f"lines: {section.total_mib}"
+        )
+        table.add_section()
+    total = sum(section.total_mib for section in notes.MEMORY)
+    table.add_row("", "written total", str(notes.MEMORY_STATED_MIB), "", f"sections: {total}")
+    limits[plan.whisper.name] = plan.whisper.memory_mib
+    counted = {name for section in notes.MEMORY for line in section.lines for name in line.containers}
+    for name, why in notes.CONTAINERS_BESIDE.items():
+        if name in limits and name not in counted:
+            table.add_row("beside", name, "", str(limits[name]), why)
+    return table
+
+
+def _notes_cards() -> Table:
+    columns = ("card", "what", "size", "used", "written margin", "margin")
+    table = _table("cards (notes 4.3), GB", *columns, numbers=columns[2:])
+    for card in notes.CARDS:
+        what = " + ".join(f"{name} {figure}" for name, figure in card.parts.items())
+        figures = (card.size, card.used, card.margin, card.left)
+        table.add_row(card.uuid, what, *map(str, figures))
+    return table
+
+
+def _services(plan: Blueprint) -> Iterator[Service]:
+    for stack in plan.stacks:
+        yield from stack.services
+
+
+def main() -> int:
+    """Print the budgets, or what is wrong."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    try:
+        console.print(Group(*budgets(plans())))
+    except DeclarationError as error:
+        sys.stderr.write(f"{render_problems(error.problems)}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Settings of a ClickHouse that is smaller than its makers have in mind, and writes no logs without end.
+
+Source: https://clickhouse.com/docs/operations/server-configuration-parameters/settings
+"""
+
+from __future__ import annotations
+
+from blueprint.render import render
+
+# In the folder of its stack.
+LIMITS = "clickhouse/limits.xml"
+
+# Logs that it keeps about itself, of what its configuration has by default.
+_DROPPED = (
+    "asynchronous_metric_log",
+    "asynchronous_insert_log",
+    "latency_log",
+    "metric_log",
+    "opentelemetry_span_log",
+    "processors_profile_log",
+    "query_metric_log",
+    "query_thread_log",
+    "query_views_log",
+    "text_log",
+    "trace_log",
+)
+_KEPT = ("error_log", "part_log", "query_log")
+_KEPT_DAYS = 7
+
+
+def limits_xml(memory_mib: int) -> str:
+    """A file of /etc/clickhouse-server/config.d.
+
+    :param memory_mib: limit of the container, of which its queries, caches and merges get six sevenths
+    """
+    return render(
+        "clickhouse/limits.xml.j2",
+        memory_mib=memory_mib,
+        server_mib=memory_mib * 6 // 7,
+        cache_mib=memory_mib // 16,
+        dropped=_DROPPED,
+        kept=_KEPT,
+        days=_KEPT_DAYS,
+    )

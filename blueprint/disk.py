@@ -1,0 +1,81 @@
+"""What the host's disk has to hold: swap, models, images, backups, logs (the notes' sections 1.1, 5.5 and 11.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from blueprint.problems import Problem
+
+_SIZE = re.compile(r"([1-9][0-9]*)([KMGkmg])B?")
+_MIB = {"k": 1 / 1024, "m": 1, "g": 1024}
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What takes room on the disk.
+
+    :param what: what it is
+    :param mib: how much, in MiB
+    :param arithmetic: how that was computed
+    :param certain: it takes just that; all else is a ceiling or an estimate
+    """
+
+    what: str
+    mib: int
+    arithmetic: str
+    certain: bool = False
+
+
+@dataclass(frozen=True)
+class DiskBudget:
+    """Everything that takes room, against what the disk has.
+
+    :param size_mib: of the file system, in MiB
+    """
+
+    uses: tuple[DiskUse, ...]
+    size_mib: int
+
+    @property
+    def total_mib(self) -> int:
+        """All of it, ceilings and estimates included."""
+        return sum(use.mib for use in self.uses)
+
+    @property
+    def certain_mib(self) -> int:
+        """What is taken for certain."""
+        return sum(use.mib for use in self.uses if use.certain)
+
+    def problems(self, file: str) -> Iterator[Problem]:
+        """The refusal, with its arithmetic, where what is taken for certain does not fit.
+
+        :param file: where the machine is declared, for messages
+        """
+        if self.certain_mib > self.size_mib:
+            parts = " + ".join(f"{use.what} {use.mib}" for use in self.uses if use.certain)
+            yield Problem(
+                file,
+                "disk",
+                f"asked for {parts} = {self.certain_mib} MiB",
+                f"asked for at most its {self.size_mib} MiB",
+                "take a smaller swap_gib, smaller models, or a larger disk",
+            )
+
+    def tight(self) -> Iterator[str]:
+        """What fits, and leaves little."""
+        if self.total_mib > self.size_mib:
+            parts = " + ".join(f"{use.what} {use.mib}" for use in self.uses)
+            yield f"disk: {parts} = {self.total_mib} MiB, and it has {self.size_mib}"
+
+
+def size_mib(size: str) -> int:
+    """MiB of a size as Docker's settings have it, "10m" or "5GB", rounded up.
+
+    :raises ValueError: for anything else
+    """
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        raise ValueError(f"not a size: {size!r}")
+    return -int(-int(match[1]) * _MIB[match[2].lower()] // 1)

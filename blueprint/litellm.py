@@ -1,0 +1,205 @@
+"""LiteLLM's configuration, and what has to be true of the declarations for it (notes 3).
+
+Source: https://docs.litellm.ai/docs/proxy/configs, read in the proxy's source at 1.63.2.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from blueprint.model import OllamaInstance
+from blueprint.model.llm import Gateway, Model, Team
+from blueprint.problems import Problem, closest
+
+# How a container reaches the host (`host_gateway` of its service).
+HOST = "host.docker.internal"
+
+
+def api_key() -> str:
+    """A new master or virtual key. LiteLLM takes what does not begin with sk- for the hash of a key."""
+    return f"sk-{secrets.token_urlsafe(32)}"
+
+
+def config_yaml(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: int) -> str:
+    """The proxy's config.yaml. It holds no secret: it names the variables that do.
+
+    :param instances: the Ollama instances that run some of the models
+    :param pool_limit: connections to Postgres for each worker
+    """
+    return yaml.safe_dump(config(gateway, instances, pool_limit), sort_keys=False, allow_unicode=True)
+
+
+def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: int) -> dict[str, Any]:
+    """`config_yaml` before it is written."""
+    by_name = {instance.name: instance for instance in instances}
+    router, cache = gateway.router, gateway.cache
+    return {
+        "model_list": [
+            {"model_name": model.name, "litellm_params": _parameters(model, by_name, gateway)}
+            for model in gateway.models
+        ],
+        "router_settings": {
+            "routing_strategy": router.strategy,
+            "num_retries": router.num_retries,
+            "allowed_fails": router.allowed_fails,
+            # Without a policy of some kind LiteLLM takes its default number of allowed fails, 3, for "not set".
+            "allowed_fails_policy": {"TimeoutErrorAllowedFails": router.allowed_fails},
+            "cooldown_time": router.cooldown_s,
+            "retry_after": router.retry_after_s,
+            "fallbacks": [{name: list(chain)} for name, chain in fallbacks(gateway).items()],
+            "model_group_alias": dict(gateway.aliases),
+        },
+        "litellm_settings": {
+            "cache": True,
+            "cache_params": {
+                "type": "redis",
+                "mode": "default_off",  # a caller asks for it: {"cache": {"use-cache": true, "ttl": 600}}
+                "host": cache.host,
+                "port": cache.port,
+                "username": cache.user,
+                "password": "os.environ/REDIS_PASSWORD",
+                "db": cache.database,
+                "ttl": cache.ttl_s,
+                "namespace": cache.namespace,
+            },
+            "success_callback": ["langfuse"],
+            "failure_callback": ["langfuse"],
+            # The tokens of a stream are counted with what is there, not while a caller waits for a download.
+            "disable_hf_tokenizer_download": True,
+            "drop_params": True,
+            "turn_off_message_logging": True,
+        },
+        "general_settings": {
+            "master_key": "os.environ/LITELLM_MASTER_KEY",
+            "database_connection_pool_limit": pool_limit,
+        },
+    }
+
+
+def fallbacks(gateway: Gateway) -> dict[str, tuple[str, ...]]:
+    """The declared chains, and those of the aliases: LiteLLM gives an alias none of its model's."""
+    chains = dict(gateway.fallbacks)
+    for alias, model in gateway.aliases.items():
+        if model in chains:
+            chains[alias] = chains[model]
+    return chains
+
+
+def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: Gateway) -> dict[str, Any]:
+    limits: dict[str, Any] = {"rpm": model.rpm}
+    if model.tpm is not None:
+        limits["tpm"] = model.tpm
+    limits["timeout"] = model.timeout_s
+    # `stream` stays out: with it, callers who did not ask for a stream get one (notes 3.3 have it).
+    if model.provider:
+        key = f"os.environ/{model.provider.key_variable}"
+        return {"model": model.model, "api_key": key, **limits}
+    if model.name in gateway.fallbacks:
+        # LiteLLM 1.63 never leaves a model out because it cannot be connected to: every caller would wait for all the
+        # retries. The next of the chain answers at once instead.
+        limits["num_retries"] = 0
+    instance = instances[model.instance]
+    address = f"http://{HOST}:{instance.port}"
+    # Over /api/generate (ollama/) LiteLLM 1.63 breaks off the stream of a model that thinks; over /api/chat
+    # (ollama_chat/) it hands images on in a form that Ollama refuses.
+    api = "ollama_chat" if model.thinks else "ollama"
+    return {"model": f"{api}/{instance.model}", "api_base": address, **limits}
+
+
+def problems(
+    gateway: Gateway, teams: Mapping[str, Team], instances: Sequence[OllamaInstance], files: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Everything that no single declaration can see.
+
+    :param teams: by the key of the project whose they are
+    :param files: the file in which each key of group_data/ is declared
+    """
+
+    def problem(key: str, item: str, found: object, wanted: str, mend: str = "") -> Problem:
+        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), wanted, mend)
+
+    models = [model.name for model in gateway.models]
+    for name in _repeated(models):
+        yield problem("gateway", f"models.{name}", f"{name} more than once", "declared once")
+    known = [instance.name for instance in instances]
+    for model in gateway.models:
+        if model.instance and model.instance not in known:
+            yield problem(
+                "gateway",
+                f"models.{model.name}.instance",
+                model.instance,
+                f"one of {', '.join(known)}",
+                closest(model.instance, known),
+            )
+    for alias, target in gateway.aliases.items():
+        item = f"aliases[{alias!r}]"
+        if alias in models:
+            yield problem("gateway", item, "a model's name", "a name that no model has")
+        if target not in models:
+            wanted = "the name of a model" + (", not of an alias" if target in gateway.aliases else "")
+            yield problem("gateway", item, target, wanted, closest(target, models))
+    for item, found, wanted, mend in _broken_chains(gateway, models):
+        yield problem("gateway", item, found, wanted, mend)
+    for shown, attribute in (("name", "name"), ("alias", "shown_as"), ("key_alias", "key_alias")):
+        owners: dict[str, str] = {}
+        for key, team in teams.items():
+            value = getattr(team, attribute)
+            if value in owners:
+                yield problem(key, f"llm.{shown}", value, f"another than that of {owners[value]}")
+            owners.setdefault(value, key)
+    for key, team in teams.items():
+        for name in team.models:
+            if name not in gateway.names:
+                wanted = f"one of {', '.join(gateway.names)}"
+                yield problem(key, "llm.models", name, wanted, closest(name, gateway.names))
+
+
+def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Chains with unknown or repeated names, and loops: circles from which no chain leads to a model that has none.
+
+    Two models may stand in for each other (the notes' do), as long as one of them knows a last resort.
+    """
+    chains = gateway.fallbacks
+    for name, chain in chains.items():
+        item = f"fallbacks[{name!r}]"
+        if name in gateway.aliases:
+            yield (
+                item,
+                "those of an alias",
+                "those of a model",
+                f"an alias has those of {gateway.aliases[name]}",
+            )
+        elif name not in models:
+            yield item, "those of no model", "those of a model", closest(name, models)
+        for target in chain:
+            if target not in models:
+                yield item, target, "names of models", closest(target, models)
+        if name in chain:
+            yield item, f"a loop: {name} itself", "other models", ""
+        for target in _repeated(chain):
+            yield item, f"{target} more than once", "each model once", ""
+        circle = _reachable(name, chains)
+        if name in circle and not any(target not in chains for target in circle):
+            found = f"a loop: {', '.join(sorted(circle))} lead to each other only"
+            yield item, found, "a chain that ends with a model that has no fallbacks", "add a last resort"
+
+
+def _reachable(name: str, chains: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Models that a failing one can lead to, over any number of further failures."""
+    found: set[str] = set()
+    todo = list(chains.get(name, ()))
+    while todo:
+        target = todo.pop()
+        if target not in found:
+            found.add(target)
+            todo += chains.get(target, ())
+    return found
+
+
+def _repeated(values: Iterable[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if count > 1]

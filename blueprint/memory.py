@@ -1,0 +1,146 @@
+"""What the host's memory has to hold: containers, Ollama's instances, the system (the notes' section 2.2).
+
+A container's limit is a ceiling and no reservation, so two sums are told: all limits, and what is known to be taken.
+Only the second can be too much for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from blueprint.model import HardwareProfile, OllamaInstance, Stack, Whisper
+from blueprint.problems import Problem
+
+# From this share of what is there on, the owner is told.
+TIGHT_PERCENT = 90
+
+SYSTEM, OLLAMA, WHISPER = "system", "Ollama", "whisper"
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """What takes memory.
+
+    :param of: stack, or what else it belongs to
+    :param what: container or process
+    :param limit_mib: what it can take at most, in MiB
+    :param expected_mib: what it was seen to take; None where nobody measured it
+    """
+
+    of: str
+    what: str
+    limit_mib: int
+    expected_mib: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Everything that takes memory, against what is there.
+
+    :param physical_mib: memory of the machine, in MiB
+    :param zram_mib: what fits into compressed swap, in MiB; the notes count it as memory, although what is in it takes
+        some of the physical
+    """
+
+    uses: tuple[MemoryUse, ...]
+    physical_mib: int
+    zram_mib: int
+
+    @property
+    def capacity_mib(self) -> int:
+        """What there is before pages go to the disk."""
+        return self.physical_mib + self.zram_mib
+
+    @property
+    def limits_mib(self) -> int:
+        """All limits together."""
+        return sum(use.limit_mib for use in self.uses)
+
+    @property
+    def expected_mib(self) -> int:
+        """What is known to be taken: nothing is counted for what nobody measured."""
+        return sum(use.expected_mib or 0 for use in self.uses)
+
+    @property
+    def unmeasured(self) -> tuple[MemoryUse, ...]:
+        """What nobody measured."""
+        return tuple(use for use in self.uses if use.expected_mib is None)
+
+    @property
+    def most_mib(self) -> int:
+        """What is taken at most, if what was measured takes what it took and all else its limit."""
+        return self.expected_mib + sum(use.limit_mib for use in self.unmeasured)
+
+    @property
+    def there(self) -> str:
+        """The arithmetic of the capacity."""
+        return f"{self.capacity_mib} MiB = {self.physical_mib} of memory + {self.zram_mib} of zram"
+
+    def problems(self, file: str) -> Iterator[Problem]:
+        """The refusal, with its arithmetic, where what is known to be taken does not fit.
+
+        :param file: where the machine is declared, for messages
+        """
+        if self.expected_mib > self.capacity_mib:
+            largest = sorted(self.uses, key=lambda use: -(use.expected_mib or 0))[:3]
+            most = ", ".join(f"{use.what} {use.expected_mib}" for use in largest)
+            yield Problem(
+                file,
+                "memory",
+                f"asked for {self.expected_mib} MiB ({self._parts('expected_mib')})",
+                f"asked for at most {self.there}",
+                f"leave something out, or fit more memory; the largest are {most}",
+            )
+
+    def tight(self) -> Iterator[str]:
+        """What fits, and leaves little."""
+        if self.limits_mib > self.capacity_mib:
+            yield (
+                f"memory: the limits add up to {self.limits_mib} MiB ({self._parts('limit_mib')}), and there are"
+                f" {self.there}; they are ceilings, and what is beyond goes to the disk's swap"
+            )
+        if 100 * self.expected_mib > TIGHT_PERCENT * self.capacity_mib:
+            yield (
+                f"memory: {self.expected_mib} MiB are taken for certain, more than {TIGHT_PERCENT} % of {self.there}"
+            )
+
+    def _parts(self, figure: str) -> str:
+        sums: dict[str, int] = {}
+        for use in self.uses:
+            sums[use.of] = sums.get(use.of, 0) + (getattr(use, figure) or 0)
+        return " + ".join(f"{of} {mib}" for of, mib in sums.items() if mib)
+
+
+def memory_budget(
+    *,
+    stacks: Iterable[Stack],
+    instances: Iterable[OllamaInstance],
+    whisper: Whisper,
+    profile: HardwareProfile,
+    system_mib: int,
+    ollama_mib: int,
+    physical_mib: int | None = None,
+) -> MemoryBudget:
+    """The budget of a machine.
+
+    :param stacks: those that run on it
+    :param system_mib: taken by the system, the Docker engine and Coolify
+    :param ollama_mib: taken by each instance of Ollama beside its card
+    :param physical_mib: memory that the machine really has; the profile's where nobody asked it
+    """
+    physical = profile.ram_gib * 1024 if physical_mib is None else physical_mib
+    return MemoryBudget(
+        uses=(
+            *(
+                MemoryUse(stack.name, service.name, service.memory_mib, service.expected_memory_mib)
+                for stack in stacks
+                for service in stack.services
+            ),
+            MemoryUse(WHISPER, whisper.name, whisper.memory_mib),
+            *(MemoryUse(OLLAMA, instance.unit, ollama_mib, ollama_mib) for instance in instances),
+            MemoryUse(SYSTEM, "system, Docker, Coolify", system_mib, system_mib),
+        ),
+        physical_mib=physical,
+        zram_mib=physical * profile.zram_percent // 100,
+    )

@@ -1,0 +1,8 @@
+"""Containers that others speak to by name: in addresses, and in operations that act in them.
+
+A declaration that calls one of them otherwise is refused (`Blueprint.problems`), since whoever speaks to it would not
+know.
+"""
+
+POSTGRES, POOLER, REDIS = "shared-postgres", "pgbouncer", "shared-redis"
+LANGFUSE, MINIO, KUMA = "langfuse-web", "minio", "uptime-kuma"

@@ -1,0 +1,57 @@
+"""What is wrong with the declarations, said so that it can be mended."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that stops a run before anything is changed.
+
+    :param file: where to look, relative to the project ("group_data/gpu.py", "production.yaml", "--data")
+    :param key: the key in it ("ollama_instances.heavy.port")
+    :param found: what it says; never a secret
+    :param wanted: the values that are allowed
+    :param mend: what to do, where `wanted` does not say it
+    """
+
+    file: str
+    key: str
+    found: str
+    wanted: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        sentence = f"{self.file}: {self.key} is {self.found}, but must be {self.wanted}"
+        if self.mend:
+            sentence += f"; {self.mend}"
+        return sentence if sentence.endswith("?") else f"{sentence}."
+
+
+class DeclarationError(ValueError):
+    """A declaration that makes no sense. Carries every problem that was found at once, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+    def in_file(self, file: str) -> DeclarationError:
+        """The same error with the file's name, which a declaration cannot know when it is made."""
+        return DeclarationError([replace(problem, file=problem.file or file) for problem in self.problems])
+
+
+def render_problems(problems: Iterable[Problem]) -> str:
+    """One readable report of all problems."""
+    lines = [str(problem) for problem in problems]
+    if len(lines) == 1:
+        return lines[0]
+    return "\n".join([f"{len(lines)} problems, nothing was changed:", *(f"  - {line}" for line in lines)])
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt word: "did you mean heavy?", or nothing."""
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {matches[0]}?" if matches else ""

@@ -1,0 +1,300 @@
+"""What follows from declared projects: their stacks and environment, the table of Redis' indexes, the dashboards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blueprint.model import Database, Gateway, OllamaInstance, PgBouncer, Project, RedisIndex, Service, Stack
+from blueprint.model.llm import PROVIDERS
+from blueprint.names import POOLER, REDIS
+from blueprint.phases import ALL, HARDWARE, SHARED
+from blueprint.problems import Problem, closest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Users of Redis that only look at queues.
+BULL_BOARD, FLOWER = "bull-board", "flower"
+# Who answers the projects' prompts (notes 3.8).
+LLM_PROVIDERS = ("litellm", "ollama")
+_REDIS, _LANGFUSE = f"{REDIS}:6379", "http://langfuse:3000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A part of a container's environment, as `Service` has it."""
+
+    env: Mapping[str, str | int]
+    secrets: Mapping[str, str]
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """Where everything is that projects share.
+
+    :param pooler: before Postgres
+    :param gateway: LiteLLM
+    :param instances: Ollama's
+    :param whisper: address of the recogniser
+    :param provider: who answers prompts: litellm, or ollama, past LiteLLM (notes 3.8)
+    """
+
+    pooler: PgBouncer
+    gateway: Gateway
+    instances: Sequence[OllamaInstance]
+    whisper: str
+    provider: str
+
+    def of(self, project: Project) -> Environment:
+        """What each service of a project is told: the variables under the names that the project has for them."""
+
+        def called(variables: Mapping[str, str | None]) -> dict[str, str]:
+            return {
+                project.names.get(name, name): value for name, value in variables.items() if value is not None
+            }
+
+        return Environment(
+            env={**called(self._addresses(project)), **project.env},
+            secrets=called(self._logins(project)),
+            keys={**called(self._provided()), **project.keys},
+        )
+
+    def variables(self, project: Project) -> frozenset[str]:
+        """Names of everything that a project can be told."""
+        return frozenset({*self._addresses(project), *self._logins(project), *self._provided()})
+
+    def _addresses(self, project: Project) -> dict[str, str | None]:
+        own = next((one for one in self.instances if one.name == project.ollama), None)
+        return {
+            "LLM_PROVIDER": self.provider,
+            "LITELLM_URL": f"http://litellm:{self.gateway.port}" if self._through_litellm else None,
+            "OLLAMA_HOST": _ollama(own) if own else None,
+            "OLLAMA_MODEL": own.model if own else None,
+            **{f"OLLAMA_{one.name.upper()}_URL": _ollama(one) for one in self.instances},
+            "LANGFUSE_HOST": _LANGFUSE,
+            "WHISPER_URL": self.whisper if project.transcribes else None,
+        }
+
+    def _logins(self, project: Project) -> dict[str, str | None]:
+        """With the names of secrets; in braces where they are a part of an address."""
+        index = project.redis[0].index if project.redis else None
+
+        def postgres(host: str, port: int) -> str | None:
+            return _postgres(project.databases[0], host, port) if project.databases else None
+
+        def redis(number: int | None) -> str | None:
+            return None if number is None else redis_url(project.redis_user, number)
+
+        return {
+            "DATABASE_URL": postgres(POOLER, self.pooler.port),
+            "DIRECT_DATABASE_URL": postgres(self.pooler.host, self.pooler.host_port),
+            "REDIS_URL": redis(index),
+            "CELERY_BROKER_URL": redis(project.broker),
+            "CELERY_RESULT_BACKEND": redis(project.results),
+            "LITELLM_API_KEY": project.team.key_secret if self._through_litellm else None,
+            "LANGFUSE_PUBLIC_KEY": "langfuse/public_key",
+            "LANGFUSE_SECRET_KEY": "langfuse/secret_key",
+        }
+
+    def _provided(self) -> dict[str, str | None]:
+        """Who stands in for Ollama where LiteLLM does not."""
+        groq = PROVIDERS["groq"]
+        return {groq.key_variable: None if self._through_litellm else groq.key_secret}
+
+    @property
+    def _through_litellm(self) -> bool:
+        return self.provider == "litellm"
+
+    def stack(self, project: Project, optional: Collection[str] = ()) -> Stack:
+        """A project's Compose project.
+
+        :param optional: names of the optional services that are wanted
+        """
+        told = self.of(project)
+        wanted = (*project.services, *(one for one in project.optional if one.name in optional))
+        indexes = tuple(
+            index.index for index in project.redis if project.redis_user in _users(project, index)
+        )
+        services = tuple(
+            replace(
+                service,
+                env={**told.env, **({"PORT": service.port} if service.port else {}), **service.env},
+                secrets={**told.secrets, **service.secrets},
+                keys={**told.keys, **service.keys},
+                host_gateway=True,
+                database=project.databases[0].name if project.databases else None,
+                redis=indexes,
+                redis_user=project.redis_user if indexes else None,
+            )
+            for service in wanted
+        )
+        return Stack(name=project.name, phase=project.phase, services=(*services, *project.others))
+
+
+def redis_table(shared: Sequence[RedisIndex], projects: Sequence[Project]) -> tuple[RedisIndex, ...]:
+    """The table of all indexes with their users, those of the dashboards among them; a shared one stands there once."""
+    table: dict[int, RedisIndex] = {index.index: index for index in shared}
+    for project in projects:
+        for index in project.redis:
+            users, usage = _users(project, index), index.usage
+            if (there := table.get(index.index)) is not None:
+                users = tuple(dict.fromkeys((*there.users, *users)))
+                usage = "; ".join(dict.fromkeys((there.usage, usage)))
+            table[index.index] = RedisIndex(index.index, usage, users)
+    return tuple(table[number] for number in sorted(table))
+
+
+def dashboards(bull_board: Service, flower: Service, projects: Sequence[Project]) -> tuple[Service, ...]:
+    """Bull Board over the queues of some projects, where one has any, and a Flower for each broker.
+
+    :param bull_board: what is declared of it
+    :param flower: what is declared of each Flower
+    """
+    queues = {project.queues: project.name for project in projects if project.queues is not None}
+    found = []
+    if queues:
+        databases = ",".join(f"{index}={name}" for index, name in sorted(queues.items()))
+        env = {**bull_board.env, "REDIS_USERNAME": BULL_BOARD, "REDIS_DATABASES": databases}
+        secrets = {**bull_board.secrets, "REDIS_PASSWORD": f"redis/{BULL_BOARD}"}
+        found.append(
+            replace(bull_board, env=env, secrets=secrets, redis=tuple(sorted(queues)), redis_user=BULL_BOARD)
+        )
+    for project in projects:
+        if project.broker is not None:
+            name = project.flower_name
+            found.append(
+                replace(
+                    flower,
+                    name=name,
+                    domain=flower.domain and f"{name}.{flower.domain.partition('.')[2]}",
+                    secrets={**flower.secrets, "CELERY_BROKER_URL": redis_url(FLOWER, project.broker)},
+                    redis=(project.broker,),
+                    redis_user=FLOWER,
+                )
+            )
+    return tuple(found)
+
+
+def redis_url(user: str, index: int) -> str:
+    """Address of an index for a user, with the secret that its password is in braces."""
+    return f"redis://{user}:{{redis/{user}}}@{_REDIS}/{index}"
+
+
+def project_problems(
+    projects: Sequence[Project],
+    shared: Sequence[RedisIndex],
+    contract: Contract,
+    optional: Collection[str],
+    files: Mapping[str, str],
+) -> Iterator[Problem]:
+    """What projects get wrong together, or with what they share.
+
+    :param shared: indexes of Redis that are no project's
+    :param optional: names of the optional services that are wanted
+    :param files: the file in which each key of group_data/ is declared
+    """
+
+    def problem(project: Project, item: str, found: object, wanted: str, mend: str = "") -> Problem:
+        return Problem(
+            files.get(project.phase, "group_data/"), f"{project.phase}.{item}", str(found), wanted, mend
+        )
+
+    instances = [instance.name for instance in contract.instances]
+    reserved = {ALL, HARDWARE, *SHARED}
+    numbers = Counter(project.number for project in projects)
+    for project in projects:
+        if project.phase in reserved:
+            yield problem(
+                project, "name", repr(project.name), "another name than a phase of the platform has"
+            )
+        if numbers[project.number] > 1 or project.number == 3:
+            yield problem(project, "number", project.number, "a number that no other phase has")
+        if project.ollama not in instances:
+            hint = closest(project.ollama, instances)
+            yield problem(project, "ollama", repr(project.ollama), f"one of {', '.join(instances)}", hint)
+        for name in project.names.keys() - contract.variables(project):
+            known = sorted(contract.variables(project))
+            yield problem(project, "names", name, f"one of {', '.join(known)}", closest(name, known))
+        # Some variables are there on other days only, such as Groq's key.
+        called = Counter(project.names.get(name, name) for name in contract.variables(project))
+        for name in (name for name, count in called.items() if count > 1):
+            yield problem(project, "names", f"{name} for two variables", "a name of its own for each")
+        for predecessor in project.predecessors:
+            for file in predecessor.after.values():
+                if not (ROOT / file).is_file():
+                    item = f"predecessors.{predecessor.container}.after"
+                    yield problem(project, item, file, "a file that is there")
+        for database in project.databases:
+            if database.schema and not (ROOT / database.schema).is_file():
+                yield problem(
+                    project, f"databases.{database.name}.schema", database.schema, "a file that is there"
+                )
+        yield from (
+            problem(project, f"redis.{number}", found, wanted)
+            for number, found, wanted in _claims(project, projects, shared)
+        )
+    there = [service.name for project in projects for service in project.optional]
+    for name in optional:
+        if name not in there:
+            wanted = f"one of {', '.join(there)}" if there else "left out: no project has an optional service"
+            yield Problem(
+                files.get("optional_services", "host data"), "optional_services", repr(name), wanted
+            )
+
+
+def too_small(project: Project, ram_gib: int, profile: str, limits_mib: Mapping[str, int]) -> Problem | None:
+    """A problem where a machine is smaller than a project is meant for, with the arithmetic.
+
+    :param ram_gib: memory of the machine
+    :param profile: its hardware profile
+    :param limits_mib: sum of the memory limits of each stack
+    """
+    if ram_gib >= project.ram_gib:
+        return None
+    own = limits_mib.get(project.name, 0)
+    others = sum(limits_mib.values()) - own
+    return Problem(
+        f"group_data/{project.phase}.py",
+        "memory",
+        f"{ram_gib} GiB ({profile}): the limits of everything else add up to {others} MiB, its own to {own} MiB",
+        f"at least {project.ram_gib} GiB for {project.name}",
+        "upgrade the machine, or accept it with --data allow_small_machine=true",
+    )
+
+
+def _claims(
+    project: Project, projects: Iterable[Project], shared: Iterable[RedisIndex]
+) -> Iterator[tuple[int, str, str]]:
+    """Indexes of a project that belong to somebody who does not say that they are shared."""
+    owners = {index.index: ", ".join(index.users) for index in shared}
+    for index in project.redis:
+        if index.index in owners:
+            yield index.index, f"that of {owners[index.index]}", "an index of its own"
+        for other in projects:
+            theirs = next((one for one in other.redis if one.index == index.index), None)
+            if other is project or theirs is None:
+                continue
+            if other.name not in index.shared_with or project.name not in theirs.shared_with:
+                yield (
+                    index.index,
+                    f"that of {other.name} ({theirs.usage})",
+                    "an index of its own, or one of which both say that they share it (shared_with)",
+                )
+
+
+def _users(project: Project, index: RedisIndex) -> tuple[str, ...]:
+    lookers = ((BULL_BOARD, project.queues), (FLOWER, project.broker))
+    return (
+        *(index.users or (project.redis_user,)),
+        *(user for user, watched in lookers if watched == index.index),
+    )
+
+
+def _postgres(database: Database, host: str, port: int) -> str:
+    return f"postgresql://{database.role}:{{postgres/{database.role}}}@{host}:{port}/{database.name}"
+
+
+def _ollama(instance: OllamaInstance) -> str:
+    return f"http://host.docker.internal:{instance.port}"

@@ -1,0 +1,61 @@
+"""`make rotate SECRET=…`: a generated password or key is forgotten; the next run makes and deploys a new one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from blueprint import (
+    Blueprint,
+    DeclarationError,
+    Problem,
+    Secrets,
+    environment_name,
+    group_data,
+    render_problems,
+)
+
+
+def rotate(name: str, plan: Blueprint, secrets: Secrets) -> None:
+    """Forget a secret.
+
+    :param name: "litellm/keys/coach-credit"
+    :raises DeclarationError: it is not there, others issued it, or something cannot be read without it
+    """
+    issued = {key for stack in plan.stacks for service in stack.services for key in service.keys.values()}
+    issued |= set(plan.backups.restic.environment.values() if plan.backups.restic else ())
+    lasting = {one.name: one.lasting for one in plan.secret_formats if one.lasting}
+    wanted = "a generated secret that can be made anew"
+    if name in issued or name.split("/")[0] in ("telegram", "registry"):
+        mend = f"have its provider issue another one, and write it into {secrets.file}"
+        raise DeclarationError([Problem("SECRET", name, "issued by others", wanted, mend)])
+    if name in lasting or name.endswith(".salt"):
+        reason = lasting.get(name, "Postgres and PgBouncer know a password by it; rotate that")
+        raise DeclarationError([Problem("SECRET", name, f"one that stays ({reason})", wanted)])
+    secrets.forget(name)
+
+
+def main() -> int:
+    """Forget the secret that is the only argument, or say why not."""
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    try:
+        if not name:
+            example = "such as make rotate SECRET=redis/litellm"
+            raise DeclarationError(
+                [Problem("make rotate", "SECRET", "missing", "the name of a secret", example)]
+            )
+        where = environment_name(os.environ)
+        plan = group_data.read().blueprint(where)
+        rotate(name, plan, Secrets.open(where, Path("secrets")))
+    except DeclarationError as error:
+        sys.stderr.write(f"{render_problems(error.problems)}\n")
+        return 1
+    sys.stdout.write(
+        f"{name} is forgotten; the next deploy makes a new one and takes the old one out of use\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""What stacks, databases and Redis indexes get wrong together, where each declaration by itself makes sense."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from blueprint.model import Database, Gateway, PgBouncer, RedisIndex, Service, Stack
+from blueprint.names import KUMA, LANGFUSE, MINIO, POOLER, POSTGRES, REDIS
+from blueprint.phases import MONITORING
+from blueprint.problems import Problem, closest
+from blueprint.stacks import volume
+
+# An address of a database or of an index of Redis, in the environment of a container.
+_ADDRESS = re.compile(r"^(?P<kind>postgresql|redis)://[^@]+@[^/]+/(?P<used>[a-z0-9_]+)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackChecks:
+    """Everything that is declared of stacks and must agree.
+
+    :param databases: of shared-postgres
+    :param redis_indexes: of shared-redis
+    :param names: names on the network that are somebody else's, with whose they are
+    :param ports: TCP ports of the host that are somebody else's, with whose they are
+    :param open_tcp_ports: ports that the firewall opens to the world
+    :param open_udp_ports: likewise
+    :param file: where all this is declared, for messages
+    :param files: where a stack is declared, by its name, if that is another file
+    """
+
+    stacks: Sequence[Stack]
+    databases: Sequence[Database] = ()
+    redis_indexes: Sequence[RedisIndex] = ()
+    names: Mapping[str, str]
+    ports: Mapping[int, str]
+    open_tcp_ports: Sequence[int]
+    open_udp_ports: Sequence[int]
+    file: str = "group_data/shared.py"
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> list[Problem]:
+        """All of them."""
+        return [
+            *self._duplicates(),
+            *self._names(),
+            *self._ports(),
+            *self._images(),
+            *self._volumes(),
+            *self._shared(),
+        ]
+
+    @property
+    def _services(self) -> Iterator[tuple[str, Service]]:
+        for stack in self.stacks:
+            for service in stack.services:
+                yield f"stacks.{stack.name}.{service.name}", service
+
+    def _problem(self, key: str, found: object, wanted: str, mend: str = "") -> Problem:
+        _, _, below = key.partition("stacks.")
+        return Problem(self.files.get(below.partition(".")[0], self.file), key, str(found), wanted, mend)
+
+    def _duplicates(self) -> Iterator[Problem]:
+        for name in _repeated([stack.name for stack in self.stacks]):
+            yield self._problem("stacks", f"{name} more than once", "declared once")
+        owners: dict[str, str] = {}
+        for key, service in self._services:
+            for domain in service.domains:
+                if domain in owners:
+                    wanted = f"a domain of its own; {owners[domain]} has this one"
+                    yield self._problem(f"{key}.domain", domain, wanted)
+                owners.setdefault(domain, service.name)
+
+    def _names(self) -> Iterator[Problem]:
+        """Docker's DNS answers a name that two containers have with the one or the other."""
+        owners = dict(self.names)
+        for key, service in self._services:
+            for name in service.names:
+                if name in owners:
+                    wanted = f"a name of its own on the network; {owners[name]} has this one"
+                    yield self._problem(key, name, wanted)
+                owners.setdefault(name, service.name)
+
+    def _ports(self) -> Iterator[Problem]:
+        owners = dict(self.ports)
+        for key, service in self._services:
+            for port in (*([service.publish] if service.publish else ()), *service.public):
+                if port in owners:
+                    yield self._problem(
+                        key, port, f"a port of its own on the host; {owners[port]} has this one"
+                    )
+                owners.setdefault(port, service.name)
+            if service.publish in self.open_tcp_ports:
+                wanted = "a port that open_tcp_ports does not open to the world"
+                yield self._problem(f"{key}.publish", service.publish, wanted)
+            for name, ports, opened in (
+                ("public", service.public, self.open_tcp_ports),
+                ("public_udp", service.public_udp, self.open_udp_ports),
+            ):
+                for port in set(ports) - set(opened):
+                    allowed = ", ".join(map(str, opened))
+                    yield self._problem(f"{key}.{name}", port, f"one that the firewall opens: {allowed}")
+
+    def _images(self) -> Iterator[Problem]:
+        builds: dict[str, tuple[str | None, Mapping[str, str]]] = {}
+        for key, service in self._services:
+            build = (service.build, service.build_args)
+            if builds.setdefault(service.image, build) != build:
+                yield self._problem(f"{key}.image", service.image, "built in one way wherever it is used")
+
+    def _volumes(self) -> Iterator[Problem]:
+        volumes = {
+            (stack.name, name)
+            for stack in self.stacks
+            for service in stack.services
+            for name in service.volumes
+        }
+        stacks = {stack.name: stack for stack in self.stacks}
+        for name in _repeated([volume(stacks[stack], name) for stack, name in sorted(volumes)]):
+            yield self._problem(
+                "stacks", f"two volumes that Docker would call {name}", "volumes of their own"
+            )
+
+    def _shared(self) -> Iterator[Problem]:
+        databases = [database.name for database in self.databases]
+        indexes = {index.index: index for index in self.redis_indexes}
+        for nobodys in (number for number, index in indexes.items() if not index.users):
+            yield self._problem(f"redis_indexes.{nobodys}", "nobody's", "an index with at least one user")
+        for key, service in self._services:
+            if service.database is not None and service.database not in databases:
+                allowed = f"one of databases: {', '.join(databases)}"
+                yield self._problem(
+                    f"{key}.database", service.database, allowed, closest(service.database, databases)
+                )
+            passwords = {
+                "postgres": {database.role for database in self.databases},
+                "redis": {user for index in self.redis_indexes for user in index.users},
+            }
+            for secret in sorted(service.secrets_used):
+                server, _, user = secret.partition("/")
+                if user not in passwords.get(server, {user}):
+                    allowed = ", ".join(f"{server}/{known}" for known in sorted(passwords[server]))
+                    hint = closest(user, passwords[server])
+                    yield self._problem(
+                        f"{key}.secrets", secret, f"a password that {server} knows: {allowed}", hint
+                    )
+            for variable, text in service.secrets.items():
+                if (address := _ADDRESS.search(text)) is None:
+                    continue
+                kind, used = address["kind"], address["used"]
+                attribute = "database" if kind == "postgresql" else "redis"
+                said = (
+                    [service.database or ""] if kind == "postgresql" else [str(one) for one in service.redis]
+                )
+                if used not in said:
+                    wanted = f"what its `{attribute}` says: {', '.join(said) or 'nothing'}"
+                    yield self._problem(f"{key}.secrets.{variable}", f"an address of {used}", wanted)
+            for number in service.redis:
+                index = indexes.get(number)
+                if index is None:
+                    allowed = f"one of redis_indexes: {', '.join(map(str, sorted(indexes)))}"
+                    yield self._problem(f"{key}.redis", number, allowed)
+                elif service.redis_user not in index.users:
+                    yield self._problem(
+                        f"{key}.redis",
+                        f"{number} as {service.redis_user}",
+                        f"an index of its own, as {number} is for {', '.join(index.users)} ({index.usage})",
+                        f"take another, or name {service.redis_user} among its users",
+                    )
+
+
+def spoken_of(
+    shared: Sequence[Stack], pooler: PgBouncer, gateway: Gateway, files: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Stacks that phases bring by name, and containers that others speak to by name, where they are called otherwise.
+
+    :param shared: the stacks that are no project's
+    :param files: the file in which each key of group_data/ is declared
+    """
+
+    def problem(key: str, item: str, found: object, wanted: str, mend: str = "") -> Problem:
+        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), wanted, mend)
+
+    # With the port at which they are asked, where that is declared elsewhere.
+    wanted: dict[str, dict[str, int | None]] = {
+        "postgres": {POSTGRES: pooler.host_port},
+        "redis": {REDIS: gateway.cache.port},
+        "proxy": {},
+        "langfuse": {LANGFUSE: None, MINIO: None},
+        "litellm": {gateway.container: gateway.port},
+        "pgbouncer": {POOLER: pooler.port},
+        MONITORING: {KUMA: None},
+    }
+    stacks = {stack.name: stack for stack in shared}
+    for name, containers in wanted.items():
+        if name not in stacks:
+            yield problem("shared_stacks", name, "missing", "there: a phase brings it by this name")
+            continue
+        services = {service.name: service for service in stacks[name].services}
+        for container, port in containers.items():
+            item = f"{name}.{container}"
+            if container not in services:
+                mend = "what else it is called can be among its aliases"
+                yield problem(
+                    "shared_stacks", item, "missing", "there: others speak to it by this name", mend
+                )
+            elif port not in (None, services[container].port):
+                there = services[container].port
+                yield problem("shared_stacks", f"{item}.port", there, f"{port}, where others ask it")
+            elif container == KUMA and services[container].publish is None:
+                why = "a port of the host: its cron jobs tell there that they ran"
+                yield problem("shared_stacks", f"{item}.publish", "missing", why)
+    if pooler.host != POSTGRES:
+        yield problem("pgbouncer", "host", repr(pooler.host), f"{POSTGRES!r}, as that container is called")
+    if gateway.cache.host != REDIS:
+        found = repr(gateway.cache.host)
+        yield problem("gateway", "cache.host", found, f"{REDIS!r}, as that container is called")
+
+
+def _repeated(values: Iterable[object]) -> list[object]:
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -1,0 +1,366 @@
+"""From declared stacks to what is written on the host: the Compose project, environment files, mounted files."""
+
+from __future__ import annotations
+
+import base64
+import secrets as random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from blueprint.model import DockerSettings, GeneratedSecret, Http, Service, Stack
+from blueprint.model.service import fill, folder_of
+from blueprint.problems import DeclarationError, Problem
+from blueprint.secrets import Secrets
+
+# Entry points and certificate resolver of Coolify's proxy (https://coolify.io/docs/core/networking/proxy/traefik/overview).
+HTTP, HTTPS, RESOLVER = "http", "https", "letsencrypt"
+
+# Volumes with it are left alone by every clean-up.
+KEEP = {"keep": "true"}
+
+# Seconds between two questions while a service starts; without it Docker first asks after a whole interval.
+_START_INTERVAL_S = 2
+
+# What Compose reads literally without quotes, whatever its version.
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:@%+=,?&~")
+
+
+@dataclass(frozen=True)
+class Content:
+    """Content of a mounted file.
+
+    :param secret: it is never shown
+    """
+
+    text: str | bytes = field(repr=False)
+    secret: bool = True
+
+
+@dataclass(frozen=True)
+class StackFile:
+    """A file of a stack as it is on the host, readable by `owner` only.
+
+    :param path: absolute path
+    :param owner: number of a user
+    """
+
+    path: str
+    text: str | bytes = field(repr=False)
+    owner: str
+    secret: bool
+
+
+@dataclass(frozen=True)
+class ResolvedStack:
+    """A stack with its secrets and cards filled in.
+
+    :param folder: its folder on the host
+    :param project: what its compose.yaml says, without the project's name; read literally, without interpolation
+    :param directories: absolute paths below `folder` with the number of their owner, each after its parent
+    :param files: environment files and mounted files
+    :param reload: commands that have a container read its files again
+    :param stateful: containers that hold data
+    :param builds: folder in this project and arguments from which an image is built, by its reference
+    """
+
+    name: str
+    folder: str
+    project: Mapping[str, Any]
+    directories: tuple[tuple[str, str], ...]
+    files: tuple[StackFile, ...]
+    reload: Mapping[str, tuple[str, ...]]
+    stateful: frozenset[str]
+    builds: Mapping[str, tuple[str, Mapping[str, str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """What stacks are resolved with, the same for all of one host.
+
+    :param root: folder that the folders of all stacks are in
+    :param network: network on which all containers meet
+    :param docker: the engine's settings; log limits are repeated on each container, as containers keep those that
+        they were made with
+    :param secrets: the environment's
+    :param formats: what generated secrets look like that are not mere passwords
+    :param uuids: full UUID of each card, by the declared one
+    """
+
+    root: str
+    network: str
+    docker: DockerSettings
+    secrets: Secrets
+    formats: tuple[GeneratedSecret, ...] = ()
+    uuids: Mapping[str, str] = field(default_factory=dict)
+
+    def resolve(
+        self,
+        stack: Stack,
+        contents: Mapping[str, Content] | None = None,
+    ) -> ResolvedStack:
+        """A stack as it is on the host. Generates the secrets that are not there yet.
+
+        :param contents: content of each mounted file, by its path in the stack's folder
+        :raises DeclarationError: for a secret that the owner has not provided, or that no environment file can hold
+        """
+        contents = contents or {}
+        folder = f"{self.root}/{stack.name}"
+        volumes = {name: None for service in stack.services for name in service.volumes}
+        project: dict[str, Any] = {
+            "services": {service.name: self._definition(stack, service) for service in stack.services},
+            "networks": {self.network: {"name": self.network, "external": True}},
+        }
+        if volumes:
+            project["volumes"] = {name: {"name": volume(stack, name), "labels": KEEP} for name in volumes}
+        return ResolvedStack(
+            name=stack.name,
+            folder=folder,
+            project=project,
+            directories=tuple(_directories(folder, stack)),
+            files=(
+                *(
+                    StackFile(
+                        f"{folder}/{_environment_file(service)}",
+                        self._environment(service),
+                        "0",
+                        secret=True,
+                    )
+                    for service in stack.services
+                ),
+                *_mounted_files(folder, stack, contents),
+            ),
+            reload={service.name: service.reload for service in stack.services if service.reload},
+            stateful=frozenset(service.name for service in stack.services if service.stateful),
+            builds={
+                service.image: (service.build, service.build_args)
+                for service in stack.services
+                if service.build
+            },
+        )
+
+    def secret(self, name: str) -> str:
+        """A generated secret in its declared form."""
+        form = next((form for form in self.formats if form.name == name), GeneratedSecret(name))
+
+        def make() -> str:
+            if form.base64_bytes:
+                return form.prefix + base64.b64encode(random.token_bytes(form.base64_bytes)).decode()
+            return form.prefix + (
+                random.token_hex(form.hex_bytes) if form.hex_bytes else random.token_urlsafe(32)
+            )
+
+        return self.secrets.generated(name, make)
+
+    def _environment(self, service: Service) -> str:
+        if missing := self.secrets.missing(service.keys.values()):
+            raise DeclarationError(missing)
+        values = {variable: str(value) for variable, value in service.env.items()}
+        values |= {variable: str(self.secrets.provided(name)) for variable, name in service.keys.items()}
+        known = {name: self.secret(name) for name in sorted(service.secrets_used)}
+        encoded = {name: quote(value, safe="") for name, value in known.items()}
+        for variable, text in service.secrets.items():
+            values[variable] = fill(text, encoded if "{" in text else known)
+        return environment_file(values, service.name)
+
+    def _definition(self, stack: Stack, service: Service) -> dict[str, Any]:
+        """A service in Compose's words; https://docs.docker.com/reference/compose-file/services/."""
+        definition: dict[str, Any] = {
+            "container_name": service.name,
+            "hostname": service.name,
+            "image": service.image,
+            "restart": "unless-stopped",
+            "env_file": [_environment_file(service)],
+            "mem_limit": service.memory,
+            "memswap_limit": f"{2 * service.memory_mib}m",
+            "stop_grace_period": f"{service.stop_s}s",
+            "networks": {self.network: {"aliases": list(service.names[1:])}},
+            "healthcheck": healthcheck(service),
+            "logging": {
+                "driver": "json-file",
+                "options": {"max-size": self.docker.log_max_size, "max-file": str(self.docker.log_max_file)},
+            },
+        }
+        optional: dict[str, Any] = {
+            "entrypoint": list(service.entrypoint),
+            "command": list(service.command),
+            "user": service.user,
+            "cpus": service.cpus,
+            "shm_size": service.shm_size,
+            "cap_add": list(service.capabilities),
+            "extra_hosts": ["host.docker.internal:host-gateway"] if service.host_gateway else None,
+            "ports": list(_ports(service)),
+            "volumes": list(_mounts(f"{self.root}/{stack.name}", service)),
+            "depends_on": {other: {"condition": "service_healthy"} for other in service.depends_on},
+            "labels": routes(service, self.network),
+            "deploy": self._card(service.gpu) if service.gpu else None,
+        }
+        return definition | {key: value for key, value in optional.items() if value}
+
+    def _card(self, gpu: str) -> dict[str, Any]:
+        device = {"driver": "nvidia", "device_ids": [self.uuids[gpu]], "capabilities": ["gpu"]}
+        return {"resources": {"reservations": {"devices": [device]}}}
+
+
+def paths(root: str, stack: Stack) -> list[str]:
+    """Everything in a stack's folder but compose.yaml, its directories first.
+
+    :param root: folder that the folders of all stacks are in
+    """
+    folder = f"{root}/{stack.name}"
+    return [
+        *(path for path, _ in _directories(folder, stack)),
+        *(f"{folder}/{_environment_file(service)}" for service in stack.services),
+        *dict.fromkeys(f"{folder}/{file}" for service in stack.services for file in service.files),
+    ]
+
+
+def volume(stack: Stack, name: str) -> str:
+    """What a volume of a stack is called by Docker."""
+    return f"{stack.name}_{name}"
+
+
+def routes(service: Service, network: str) -> dict[str, str]:
+    """Labels by which the proxy serves a service's domain: over TLS, to which it redirects whoever comes without."""
+    if not service.domains:
+        return {}
+    name = service.name
+    rule = " || ".join(f"Host(`{domain}`)" for domain in service.domains)
+    plain, secure = f"traefik.http.routers.{name}-http", f"traefik.http.routers.{name}"
+    redirect = f"{name}-https"
+    return {
+        "traefik.enable": "true",
+        "traefik.docker.network": network,
+        f"{plain}.entrypoints": HTTP,
+        f"{plain}.rule": rule,
+        f"{plain}.middlewares": redirect,
+        f"{plain}.service": name,
+        f"traefik.http.middlewares.{redirect}.redirectscheme.scheme": "https",
+        f"{secure}.entrypoints": HTTPS,
+        f"{secure}.rule": rule,
+        f"{secure}.tls": "true",
+        f"{secure}.tls.certresolver": RESOLVER,
+        f"{secure}.service": name,
+        f"traefik.http.services.{name}.loadbalancer.server.port": str(service.port),
+    }
+
+
+def healthcheck(service: Service) -> dict[str, Any]:
+    """How Docker looks after a service."""
+    health = service.health
+    if health is None:
+        raise ValueError(f"{service.name} has no health")  # refused when it was declared
+    return {
+        "test": ["CMD", *(_probe(service, health) if isinstance(health, Http) else health.command)],
+        "interval": f"{health.interval_s}s",
+        "timeout": f"{health.timeout_s}s",
+        "retries": health.retries,
+        "start_period": f"{health.start_s}s",
+        "start_interval": f"{min(_START_INTERVAL_S, health.interval_s)}s",
+    }
+
+
+def _probe(service: Service, health: Http) -> list[str]:
+    """A command that asks a URL, past any proxy that the environment names, and exits 0 for a status below 400."""
+    url = f"http://127.0.0.1:{health.port or service.port}{health.path}"
+    seconds = health.timeout_s
+    match health.probe:
+        case "curl":
+            quiet = ["--silent", "--show-error", "--output", "/dev/null"]
+            return ["curl", "--fail", *quiet, "--noproxy", "*", "--max-time", str(seconds), url]
+        case "node":
+            return [
+                "node",
+                "-e",
+                f"fetch('{url}').then(a => process.exit(a.status < 400 ? 0 : 1), () => process.exit(1))",
+            ]
+        case "wget":  # options that busybox has too
+            return ["env", "-u", "http_proxy", "wget", "-q", "-T", str(seconds), "-O", "/dev/null", url]
+        case _:
+            opener = "urllib.request.build_opener(urllib.request.ProxyHandler({}))"
+            return ["python3", "-c", f"import urllib.request; {opener}.open('{url}', timeout={seconds})"]
+
+
+def environment_file(values: Mapping[str, str], service: str) -> str:
+    """Variables in the form that Compose reads from an `env_file`, each exactly as it is.
+
+    Compose interpolates what is not in single quotes, and takes "\\'" for a quote inside of them; so a text that ends
+    in a backslash, or has one before a quote, has no form there.
+
+    :param service: whose they are, for messages
+    :raises DeclarationError: for such a text
+    """
+    problems = [
+        Problem("secrets", f"{service}.{variable}", "a text with \\' or with \\ at its end", "one without")
+        for variable, value in values.items()
+        if not holdable(value)
+    ]
+    if problems:
+        raise DeclarationError(problems)
+    return "".join(f"{variable}={_quoted(value)}\n" for variable, value in values.items())
+
+
+def holdable(value: str) -> bool:
+    """Whether `environment_file` has a form for a text."""
+    return "\\'" not in value and not value.endswith("\\")
+
+
+def _quoted(value: str) -> str:
+    if value and _PLAIN.issuperset(value):
+        return value
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def _environment_file(service: Service) -> str:
+    return f"{service.name}.env"
+
+
+def _ports(service: Service) -> list[str]:
+    ports = [f"127.0.0.1:{service.publish}:{service.port}"] if service.publish else []
+    ports += [f"{port}:{port}" for port in service.public]
+    return ports + [f"{port}:{port}/udp" for port in service.public_udp]
+
+
+def _mounts(folder: str, service: Service) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"type": "volume", "source": name, "target": target} for name, target in service.volumes.items()
+    ]
+    bound = dict(service.host_paths)
+    for file, target in service.files.items():
+        if (
+            service.reload
+        ):  # the folder: what replaces a file that is mounted itself stays out of the container
+            bound[f"{folder}/{folder_of(file)}"] = folder_of(target)
+        else:
+            bound[f"{folder}/{file}"] = target
+    return mounts + [
+        {
+            "type": "bind",
+            "source": source,
+            "target": target,
+            "read_only": True,
+            "bind": {"create_host_path": False},
+        }
+        for source, target in bound.items()
+    ]
+
+
+def _directories(folder: str, stack: Stack) -> list[tuple[str, str]]:
+    directories: dict[str, str] = {}
+    for service in stack.services:
+        for file in service.files:
+            parts = folder_of(file).split("/")
+            for depth in range(1, len(parts) + 1):
+                directories[f"{folder}/{'/'.join(parts[:depth])}"] = str(service.files_uid)
+    return sorted(directories.items())
+
+
+def _mounted_files(folder: str, stack: Stack, contents: Mapping[str, Content]) -> list[StackFile]:
+    owners = {file: str(service.files_uid) for service in stack.services for file in service.files}
+    if missing := sorted(owners.keys() - contents.keys()):
+        raise ValueError(f"stack {stack.name}: found no content for {', '.join(missing)}")
+    return [
+        StackFile(f"{folder}/{file}", contents[file].text, owner, contents[file].secret)
+        for file, owner in owners.items()
+    ]

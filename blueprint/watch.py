@@ -1,0 +1,105 @@
+"""Settings of the watch: what is measured follows from what the host was given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from blueprint import redis
+from blueprint.alert import alert
+from blueprint.backup import Login, all_pieces
+from blueprint.given import Given
+from blueprint.model import Gateway, PostgresData, RedisData
+
+# Names of the files below `Paths.config`.
+SETTINGS = "watch.json"
+CREDENTIALS = "watch-credentials.json"
+
+
+def direct_groups(gateway: Gateway) -> list[str]:
+    """Models whose cloud answers are no fallbacks: nothing of ours leads to them, so callers ask for them by name."""
+    ours = {model.name for model in gateway.models if model.instance}
+    fallbacks = {target for name in ours for target in gateway.fallbacks.get(name, ())}
+    return [model.name for model in gateway.models if model.name not in ours | fallbacks]
+
+
+def settings_json(given: Given, host: str) -> str:
+    """/etc/sourcefast/watch.json, without a secret in it; `backup.credentials_json` makes the other file.
+
+    :param given: what the host has been given, and is therefore measured
+    :param host: how it is called in messages
+    """
+    plan = given.plan
+    paths, thresholds, watch, backups = plan.paths, plan.thresholds, plan.watch, plan.backups
+    servers = [service.name for service in given.services if isinstance(service.data, RedisData)]
+    value = {
+        "state": f"{paths.state}/watch",
+        "credentials": f"{paths.config}/{CREDENTIALS}",
+        "alert": alert(paths, host),
+        "limits": {
+            "disk_percent": thresholds.disk_percent,
+            "postgres_connections_percent": thresholds.postgres_connections_percent,
+            "redis_memory_percent": thresholds.redis_memory_percent,
+            "celery_queue": thresholds.celery_queue,
+            "ollama_latency_p95_s": thresholds.ollama_latency_p95_s,
+            "fallback_percent": thresholds.fallback_percent,
+            "backup_age_h": backups.max_age_h,
+            "certificate_days": watch.certificate_days,
+        },
+        "window_min": watch.window_min,
+        "min_calls": watch.min_calls,
+        "unmeasured_runs": watch.unmeasured_runs,
+        "restart_quiet_min": watch.restart_quiet_min,
+        "disks": ["/", "/var/lib/docker", backups.root],
+        "postgres": [service.name for service in given.services if isinstance(service.data, PostgresData)],
+        "redis": servers,
+        "litellm": _litellm(given),
+        "celery": [
+            {"container": server, "index": project.broker}
+            for server in servers
+            for project in given.projects
+            if project.broker is not None
+        ],
+        "caches": [
+            {"container": server, "index": index, "allowed": allowed}
+            for server in servers
+            for index, allowed in watch.caches.items()
+        ],
+        "backups": {"root": backups.root, "pieces": all_pieces(given)},
+        "certificates": {"address": "127.0.0.1", "port": 443, "domains": domains(given)},
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
+    """How the watch logs in to each Redis, as one that can only look, and as whom to each Postgres, on its own socket.
+
+    :param secret: a secret by its name
+    """
+    found: dict[str, Login] = {}
+    for service in given.services:
+        match service.data:
+            case PostgresData(superuser=user):
+                found[service.name] = Login(user, "")
+            case RedisData():
+                found[service.name] = Login(redis.MONITOR, secret(f"redis/{redis.MONITOR}"))
+    return found
+
+
+def domains(given: Given) -> list[str]:
+    """Names that the proxy shows a certificate for, where the host has a proxy of ours."""
+    proxied = any(service.public for service in given.services)
+    return sorted({domain for service in given.services for domain in service.domains}) if proxied else []
+
+
+def _litellm(given: Given) -> dict[str, object] | None:
+    plan = given.plan
+    for service in given.services:
+        if service.name == plan.gateway.container and service.database is not None:
+            return {
+                "container": plan.pgbouncer.host,
+                "database": service.database,
+                "ollama": {str(instance.port): instance.name for instance in plan.ollama_instances},
+                "direct": [*direct_groups(plan.gateway), *plan.watch.direct_groups],
+            }
+    return None

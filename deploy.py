@@ -1,0 +1,65 @@
+"""The phases of the checklist, in order; `--data phase=NAME` says which of them a run is for."""
+
+import os
+
+from pyinfra import logger
+from pyinfra.api.exceptions import DeployError
+from pyinfra.context import host, state
+
+from blueprint import DeclarationError, Secrets, environment_name, for_host, phases_wanted, render_problems
+from blueprint.given import Given
+from blueprint.phases import ALL, HARDWARE
+from phases import adoption, leftovers, phases_of, preflight, upgrade
+from phases.closing import closing
+from phases.given import recorded, require_phases
+from phases.report import Report
+from phases.requirements import too_large, unmet
+
+try:
+    plan = for_host(host.data)
+    phases = phases_of(plan)
+    wanted = phases_wanted(plan.phase, {phase.name: phase.number for phase in phases})
+    secrets = Secrets.open(environment_name(os.environ))
+except DeclarationError as error:
+    raise DeployError(render_problems(error.problems)) from None
+
+there = recorded(plan)
+mark = upgrade.marked(plan)
+beginning = upgrade.begins(plan, mark)
+brought = [phase for phase in phases if phase.name in wanted and phase.group in host.groups and not beginning]
+names = [phase.name for phase in brought]
+for phase in phases:
+    if phase.name in wanted and phase.group not in host.groups and plan.phase != ALL:
+        where = f"{host.name} is not in the group {phase.group} (see `groups` in production.yaml)"
+        logger.warning(f"    phase {phase.name} is left out: {where}")
+require_phases(phases, names, there, unmet(plan, brought, secrets, there))
+preflight.containers(plan, names)
+before = adoption.before(plan, [stack for stack in plan.stacks if stack.phase in names], secrets)
+
+report = Report.follow(state)
+report.tight(host, plan.tight())
+given = set(there)
+if plan.removed:
+    leftovers.remove(plan=plan)
+for phase in brought:
+    given.add(phase.name)
+    now = Given(plan, frozenset(given))
+    stacks = [stack for stack in now.stacks if stack.phase == phase.name]
+    adoption.adopt(plan, stacks, before)
+    phase.deploy(plan=plan, given=now, secrets=secrets)
+    adoption.remove_replaced(now, stacks)
+    report.running(host, phase.running(plan))
+if brought:
+    closing(given=Given(plan, frozenset(given)), secrets=secrets)
+if any(phase.name != HARDWARE for phase in brought):
+    leftovers.tell(plan)
+
+if beginning:
+    upgrade.begin(plan=plan, given=Given(plan, frozenset(there)), mark=mark)
+elif mark is not None:
+    upgrade.finish(plan=plan, mark=mark, left=set(there) - set(names))
+else:
+    away = given | too_large(plan).keys()
+    left = [phase.name for phase in phases if phase.name not in away and phase.group in host.groups]
+    if left:
+        report.next(host, f"--data phase={left[0]} brings the next phase, a run without it all that are left")

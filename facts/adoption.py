@@ -1,0 +1,107 @@
+"""Containers that were there before: whose they are, what they are made of, where their data is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container.
+
+    :param status: created, running, restarting, exited, paused or dead
+    :param project: Compose project, empty for none
+    :param service: its service there
+    :param managed: whether Coolify manages it
+    :param ours: whether it was made of what was declared
+    :param image: reference it was made from
+    :param os: ID of its /etc/os-release, empty where it has none
+    :param restart: Docker's restart policy
+    :param volumes: by the path in it, the name of the volume or the folder of the host that is mounted there
+    """
+
+    name: str
+    status: str = "running"
+    project: str = ""
+    service: str = ""
+    managed: bool = False
+    ours: bool = False
+    image: str = ""
+    os: str = ""
+    restart: str = "unless-stopped"
+    volumes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AdoptionState:
+    """Answer of `Adoption`.
+
+    :param containers: those that were asked for and are there, by name
+    :param volumes: names of the volumes that are recorded as whole copies
+    :param copied: names of the containers whose databases are recorded as copied
+    """
+
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    volumes: frozenset[str] = frozenset()
+    copied: frozenset[str] = frozenset()
+
+
+class Adoption(FactBase[AdoptionState]):
+    """Containers by name, and which of their volumes are copied already.
+
+    + state: folder of the host in which it is recorded
+    + names: of containers
+    """
+
+    def command(self, state: str, names: Iterable[str]) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("adoption.sh", state, *names)
+
+    @staticmethod
+    def default() -> AdoptionState:
+        """Nothing that was there before."""
+        return AdoptionState()
+
+    def process(self, output: list[str]) -> AdoptionState:
+        """Read the answer of `command`."""
+        return read_adoption(output)
+
+
+def read_adoption(output: Iterable[str]) -> AdoptionState:
+    """Read what files/facts/adoption.sh prints."""
+    said = {title: [line for line in lines if line] for title, lines in script.sections(output)}
+    systems = dict(line.split(" ", 1) for line in said.get("systems", ()) if " " in line)
+    containers = [_container(line, systems) for line in said.get("containers", ())]
+    return AdoptionState(
+        {container.name: container for container in containers},
+        frozenset(said.get("volumes", ())),
+        frozenset(said.get("copied", ())),
+    )
+
+
+def _container(line: str, systems: Mapping[str, str]) -> Container:
+    try:
+        said = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of docker: {line!r}") from error
+    name = said["name"].removeprefix("/")
+    return Container(
+        name=name,
+        status=said["status"],
+        project=said["project"] or "",
+        service=said["service"] or "",
+        managed=said["managed"] == "true",
+        ours=bool(said["digest"]),
+        image=said["image"],
+        os=systems.get(name, ""),
+        restart=said["restart"],
+        volumes={mount["Destination"]: mount.get("Name") or mount["Source"] for mount in said["mounts"]},
+    )

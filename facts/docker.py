@@ -1,0 +1,181 @@
+"""The Docker engine of a host, its images and its containers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+from facts.systemd import timestamp
+
+CONFIG = "/etc/docker/daemon.json"
+PARTS = ("versions", "daemon", "networks", "logins")
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the running daemon says of itself (`docker info`), which need not be what is on the disk."""
+
+    version: str
+    driver: str  # of the storage
+    root: str  # directory of its data
+    live_restore: bool
+    logging: str
+    pools: tuple[
+        tuple[str, int], ...
+    ]  # networks from which new ones are taken, and the prefix length of each
+    runtimes: frozenset[str]
+    running: int  # containers
+    containers: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of the engine."""
+
+    name: str
+    driver: str
+    scope: str = "local"
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Answer of `Engine`. What was not asked for is as if it were absent.
+
+    :param server: None where no daemon answers
+    :param config: text of the daemon's configuration file, None where there is none; it holds no secrets
+    :param config_changed: when that was, in seconds since the epoch
+    :param started: when the running daemon was started, likewise
+    :param networks: by name
+    :param logins: sha256 of what Docker keeps as `auth`, by registry as it names it
+    """
+
+    installed: bool = False
+    client: str | None = None
+    compose: str | None = None
+    server: Server | None = None
+    config: str | None = None
+    config_changed: float | None = None
+    started: float | None = None
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    logins: Mapping[str, str] = field(default_factory=dict)
+
+
+class Engine(FactBase[EngineState]):
+    """The engine in one question.
+
+    + parts: what to ask, of `versions`, `daemon`, `networks` and `logins`
+    """
+
+    def command(self, parts: Iterable[str] = PARTS) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("docker.sh", CONFIG, *parts)
+
+    @staticmethod
+    def default() -> EngineState:
+        """No Docker."""
+        return EngineState()
+
+    def process(self, output: list[str]) -> EngineState:
+        """Read the answer of `command`."""
+        return read_engine(output)
+
+
+def read_engine(output: Iterable[str]) -> EngineState:
+    """Read what files/facts/docker.sh prints."""
+    said = dict(script.sections(output))
+
+    def first(title: str) -> str | None:
+        return next((line for line in said.get(title, ()) if line), None)
+
+    config = said.get("config", [])
+    client = first("client")
+    networks = [Network(**_without_nulls(_json(line))) for line in said.get("networks", ()) if line]
+    return EngineState(
+        installed="installed" in said,
+        # Docker version 26.1.5+dfsg1, build a72d7cd
+        client=client.removeprefix("Docker version ").partition(",")[0] if client else None,
+        compose=first("compose"),
+        server=_server(first("server")),
+        config="\n".join(config[1:]) if config else None,
+        config_changed=float(config[0]) if config else None,
+        started=timestamp(first("started") or ""),
+        networks={network.name: network for network in networks},
+        logins=dict(line.rsplit(" ", 1) for line in said.get("logins", ()) if line),
+    )
+
+
+def _server(line: str | None) -> Server | None:
+    try:
+        said = json.loads(line or "")
+    except json.JSONDecodeError:
+        return None
+    if not said["version"]:  # how `docker info` fills in a daemon that it did not reach
+        return None
+    pools = tuple((pool["Base"], pool["Size"]) for pool in said.pop("pools") or ())
+    runtimes = frozenset(said.pop("runtimes")) - {""}
+    return Server(pools=pools, runtimes=runtimes, **said)
+
+
+class Statuses(FactBase[dict[str, str]]):
+    """Status of containers by name: created, running, restarting, exited, paused or dead; those that do not exist are
+    missing in the answer.
+
+    + names: which
+    """
+
+    def command(self, names: Iterable[str]) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("containers.sh", *names)
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """No container."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Read the answer of `command`."""
+        return dict(line.removeprefix("/").split(" ", 1) for line in output if line)
+
+
+class Images(FactBase[dict[str, str]]):
+    """Ids of images by reference; those that are not on the host are missing in the answer.
+
+    + references: which
+    """
+
+    def command(self, references: Iterable[str]) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("images.sh", *references)
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """No image."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Read the answer of `command`."""
+        return dict(line.split(" ", 1) for line in output if line)
+
+
+def _json(line: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of docker: {line!r}") from error
+    return said
+
+
+def _without_nulls(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if value is not None}

@@ -1,0 +1,91 @@
+"""Teams and virtual keys of a LiteLLM proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+# What asks, changes and tries the proxy from inside its container, where the master key is.
+PROGRAM = Path(__file__).resolve().parent.parent / "files" / "litellm" / "proxy.py"
+
+
+@dataclass(frozen=True)
+class Team:
+    """A team. Its budget is in dollars, None without one, and so is what it spent of it; no models mean all of them."""
+
+    id: str
+    alias: str | None
+    max_budget: float | None
+    budget_duration: str | None
+    models: tuple[str, ...]
+    spend: float = 0.0
+
+
+@dataclass(frozen=True)
+class Key:
+    """A virtual key, known by the sha256 of its value."""
+
+    hash: str
+    alias: str | None
+    team: str | None
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProxyState:
+    """Answer of `Proxy`. Where `running` is false, the rest is unknown."""
+
+    running: bool = False
+    teams: tuple[Team, ...] = ()
+    keys: tuple[Key, ...] = ()
+
+
+class Proxy(FactBase[ProxyState]):
+    """Everything that is administered through the proxy's API, in one question.
+
+    + container: the proxy's
+    + port: where it listens in there
+    + wait_s: seconds to wait for a proxy that is just starting; then the fact fails with what it said
+    + required: it has to answer; otherwise one that does not is as one that does not run
+    """
+
+    def command(
+        self, container: str, port: int = 4000, wait_s: int = 60, required: bool = True
+    ) -> StringCommand:
+        """The script and its arguments."""
+        must = "yes" if required else "no"
+        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, wait_s, must)
+
+    @staticmethod
+    def default() -> ProxyState:
+        """No proxy."""
+        return ProxyState()
+
+    def process(self, output: list[str]) -> ProxyState:
+        """Read the answer of `command`."""
+        return read_proxy(output)
+
+
+def read_proxy(output: Iterable[str]) -> ProxyState:
+    """Read what files/facts/litellm.sh prints."""
+    line = next((line for line in output if line), None)
+    if line is None:
+        return ProxyState()
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of LiteLLM: {line[:200]!r}") from error
+    return ProxyState(
+        running=True,
+        teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),
+        keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in said["keys"]),
+    )

@@ -1,0 +1,69 @@
+"""Containers that nobody may know of any more, and variables that nobody meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container.
+
+    :param project: Compose project, empty for none
+    :param folder: folder that the project was started from
+    :param managed: whether Coolify manages it
+    :param stray: names of its variables that look like a mistake: `NAME:?message`, or a value with `${NAME}` in it
+    """
+
+    name: str
+    status: str = "running"
+    project: str = ""
+    folder: str = ""
+    managed: bool = False
+    stray: tuple[str, ...] = ()
+
+
+class Orphans(FactBase[list[Container]]):
+    """Every container of the host, whoever's it is; of its environment only the names of strays."""
+
+    def command(self) -> StringCommand:
+        """The script."""
+        return script.ask("orphans.sh")
+
+    @staticmethod
+    def default() -> list[Container]:
+        """No container."""
+        return []
+
+    def process(self, output: list[str]) -> list[Container]:
+        """Read the answer of `command`."""
+        return read_orphans(output)
+
+
+def read_orphans(output: Iterable[str]) -> list[Container]:
+    """Read what files/facts/orphans.sh prints."""
+    found = []
+    for line in filter(None, output):
+        try:
+            said = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise FactProcessError(f"not an answer of docker: {line!r}") from error
+        found.append(
+            Container(
+                name=said["name"].removeprefix("/"),
+                status=said["status"],
+                project=said["project"] or "",
+                folder=said["folder"] or "",
+                managed=said["managed"] == "true",
+                stray=tuple(said["stray"]),
+            )
+        )
+    return sorted(found, key=lambda container: container.name)

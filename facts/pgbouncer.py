@@ -1,0 +1,39 @@
+"""PgBouncer, as its clients see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+
+class Answers(FactBase[dict[str, str]]):
+    """What each database said through the pooler to a client that asked for its name: the name, or an error.
+
+    + container: one with psql on the pooler's network
+    + host, port: of the pooler
+    + user: role that asks
+    + passfile: file in the container with its password, as libpq reads it
+    + databases: whom to ask
+    """
+
+    def command(
+        self, container: str, host: str, port: int, user: str, passfile: str, databases: Iterable[str]
+    ) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("pgbouncer.sh", container, host, port, user, passfile, *databases)
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        """Nobody answered."""
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        """Read the answer of `command`."""
+        return {
+            title.removeprefix("database "): "\n".join(lines).strip()
+            for title, lines in script.sections(output)
+        }

@@ -1,0 +1,222 @@
+"""A Postgres server in a container: its roles, databases, extensions, grants and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+# Made by initdb; whoever wants another database or role has to declare it.
+MAINTENANCE = ("postgres", "template1")
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role.
+
+    :param password_sha256: hash of what Postgres keeps of its password, None without one
+    :param attributes: of login, superuser, createdb, createrole, replication, bypassrls and inherit, those that it has
+    :param connection_limit: -1 for none
+    :param valid_until: when its password ends, as Postgres prints it
+    :param member_of: roles that it is a member of
+    """
+
+    name: str
+    password_sha256: str | None = None
+    attributes: frozenset[str] = frozenset({"login", "inherit"})
+    connection_limit: int = -1
+    valid_until: str | None = None
+    member_of: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database.
+
+    :param grants: privileges (CONNECT, CREATE, TEMPORARY) by grantee; None is PUBLIC
+    :param comment: what COMMENT ON says
+    :param extensions: installed ones, with their versions
+    :param relations: names of tables, views and indexes, whatever their schema
+    """
+
+    name: str
+    owner: str
+    encoding: str = "UTF8"
+    collation: str = "C.UTF-8"
+    allows_connections: bool = True
+    connection_limit: int = -1
+    grants: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
+    comment: str | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    relations: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that is not the built-in one.
+
+    :param value: as SHOW prints it
+    :param file: configuration file that it comes from, None for none
+    :param pending_restart: the file says something else, which only a restart applies
+    """
+
+    value: str
+    file: str | None = None
+    pending_restart: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Answer of `Cluster`.
+
+    :param version: of the server; None where none answers
+    :param available: extensions that can be installed, with their newest versions
+    """
+
+    version: str | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    available: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+
+class Cluster(FactBase[ClusterState]):
+    """The whole state of a cluster, in one question.
+
+    + container: in which it runs
+    """
+
+    def command(self, container: str) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("postgres.sh", container)
+
+    @staticmethod
+    def default() -> ClusterState:
+        """No server."""
+        return ClusterState()
+
+    def process(self, output: list[str]) -> ClusterState:
+        """Read the answer of `command`."""
+        return read_cluster(output)
+
+
+def read_cluster(output: Iterable[str]) -> ClusterState:
+    """Read what files/facts/postgres.sh prints."""
+    cluster: dict[str, Any] = {}
+    inside: dict[str, dict[str, Any]] = {}
+    for title, lines in script.sections(output):
+        said = _json(next((line for line in lines if line), "null"))
+        if said and title == "cluster":
+            cluster = said
+        elif said:
+            inside[said["name"]] = said
+    if not cluster:
+        return ClusterState()
+    return ClusterState(
+        version=cluster["version"],
+        roles={role["name"]: _role(role) for role in cluster["roles"]},
+        databases={
+            database["name"]: _database(database, inside.get(database["name"], {}))
+            for database in cluster["databases"]
+        },
+        available=cluster["available"],
+        # Postgres knows TimeZone and DateStyle in any case.
+        settings={name.lower(): Setting(**setting) for name, setting in cluster["settings"].items()},
+    )
+
+
+_ATTRIBUTES = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
+
+
+def _role(said: dict[str, Any]) -> Role:
+    return Role(
+        name=said["name"],
+        password_sha256=said["password_sha256"],
+        attributes=frozenset(attribute for attribute in _ATTRIBUTES if said[attribute]),
+        connection_limit=said["connection_limit"],
+        valid_until=said["valid_until"],
+        member_of=frozenset(said["member_of"]),
+    )
+
+
+def _database(said: dict[str, Any], inside: dict[str, Any]) -> Database:
+    grants: dict[str | None, set[str]] = {}
+    for grantee, privilege in said.pop("acl") or ():
+        grants.setdefault(grantee, set()).add(privilege)
+    return Database(
+        **said,
+        grants={grantee: frozenset(privileges) for grantee, privileges in grants.items()},
+        extensions=inside.get("extensions", {}),
+        relations=frozenset(inside.get("relations", ())),
+    )
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of Postgres: {line!r}") from error
+
+
+@dataclass(frozen=True)
+class VectorIndex:
+    """An index on a column of vectors.
+
+    :param method: hnsw, ivfflat or another
+    :param operators: operator class, "vector_cosine_ops"
+    :param options: what it was made with, "m=16"; what is not among them has pgvector's default
+    """
+
+    method: str
+    operators: str
+    options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A column of vectors; -1 `dimensions` for any number."""
+
+    table: str
+    column: str
+    dimensions: int
+    indexes: tuple[VectorIndex, ...] = ()
+
+
+class Vectors(FactBase[tuple[Vector, ...]]):
+    """The columns of vectors of a database.
+
+    + container: in which the server runs
+    + database: its name
+    """
+
+    def command(self, container: str, database: str) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("postgres-vectors.sh", container, database)
+
+    @staticmethod
+    def default() -> tuple[Vector, ...]:
+        """None."""
+        return ()
+
+    def process(self, output: list[str]) -> tuple[Vector, ...]:
+        """Read the answer of `command`."""
+        said = _json(next((line for line in output if line), "[]"))
+        return tuple(
+            Vector(
+                column["table"],
+                column["column"],
+                column["dimensions"],
+                tuple(
+                    VectorIndex(index["method"], index["operators"], frozenset(index["options"]))
+                    for index in column["indexes"]
+                ),
+            )
+            for column in said
+        )

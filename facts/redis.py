@@ -1,0 +1,126 @@
+"""A Redis server in a container: the settings and users that it runs with, whatever its files say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+# What says no more than that nothing else was given.
+_SILENT = frozenset({"sanitize-payload", "resetpass", "resetkeys", "resetchannels", "reset"})
+_LONG = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of Redis' ACL, so that two answers of one version for the same rules compare as equal.
+
+    :param flags: on or off, nopass
+    :param passwords: hash of the hash that Redis keeps of each
+    :param patterns: of keys and channels
+    :param commands: rules; Redis 7.0 makes them up anew for each answer, in no order, and later ones leave out what
+        a later rule overrode: their order says nothing
+    """
+
+    flags: frozenset[str]
+    passwords: frozenset[str]
+    patterns: frozenset[str]
+    commands: frozenset[str]
+
+
+@dataclass(frozen=True)
+class RedisState:
+    """Answer of `Redis`.
+
+    :param answer: what it said to PING: "PONG", a refusal, or None where nothing answers
+    :param settings: those that were asked for
+    :param users: by name, as it runs with them
+    :param file_sha256: hash of its ACL file
+    :param declared: users of that file, as a server of this version reads it; none where it refuses the file
+    """
+
+    answer: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
+    file_sha256: str | None = None
+    declared: Mapping[str, User] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> bool:
+        return self.answer == "PONG"
+
+
+class Redis(FactBase[RedisState]):
+    """The server's settings and users, in one question.
+
+    + container: in which it runs
+    + settings: names of the settings to tell
+    + user: who asks
+    + password_file: file in the container with that user's password
+    """
+
+    def command(
+        self, container: str, settings: Iterable[str], user: str, password_file: str
+    ) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("redis.sh", container, user, password_file, *settings)
+
+    @staticmethod
+    def default() -> RedisState:
+        """No server."""
+        return RedisState()
+
+    def process(self, output: list[str]) -> RedisState:
+        """Read the answer of `command`."""
+        return read_redis(output)
+
+
+def read_redis(output: Iterable[str]) -> RedisState:
+    """Read what files/facts/redis.sh prints."""
+    said = dict(script.sections(output))
+    pairs = said.get("settings", [])
+    return RedisState(
+        answer=next((line for line in said.get("ping", ()) if line), None),
+        settings=dict(zip(pairs[::2], pairs[1::2], strict=False)),
+        users=read_users(said.get("users", ())),
+        file_sha256=next((line.split()[0] for line in said.get("file", ()) if line), None),
+        declared=read_users(said.get("declared", ())),
+    )
+
+
+def read_users(lines: Iterable[str]) -> dict[str, User]:
+    """Users by name, from the lines of ACL LIST."""
+    users = {}
+    for line in lines:
+        keyword, _, rest = line.partition(" ")
+        if keyword == "user":
+            name, *rules = rest.split()
+            users[name] = _user(rules)
+    return users
+
+
+def _user(rules: Iterable[str]) -> User:
+    flags: set[str] = set()
+    passwords: set[str] = set()
+    patterns: set[str] = set()
+    commands: list[str] = []
+    for rule in rules:
+        rule = _LONG.get(rule, rule)
+        if rule in _SILENT:
+            continue
+        if rule.startswith("#"):
+            passwords.add(hashlib.sha256(rule.encode()).hexdigest())
+        elif rule.startswith(("~", "&", "%")):
+            patterns.add(rule)
+        elif rule in ("+@all", "-@all"):
+            commands = [rule]  # whatever was said before no longer counts
+        elif rule.startswith(("+", "-")):
+            commands.append(rule)
+        else:
+            flags.add(rule)
+    return User(frozenset(flags), frozenset(passwords), frozenset(patterns), frozenset(commands or ["-@all"]))

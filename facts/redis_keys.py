@@ -1,0 +1,59 @@
+"""How many keys a Redis in a container has, whoever's it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+_KEYSPACE = re.compile(r"db(\d+):keys=(\d+),")
+
+
+@dataclass(frozen=True)
+class KeysState:
+    """Answer of `RedisKeys`.
+
+    :param status: of the container; None where there is none
+    :param answer: what the server said to PING; PONG where it lets us in
+    :param keys: by index
+    """
+
+    status: str | None = None
+    answer: str = ""
+    keys: Mapping[int, int] = field(default_factory=dict)
+
+
+class RedisKeys(FactBase[KeysState]):
+    """The keys by index.
+
+    + container: in which it runs
+    """
+
+    def command(self, container: str) -> StringCommand:
+        """The script and its argument."""
+        return script.ask("redis-keys.sh", container)
+
+    @staticmethod
+    def default() -> KeysState:
+        """No such container."""
+        return KeysState()
+
+    def process(self, output: list[str]) -> KeysState:
+        """Read the answer of `command`."""
+        return read_keys(output)
+
+
+def read_keys(output: Iterable[str]) -> KeysState:
+    """Read what files/facts/redis-keys.sh prints."""
+    said = {title: [line for line in lines if line] for title, lines in script.sections(output)}
+    keyspace = "\n".join(said.get("keyspace", ()))
+    return KeysState(
+        status=next(iter(said.get("status", ())), None),
+        answer=next(iter(said.get("ping", ())), ""),
+        keys={int(index): int(count) for index, count in _KEYSPACE.findall(keyspace)},
+    )

@@ -1,0 +1,43 @@
+"""Questions that need more than a line of shell: scripts under files/facts/, sent whole as the command.
+
+A fact has no standard input, unlike an operation (operations/script.py), so the text travels as an argument
+of `sh`; nothing is installed on the host for it. The scripts are POSIX sh and answer in sections:
+
+    @@name argument
+    whatever the program said, line by line
+
+A program that is missing leaves its section out or empty; the script itself always succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pyinfra.api.command import QuoteString, StringCommand
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "files" / "facts"
+MARK = "@@"
+
+
+def ask(script: str, *args: str | int) -> StringCommand:
+    """Command of a fact that runs `files/facts/<script>` with `args` as `$1` …; nothing secret among them."""
+    text = (SCRIPTS / script).read_text()
+    return StringCommand(
+        "sh", "-c", QuoteString(text), QuoteString(script), *(QuoteString(str(arg)) for arg in args)
+    )
+
+
+def sections(output: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """The titles of an answer's sections with their lines; what comes before the first title is dropped."""
+    title: str | None = None
+    lines: list[str] = []
+    for line in output:
+        if line.startswith(MARK):
+            if title is not None:
+                yield title, lines
+            title, lines = line.removeprefix(MARK), []
+        else:
+            lines.append(line)
+    if title is not None:
+        yield title, lines

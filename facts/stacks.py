@@ -1,0 +1,166 @@
+"""Compose projects of a host: their files, their containers, and the images these are made from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+from facts.files import TreeState, read_tree
+
+# Label of a container: hash of everything that it was made from. Compose's own hash knows neither the contents of
+# environment files nor those of mounted ones.
+DIGEST = "stack.digest"
+# Label of an image that was built on the host: hash of the folder that it was built from.
+BUILD = "stack.build"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container, of any project or none.
+
+    :param project: Compose project, empty for none
+    :param service: its service there
+    :param folder: folder that the project was started from
+    :param digest: its label `stack.digest`, empty for none
+    :param managed: whether Coolify manages it
+    :param aliases: further names on its networks
+    :param image: reference it was made from
+    :param image_id: the image that reference then pointed at
+    :param status: created, running, restarting, exited, paused or dead
+    :param health: starting, healthy or unhealthy; None without a health check
+    :param started: when it was started, in seconds since the epoch
+    :param published: ports of the host that it publishes, "443/tcp"
+    """
+
+    name: str
+    project: str = ""
+    service: str = ""
+    folder: str = ""
+    digest: str = ""
+    managed: bool = False
+    aliases: frozenset[str] = frozenset()
+    image: str = ""
+    image_id: str = ""
+    status: str = "running"
+    health: str | None = None
+    started: float | None = None
+    published: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. `build` is its label `stack.build`, empty for one that was not built here."""
+
+    id: str
+    build: str = ""
+
+
+@dataclass(frozen=True)
+class StacksState:
+    """Answer of `Stacks`.
+
+    :param tree: everything below the folder of the stacks, and that folder itself
+    :param changed: when each of these was last changed (ctime), in seconds since the epoch
+    :param containers: all containers of the host, by name
+    :param images: all that the host has, by every name as Docker shows it (`familiar`)
+    """
+
+    tree: TreeState = field(default_factory=TreeState)
+    changed: Mapping[str, float] = field(default_factory=dict)
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
+
+    def of_project(self, project: str) -> list[Container]:
+        """The containers of one project."""
+        return [container for container in self.containers.values() if container.project == project]
+
+
+class Stacks(FactBase[StacksState]):
+    """All stacks of a host in one question: hashes of files, never their contents or a container's environment.
+
+    + root: folder that the stacks are in
+    """
+
+    def command(self, root: str) -> StringCommand:
+        """The script and its argument."""
+        return script.ask("stacks.sh", root)
+
+    @staticmethod
+    def default() -> StacksState:
+        """Neither files nor containers."""
+        return StacksState()
+
+    def process(self, output: list[str]) -> StacksState:
+        """Read the answer of `command`."""
+        return read_stacks(output)
+
+
+def familiar(reference: str) -> str:
+    """A reference as Docker shows it: without what it assumes, and without a tag that a digest makes meaningless."""
+    name, at, digest = reference.removeprefix("docker.io/").removeprefix("library/").partition("@")
+    return (re.sub(r":[^:/]*$", "", name) if at else name) + at + digest
+
+
+def read_stacks(output: Iterable[str]) -> StacksState:
+    """Read what files/facts/stacks.sh prints."""
+    said = dict(script.sections(output))
+    changed = [line.partition("\t") for line in said.get("changed", ()) if line]
+    containers = [_container(_json(line)) for line in said.get("containers", ()) if line]
+    images: dict[str, Image] = {}
+    for line in said.get("images", ()):
+        if line:
+            image = _json(line)
+            for name in (*(image["tags"] or ()), *(image["digests"] or ())):
+                images[name] = Image(image["id"], image["build"] or "")
+    return StacksState(
+        tree=read_tree(said.get("files", ())),
+        changed={path: float(seconds) for seconds, _, path in changed},
+        containers={container.name: container for container in containers},
+        images=images,
+    )
+
+
+def _container(said: Mapping[str, Any]) -> Container:
+    return Container(
+        name=said["name"].removeprefix("/"),
+        project=said["project"] or "",
+        service=said["service"] or "",
+        folder=said["folder"] or "",
+        digest=said["digest"] or "",
+        managed=said["managed"] == "true",
+        aliases=frozenset(alias for names in said["aliases"] for alias in names or ()),
+        image=said["image"],
+        image_id=said["image_id"],
+        status=said["status"],
+        health=said["health"],
+        started=_timestamp(said["started"]),
+        published=frozenset(_published(said["ports"] or {})),
+    )
+
+
+def _published(ports: Mapping[str, Any]) -> Iterable[str]:
+    for inside, bindings in ports.items():
+        for binding in bindings or ():
+            yield f"{binding['HostPort']}/{inside.partition('/')[2]}"
+
+
+def _timestamp(text: str) -> float | None:
+    """Seconds since the epoch of Docker's `2025-10-06T12:34:56.123456789Z`; None for never, its year 1."""
+    return None if text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
+
+
+def _json(line: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of docker: {line!r}") from error
+    return said

@@ -1,0 +1,120 @@
+"""The monitors and notifications of an Uptime Kuma, as its socket API tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+# Run by node in a container of Uptime Kuma's image; operations/uptime_kuma.py sends it, too.
+PROGRAM = Path(__file__).resolve().parent.parent / "files" / "uptime-kuma" / "client.js"
+STATUS = {0: "down", 1: "up", 2: "pending", 3: "in maintenance", None: "not tried yet"}
+
+
+@dataclass(frozen=True)
+class FoundMonitor:
+    """A monitor.
+
+    :param settings: those that a declaration can set, by Uptime Kuma's names; secret ones as sha256 of their value
+    :param active: not paused
+    :param notifications: ids of those that it uses
+    :param status: key of `STATUS`; None where it has had no heartbeat yet
+    :param message: what its last heartbeat said
+    """
+
+    id: int
+    name: str
+    description: str = ""
+    active: bool = True
+    notifications: frozenset[int] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    status: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundNotification:
+    """A way to be told. `settings` as in `FoundMonitor`."""
+
+    id: int
+    name: str
+    active: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KumaState:
+    """Answer of `Kuma`.
+
+    :param absent: no such container runs, or none that answers
+    :param setup: it was never set up: no administrator, no monitors
+    :param refused: why the login was, or None
+    """
+
+    absent: bool = False
+    setup: bool = False
+    refused: str | None = None
+    monitors: tuple[FoundMonitor, ...] = ()
+    notifications: tuple[FoundNotification, ...] = ()
+
+
+class Kuma(FactBase[KumaState]):
+    """Everything in one question. The login goes on standard input: `_stdin=[login(…)]` with the other arguments.
+
+    + container: in which it runs
+    + required: it has to answer, or the fact fails; otherwise one that does not is as one that does not run
+    """
+
+    def command(self, container: str, required: bool = True) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("uptime-kuma.sh", container, PROGRAM.read_text(), "yes" if required else "no")
+
+    @staticmethod
+    def default() -> KumaState:
+        """No Uptime Kuma."""
+        return KumaState(absent=True)
+
+    def process(self, output: list[str]) -> KumaState:
+        """Read the answer of `command`."""
+        return read(output)
+
+
+class Login(str):
+    """Text for a standard input. pyinfra logs the arguments of a fact, with `-v`; this one it shows as a mask."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'*MASKED*'"
+
+
+def login(username: str, password: str) -> Login:
+    """What `Kuma` reads on its standard input: who asks, and that the last heartbeat of each monitor is wanted."""
+    return Login(json.dumps({"username": username, "password": password, "beats": True}))
+
+
+def read(output: Iterable[str]) -> KumaState:
+    """Read what files/uptime-kuma/client.js prints."""
+    text = "\n".join(output)
+    try:
+        said = json.loads(text)
+        return KumaState(
+            absent=said.get("absent", False),
+            setup=said.get("setup", False),
+            refused=said.get("refused"),
+            monitors=tuple(
+                FoundMonitor(**{**monitor, "notifications": frozenset(monitor["notifications"])})
+                for monitor in said.get("monitors", ())
+            ),
+            notifications=tuple(FoundNotification(**each) for each in said.get("notifications", ())),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FactProcessError(f"not an answer of Uptime Kuma: {text[:200]!r}") from error

@@ -1,0 +1,118 @@
+"""The objects of a bucket, through the server's S3 interface: how it keeps them is its own affair."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from containers import ScriptError, the_running
+
+from backups import s3, scratch
+from backups.piece import Contents
+from backups.settings import Bucket
+from backups.store import compressed, decompressed
+
+ARCHIVE = "objects.tar.zst"
+
+
+class Summary:
+    """Count, size and fingerprint of objects, whatever order they come in."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, key: str, content: bytes) -> None:
+        self._lines.append(f"{key}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+        self._bytes += len(content)
+
+    def contents(self) -> Contents:
+        digest = hashlib.sha256(b"".join(sorted(self._lines))).hexdigest()
+        return {"objects": len(self._lines), "bytes": self._bytes, "sha256": digest}
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One bucket."""
+
+    server: Bucket
+    min_bytes = 0
+    may_shrink = False
+
+    @property
+    def name(self) -> str:
+        return f"s3/{self.server.container}/{self.server.bucket}"
+
+    def estimate(self) -> int:
+        return 0  # only a listing of everything would tell
+
+    def save(self, folder: Path) -> Contents:
+        summary = Summary()
+        with (
+            s3.client(
+                the_running(self.server.container), self.server.port, self.server.bucket, self.server.login
+            ) as client,
+            compressed(folder / ARCHIVE) as file,
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            there = client.exists()
+            for key in client.keys() if there else ():
+                try:
+                    answer = client.get(key)
+                except ScriptError as error:
+                    if ": 404 " in str(error):
+                        continue  # it was removed after it was listed
+                    raise
+                content = answer.read()
+                member = tarfile.TarInfo(key)
+                member.size = len(content)
+                member.pax_headers = {f"S3.{name}": value for name, value in s3.kept(answer).items()}
+                archive.addfile(member, io.BytesIO(content))
+                summary.add(key, content)
+        lacks = [] if there else [f"bucket {self.server.bucket}"]
+        return {**summary.contents(), "lacks": lacks}
+
+    def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
+        summary = Summary()
+        _each(folder, lambda key, content, headers: summary.add(key, content))
+        found = summary.contents()
+        if any(contents[key] != value for key, value in found.items()):
+            raise ScriptError(f"it has {found['objects']} objects that are not those of its manifest")
+
+    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        server = self.server
+        with scratch.server(server.container) as container:
+
+            def there() -> bool:
+                with s3.client(container, server.port, server.bucket, server.login) as client:
+                    return client.exists()
+
+            scratch.await_answer(there, "the scratch S3 server")
+            with s3.client(container, server.port, server.bucket, server.login) as client:
+                if not client.exists():
+                    client.make()
+                _each(folder, client.put)
+                summary = Summary()
+                for key in client.keys():  # noqa: SIM118 - no dict
+                    summary.add(key, client.get(key).read())
+        found = summary.contents()
+        return [
+            f"{found[key]} {key} instead of {contents[key]}" for key in found if found[key] != contents[key]
+        ]
+
+
+def _each(folder: Path, take: Callable[[str, bytes, Mapping[str, str]], object]) -> None:
+    with decompressed(folder / ARCHIVE) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            headers = {
+                name.removeprefix("S3."): value
+                for name, value in member.pax_headers.items()
+                if name.startswith("S3.")
+            }
+            take(member.name, content.read() if content else b"", headers)

@@ -1,0 +1,110 @@
+"""A Redis server, by its own replication: a snapshot that does not stop it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from containers import Process, ScriptError, docker, inside
+
+from backups import scratch
+from backups.piece import Contents
+from backups.settings import Redis
+from backups.store import CHUNK, compressed, decompressed
+
+DUMP = "dump.rdb.zst"
+SOCKET = "/tmp/restore-test.sock"  # noqa: S108 - in a container of our own
+RDB = "/tmp/dump.rdb"  # noqa: S108 - likewise
+
+
+@dataclass(frozen=True)
+class Keys:
+    """All databases of a server."""
+
+    server: Redis
+    min_bytes = 0
+    may_shrink = True  # queues empty themselves, caches expire
+
+    @property
+    def name(self) -> str:
+        return f"redis/{self.server.container}/all"
+
+    def estimate(self) -> int:
+        found = re.search(r"^used_memory:(\d+)", self._ask("INFO", "memory"), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def save(self, folder: Path) -> Contents:
+        login = self.server.login
+        user = ["--user", login.user] if login.user else []
+        command = inside(
+            self.server.container,
+            "redis-cli",
+            "--no-auth-warning",
+            *user,
+            "--rdb",
+            "-",
+            secrets=self._secrets,
+        )
+        with compressed(folder / DUMP) as file, Process(command, stdout=file.fileno(), secrets=self._secrets):
+            pass
+        return self._examined(folder)
+
+    def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
+        # Redis' checker has read it back when it was saved.
+        with decompressed(folder / DUMP):
+            pass
+
+    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        """As a replica that has lost its master: it forgets nothing that expires meanwhile, so the counts are exact."""
+        with scratch.idle(self.server.container) as name:
+            _put(name, folder)
+            settings = (
+                f"--port 0 --unixsocket {SOCKET} --dir /tmp --dbfilename dump.rdb --save '' --appendonly no"
+                " --replicaof 127.0.0.1 1 --daemonize yes --logfile /tmp/redis.log"
+            )
+            docker(*inside(name, "sh", "-c", f"redis-server {settings}"))
+
+            def loaded() -> str:
+                said = docker(*inside(name, "redis-cli", "-s", SOCKET, "INFO"))
+                if "loading:0" not in said:
+                    raise ScriptError("it is still loading")
+                return said
+
+            scratch.await_answer(loaded, "the restored Redis")
+            keys = sum(int(count) for count in re.findall(r"^db\d+:keys=(\d+)", loaded(), re.MULTILINE))
+        return [] if keys == contents["keys"] else [f"{keys} keys instead of {contents['keys']}"]
+
+    @property
+    def _secrets(self) -> dict[str, str]:
+        password = self.server.login.password
+        return {"REDISCLI_AUTH": password} if password else {}
+
+    def _ask(self, *command: str) -> str:
+        user = ["--user", self.server.login.user] if self.server.login.user else []
+        words = ["redis-cli", "--no-auth-warning", *user, *command]
+        said = docker(*inside(self.server.container, *words, secrets=self._secrets), secrets=self._secrets)
+        if re.match(r"(ERR|NOAUTH|NOPERM|WRONGPASS|AUTH failed)", said):
+            raise ScriptError(f"Redis said: {said.strip()}")
+        return said
+
+    def _examined(self, folder: Path) -> Contents:
+        """What Redis' own checker counts in a snapshot, which it reads whole, checksum included."""
+        with scratch.idle(self.server.container) as name:
+            _put(name, folder)
+            said = docker(*inside(name, "redis-check-rdb", RDB), timeout_s=600)
+        found = re.search(r"\[info\] (\d+) keys read", said)
+        if not found or "RDB looks OK" not in said:
+            raise ScriptError(f"redis-check-rdb said: {' '.join(said.split())[-300:]}")
+        return {"keys": int(found[1])}
+
+
+def _put(container: str, folder: Path) -> None:
+    """The snapshot, as a file of a scratch container."""
+    write = inside(container, "sh", "-c", f"cat >{RDB}")
+    with decompressed(folder / DUMP) as file, Process(write, stdin=subprocess.PIPE) as process:
+        while data := file.read(CHUNK):
+            process.stdin.write(data)  # type: ignore[union-attr]  # it was asked for

@@ -1,0 +1,92 @@
+"""Containers to try a backup out in: of the image that runs, without its data, away from every network, short-lived."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from containers import ScriptError, docker, inspect, the_running
+
+PREFIX = "restore-test"
+LABEL = "com.sourcefast.scratch=restore-test"
+MEMORY = 512 * 1024 * 1024
+START_S = 60
+
+
+def clean_up() -> None:
+    """Remove what a test that was killed left behind."""
+    if left := docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
+        docker("rm", "--force", "--volumes", *left)
+    for network in docker("network", "ls", "--quiet", "--filter", f"label={LABEL}").split():
+        docker("network", "rm", network)
+
+
+@contextmanager
+def idle(like: str) -> Iterator[str]:
+    """A container of the same image in which nothing runs yet, and which is in no network at all. Gives its name."""
+    container = the_running(like)
+    with _container(container, "--network", "none", "--entrypoint", "sleep", command=["infinity"]) as name:
+        yield name
+
+
+@contextmanager
+def server(like: str) -> Iterator[dict[str, Any]]:
+    """The same server, started as the running one is, with an empty volume, in a network without a way out."""
+    container = the_running(like)
+    image = docker("image", "inspect", "--format", "{{json .Config.Env}}", container["Image"])
+    its_own = set(json.loads(image) or [])
+    changed = [variable for variable in container["Config"]["Env"] or [] if variable not in its_own]
+    environment = dict(variable.split("=", 1) for variable in changed)
+    network = f"{PREFIX}-{time.monotonic_ns()}"
+    docker("network", "create", "--internal", "--label", LABEL, network)
+    try:
+        with _container(
+            container,
+            "--network",
+            network,
+            *(flag for variable in environment for flag in ("--env", variable)),
+            command=container["Config"]["Cmd"] or [],
+            secrets=environment,
+        ) as name:
+            yield inspect(name)[0]
+    finally:
+        docker("network", "rm", network)
+
+
+@contextmanager
+def _container(
+    like: Mapping[str, Any], *flags: str, command: list[str], secrets: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    name = f"{PREFIX}-{like['Name'].removeprefix('/')}"
+    docker("rm", "--force", "--volumes", name)  # of a run that was killed; nobody else is at work here
+    memory = str(like["HostConfig"]["Memory"] or MEMORY)
+    limits = ("--memory", memory, "--memory-swap", memory, "--pids-limit", "512")
+    try:
+        docker(
+            *("run", "--detach", "--name", name, "--label", LABEL, "--pull", "never"),
+            *("--security-opt", "no-new-privileges", *limits, *flags, like["Image"], *command),
+            secrets=secrets or {},
+            timeout_s=120,
+        )
+        yield name
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def await_answer(ask: Callable[[], object], what: str) -> None:
+    """Ask until there is an answer.
+
+    :raises ScriptError: with the last refusal
+    """
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            ask()
+            return
+        except (ScriptError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise ScriptError(f"{what} does not answer within {START_S} s: {error}") from None
+            time.sleep(0.3)

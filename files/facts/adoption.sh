@@ -1,0 +1,32 @@
+#!/bin/sh
+# What facts/adoption.py asks. Arguments: the folder of the migrations, and names of containers that may be somebody else's.
+# Of each that is there, where its data is, and the system that it is made of; no environment.
+set -u
+exec 2>/dev/null
+state=$1
+shift
+
+echo '@@volumes'
+ls -1 "$state/volumes"
+echo '@@copied'
+for record in "$state"/*/.complete; do
+    [ ! -e "$record" ] || basename "${record%/*}"
+done
+command -v docker >/dev/null || exit 0
+echo '@@containers'
+docker inspect --type container --format '{"name":{{json .Name}},"status":{{json .State.Status}},
+"project":{{json (index .Config.Labels "com.docker.compose.project")}},
+"service":{{json (index .Config.Labels "com.docker.compose.service")}},
+"managed":{{json (index .Config.Labels "coolify.managed")}},"digest":{{json (index .Config.Labels "stack.digest")}},
+"image":{{json .Config.Image}},
+"restart":{{json .HostConfig.RestartPolicy.Name}},"mounts":{{json .Mounts}}}' -- "$@" | tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
+echo
+echo '@@systems'
+docker inspect --type container --format '{{.Name}} {{index .Config.Labels "stack.digest"}}' -- "$@" |
+    while read -r name ours; do
+        # What carries our label is made of what was declared. Not by a command in it: it need not run.
+        [ -z "$ours" ] || continue
+        id=$(docker cp --follow-link "${name#/}:/etc/os-release" - | tar --extract --to-stdout --file - | sed -n 's/^ID=//p' | tr -d '"')
+        echo "${name#/} $id"
+    done
+exit 0

@@ -1,0 +1,33 @@
+#!/bin/sh
+# What facts/firewall.py asks. Arguments: the chains to report, in whatever table they are.
+# Sections: session (the host's port of this SSH session), listen (addresses sshd waits on), stale (whether systemd has
+# yet to read docker.service again), ipv4, ipv6.
+set -u
+PATH=$PATH:/usr/sbin:/sbin
+exec 2>/dev/null
+
+# Under sudo there is no SSH_CONNECTION: the listening addresses are asked for in any case.
+echo "@@session"
+echo "${SSH_CONNECTION:-}" | awk '{ print $4 }'
+
+echo "@@listen"
+ss -Hltnp | awk '/"sshd"/ { print $4 }'
+for unit in ssh.socket sshd.socket; do
+    if systemctl is-active -q "$unit"; then
+        systemctl show -P Listen "$unit" | awk '/\(Stream\)/ { print $1 }'
+    fi
+done
+
+echo "@@stale"
+systemctl show -P NeedDaemonReload docker.service
+
+names=$(IFS='|' && echo "$*")
+ours() { grep -E "^(\*|:($names) |-A ($names) )"; }
+echo "@@ipv4"
+iptables-save | ours
+# The condition of files/firewall/host-firewall: there are tables, or addresses that want them.
+if ip6tables -w 10 -S INPUT >/dev/null || grep -qv ' lo$' /proc/net/if_inet6; then
+    echo "@@ipv6"
+    ip6tables-save | ours
+fi
+true

@@ -1,0 +1,19 @@
+#!/bin/sh
+# The GPUs as the driver sees them, and the programs on them. A driver that does not answer is reported in its words.
+set -u
+
+command -v nvidia-smi >/dev/null || exit 0
+
+ask() { # a lost card can make nvidia-smi hang
+    timeout 30 nvidia-smi "$@" 2>&1
+}
+
+echo '@@list'
+ask -L
+echo "@@status $?"
+echo '@@query'
+ask --query-gpu=index,uuid,name,pci.bus_id,memory.total,memory.used,driver_version,power.limit,power.default_limit,power.min_limit,power.max_limit,persistence_mode \
+    --format=csv,noheader,nounits
+echo '@@apps'
+ask --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv,noheader,nounits
+exit 0

@@ -1,0 +1,121 @@
+#!/bin/sh
+# What a preflight has to know about a host, in one question. Only sh, coreutils and grep are taken for granted; a
+# program that is missing leaves its section out, and whoever reads the answer knows that it could not be asked.
+# Numbers come from /proc rather than from nproc or free, so that a machine can be presented as another one.
+set -u
+
+has() {
+    command -v "$1" >/dev/null
+}
+
+section() {
+    echo "@@$1"
+}
+
+kernel=$(uname -r)
+
+section os-release
+cat /etc/os-release 2>/dev/null
+section kernel
+uname -r
+section machine
+uname -m
+section uid
+id -u
+section clock
+date +%s
+
+section cpu
+grep -E '^(processor|model name)[[:space:]]*:' /proc/cpuinfo
+section memory
+grep '^MemTotal:' /proc/meminfo
+
+section modules
+[ ! -d /sys/module/nouveau ] || echo nouveau
+
+section headers
+if [ -e "/lib/modules/$kernel/build" ]; then
+    echo installed
+elif has dpkg-query && dpkg-query -W -f '${Status}' "linux-headers-$kernel" 2>/dev/null | grep -q ' installed$'; then
+    echo installed
+elif has apt-cache && apt-cache show "linux-headers-$kernel" 2>/dev/null | grep -q '^Package:'; then
+    echo available
+fi
+
+# A file of five bytes: four of attributes, then 1 when it is on. Without EFI there is no Secure Boot.
+section secure-boot
+if [ ! -d /sys/firmware/efi ]; then
+    echo 0
+else
+    for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
+        [ ! -r "$variable" ] || od -An -tu1 -j4 -N1 "$variable"
+    done
+    if has mokutil; then mokutil --sb-state 2>/dev/null; fi
+fi
+
+if has timedatectl; then
+    section ntp
+    timeout 5 timedatectl show --property=NTPSynchronized --value 2>/dev/null
+fi
+
+if has systemd-detect-virt; then
+    section virtualization
+    systemd-detect-virt
+fi
+
+section reboot
+[ ! -e /run/reboot-required ] || echo required
+
+if has ss; then
+    listeners=$(ss -Hltnp)
+    section listeners
+    echo "$listeners"
+    # The control group of a process names the unit that it belongs to.
+    section units
+    for pid in $(echo "$listeners" | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u); do
+        echo "$pid $(grep -o '[^/]*\.service' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)"
+    done
+fi
+
+section pci
+if has lspci; then
+    lspci -Dnn
+else # the same lines from what lspci would read; only the names are in its own database
+    for device in /sys/bus/pci/devices/*; do
+        [ -r "$device/class" ] || continue
+        read -r class <"$device/class"
+        read -r vendor <"$device/vendor"
+        read -r id <"$device/device"
+        class=${class#0x}
+        echo "${device##*/} Device [${class%??}]: unnamed [${vendor#0x}:${id#0x}]"
+    done
+fi
+
+docker_root=
+if has docker; then
+    section docker
+    timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null
+    docker_root=$(timeout 10 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+fi
+
+section disks
+for path in / "${docker_root:-/var/lib/docker}"; do
+    place=$path
+    while [ ! -d "$place" ]; do place=$(dirname "$place"); done
+    # Neither a line of titles nor the device's name, which may contain blanks.
+    echo "$path $(df --block-size=1 --output=size,used,avail "$place" | tail -n 1)"
+done
+
+if has nvidia-smi; then
+    section nvidia
+    timeout 30 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | grep -m 1 -E '^[0-9.]+$'
+fi
+
+# The port that this very session came through; sudo keeps the variable for itself.
+section ssh
+if [ -n "${SSH_CONNECTION:-}" ]; then
+    echo "$SSH_CONNECTION"
+elif [ -r "/proc/$PPID/environ" ]; then
+    tr '\0' '\n' <"/proc/$PPID/environ" | grep '^SSH_CONNECTION=' | cut -d = -f 2
+fi
+exit 0

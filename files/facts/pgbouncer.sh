@@ -1,0 +1,19 @@
+#!/bin/sh
+# Whether each database answers through PgBouncer. Arguments: a container with psql, the pooler's host and port, the role
+# that asks, a file in the container with its password (pgpass), and the databases.
+set -u
+
+command -v docker >/dev/null || exit 0
+container=$1
+shift
+docker exec -i "$container" sh -s "$@" 2>/dev/null <<'INSIDE'
+PGHOST=$1 PGPORT=$2 PGUSER=$3 PGPASSFILE=$4 PGCONNECT_TIMEOUT=5
+export PGHOST PGPORT PGUSER PGPASSFILE PGCONNECT_TIMEOUT
+shift 4
+for database in "$@"; do
+    echo "@@database $database"
+    PGDATABASE=$database psql --no-psqlrc --quiet --tuples-only --no-align --no-password \
+        --command 'SELECT current_database()' 2>&1 </dev/null
+done
+INSIDE
+exit 0

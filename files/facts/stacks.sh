@@ -1,0 +1,36 @@
+#!/bin/sh
+# What facts/stacks.py asks. Argument: the folder of the stacks.
+# Of files their hashes, of containers a few labels and no environment: contents and values may be secret.
+set -u
+exec 2>/dev/null
+root=$1
+
+# What lies in a staging folder was left by an interrupted run, or is being written this moment.
+echo "@@files"
+find "$root" -name '.pyinfra-tree.*' -printf 'abandoned\t%p\n' -prune -o \
+    -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%s\t%p\t%l\n'
+find "$root" -name '.pyinfra-tree.*' -prune -o -type f -exec sha256sum -- {} +
+echo "@@changed"
+find "$root" -name '.pyinfra-tree.*' -prune -o -printf '%C@\t%p\n'
+
+command -v docker >/dev/null || exit 0
+
+echo "@@containers"
+docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --format '{"name":{{json .Name}},
+"project":{{json (index .Config.Labels "com.docker.compose.project")}},
+"service":{{json (index .Config.Labels "com.docker.compose.service")}},
+"folder":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},
+"digest":{{json (index .Config.Labels "stack.digest")}},"managed":{{json (index .Config.Labels "coolify.managed")}},
+"aliases":[{{range .NetworkSettings.Networks}}{{json .Aliases}},{{end}}null],
+"image":{{json .Config.Image}},"image_id":{{json .Image}},"status":{{json .State.Status}},
+"health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
+"started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}}}' |
+    tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
+echo
+
+echo "@@images"
+docker image ls --quiet --no-trunc | sort -u | xargs -r docker image inspect --format '{"id":{{json .Id}},
+"tags":{{json .RepoTags}},"digests":{{json .RepoDigests}},
+"build":{{with .Config}}{{json (index .Labels "stack.build")}}{{else}}null{{end}}}' | tr -d '\n' | sed 's/}{"id"/}\n{"id"/g'
+echo
+exit 0

@@ -1,0 +1,17 @@
+#!/bin/sh
+# State of an Uptime Kuma: files/uptime-kuma/client.js is run beside it, in its network and with its image, but within a
+# memory limit of its own. The login comes on standard input. One that is somebody else's is none: a run sets it aside
+# before it asks.
+# usage: uptime-kuma.sh CONTAINER PROGRAM yes|no     whether it has to answer; one that need not is absent, too
+container=$1 program=$2 required=$3
+running='{{if and (index .Config.Labels "stack.digest") .State.Running}}{{.Image}}{{end}}'
+image=$(docker inspect --format "$running" "$container" 2>/dev/null)
+if [ -z "$image" ]; then
+    cat >/dev/null
+    echo '{"absent": true}'
+    exit 0
+fi
+docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
+    --entrypoint node "$image" -e "$program" && exit
+[ "$required" = no ] || exit 1
+echo '{"absent": true}'

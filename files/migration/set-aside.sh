@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Sets a container of somebody else's aside, so that its name is free: cut off from every network, never started again by
+# Docker, renamed. It and its volumes stay; sent by operations/adoption.py.
+#
+#     set-aside.sh STATE CONTAINER ASIDE KIND
+#
+# STATE is a private folder of the host, which keeps what is needed to put it back. KIND: `redis` has all its data in the
+# append-only file, and its keys counted, before it is stopped; `postgres` goes on running, to be copied from; `-` is stopped.
+# Killed anywhere, it is gone on with by another run.
+set -euo pipefail
+state=$1 container=$2 aside=$3 kind=$4
+
+fail() {
+    echo "$container: $*" >&2
+    exit 1
+}
+
+running() { [[ $(docker inspect --format '{{.State.Running}}' -- "$container") == true ]]; }
+
+# The password is on the command line that the container was made with, in its environment or in its file; it is never an
+# argument here.
+redis() {
+    local auth
+    auth=$(docker inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' -- "$container" | tr '",[]' '    ' |
+        sed -nE 's/.*--requirepass[ =]+([^ $]+).*/\1/p')
+    # shellcheck disable=SC2016 # expanded in the container
+    REDISCLI_AUTH=$auth docker exec --env REDISCLI_AUTH -- "$container" sh -c '
+        [ -n "$REDISCLI_AUTH" ] || REDISCLI_AUTH=${REDIS_PASSWORD:-$(sed -n "s/^requirepass  *//p" \
+            /usr/local/etc/redis/redis.conf /etc/redis/redis.conf 2>/dev/null | tail -n 1)}
+        [ -n "$REDISCLI_AUTH" ] || unset REDISCLI_AUTH
+        redis-cli --no-auth-warning "$@"' sh "$@" </dev/null | tr -d '\r'
+}
+
+umask 077
+mkdir -p -- "$state"
+exec 9>"$state/lock"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, wanted to be alone"
+
+if docker inspect --type container -- "$aside" >/dev/null 2>&1; then
+    fail "found $aside there already, wanted that name: remove or rename one of the two"
+fi
+networks=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{println $name}}{{end}}' -- "$container")
+if [[ ! -e $state/$container.networks ]]; then printf '%s\n' "$networks" | grep . >"$state/$container.networks" || true; fi
+docker update --restart no -- "$container" >/dev/null
+for network in $networks; do
+    # That of the host cannot be left, and has no names to be found by.
+    if [[ $network != host ]]; then docker network disconnect --force -- "$network" "$container"; fi
+done
+
+case $kind in
+redis)
+    if [[ ! -e $state/$container.keys ]]; then
+        if ! running; then docker start -- "$container" >/dev/null; fi
+        for _ in {1..120}; do
+            answer=$(redis PING 2>&1) || true
+            if [[ $answer == PONG ]]; then break; fi
+            sleep 0.5
+        done
+        if [[ $answer != PONG ]]; then
+            fail "found that its Redis answers $answer, wanted PONG: give the container REDIS_PASSWORD in its environment"
+        fi
+        if [[ $(redis CONFIG GET appendonly | tail -n 1) != yes ]]; then
+            redis CONFIG SET appendonly yes >/dev/null
+            for _ in {1..600}; do
+                said=$(redis INFO persistence)
+                if grep -q '^aof_rewrite_in_progress:0' <<<"$said" && grep -q '^aof_rewrite_scheduled:0' <<<"$said"; then break; fi
+                sleep 0.5
+            done
+            grep -q '^aof_last_bgrewrite_status:ok' <<<"$said" || fail "found that it cannot write its append-only file"
+            # Put back, it reads what it always did: a snapshot, and no append-only file.
+            [[ $(redis SAVE) == OK ]] || fail "found that it cannot write a snapshot, wanted one to go back to"
+        fi
+        # Keys that expire may do so any moment; the others have to be there.
+        redis INFO keyspace | sed -nE 's/^db([0-9]+):keys=([0-9]+),expires=([0-9]+),.*/\1 \2 \3/p' >"$state/$container.keys.part"
+        mv -- "$state/$container.keys.part" "$state/$container.keys"
+    fi
+    docker stop --time 60 -- "$container" >/dev/null
+    ;;
+postgres) ;;
+*) docker stop --time 60 -- "$container" >/dev/null ;;
+esac
+docker rename -- "$container" "$aside"
+echo "$container: set aside as $aside, off every network; its volumes:" \
+    "$(docker inspect --format '{{range .Mounts}}{{or .Name .Source}} {{end}}' -- "$aside")"

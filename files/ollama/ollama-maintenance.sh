@@ -1,0 +1,24 @@
+#!/bin/bash
+# Restart every Ollama instance, one after the other, each warm before the next one goes: at any moment at most one is
+# missing. Restarting gives fragmented VRAM back. Run by cron under the lock that keeps the GPU watchdog out meanwhile.
+set -euo pipefail
+
+readonly folder=${OLLAMA_ENV:-/etc/ollama}
+
+log() {
+    printf '%(%FT%T%z)T %s\n' -1 "$*"
+}
+
+shopt -s nullglob
+failed=0
+for file in "$folder"/*.env; do
+    name=$(basename "$file" .env)
+    # The second command waits for the warm-up that the first one has brought about.
+    if systemctl restart "ollama@$name.service" && systemctl start "ollama-warmup@$name.service"; then
+        log "$name: restarted and warm"
+    else
+        log "$name: failed; see journalctl -u ollama@$name -u ollama-warmup@$name"
+        failed=1
+    fi
+done
+exit "$failed"

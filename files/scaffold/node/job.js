@@ -1,0 +1,25 @@
+// `scaffold-job [QUEUE] [DATA-AS-JSON]`: put a job into a queue, wait for its result, and print it with the job's id.
+
+import { Queue, QueueEvents } from 'bullmq';
+import { Redis } from 'ioredis';
+
+import { read } from './settings.js';
+
+const WAIT_MS = 60_000;
+
+const settings = read(process.env);
+const [name = settings.queues[0], data = '{"ping": "pong"}'] = process.argv.slice(2);
+const connection = new Redis(settings.redisUrl, { maxRetriesPerRequest: null });
+const queue = new Queue(name, { connection });
+const events = new QueueEvents(name, { connection: connection.duplicate() });
+let code = 0;
+try {
+  await events.waitUntilReady();
+  const kept = { age: 3600 };
+  const job = await queue.add('scaffold', JSON.parse(data), { removeOnComplete: kept, removeOnFail: kept });
+  console.log(JSON.stringify({ id: job.id, result: await job.waitUntilFinished(events, WAIT_MS) }));
+} catch (error) {
+  console.error(`scaffold-job: ${error.message}`);
+  code = 1;
+}
+process.exit(code); // the listener would go on listening

@@ -1,0 +1,68 @@
+"""The card that Ollama Light and the audio models take turns on (notes 4.2)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from ..llm import failure
+from ..settings import Settings
+
+UNLOADED_WITHIN_S = 30.0
+ASK_EVERY_S = 0.5
+TIMEOUT_S = 20  # of one question
+
+
+class CardError(RuntimeError):
+    """There is no card, or it is not free."""
+
+
+def seen(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Full UUIDs of the cards that Docker gave to this container.
+
+    :raises CardError: none
+    """
+    devices = environment.get("NVIDIA_VISIBLE_DEVICES", "")
+    found = [] if devices in ("", "void", "none") else devices.split(",")
+    if not found:
+        raise CardError("this container has no card")
+    return found
+
+
+def unload(
+    client: httpx.Client,
+    settings: Settings,
+    *,
+    within_s: float = UNLOADED_WITHIN_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float:
+    """Have Ollama give the card's memory back, and wait until it has. It loads again with the next question.
+
+    An Ollama that does not run has no memory of it.
+
+    :param within_s: how long that may take, in seconds
+    :return: how long it took, in seconds
+    :raises CardError: the model is still there, or Ollama cannot be asked
+    """
+    url, model = settings.ollama_url, settings.ollama_model
+    if not url or not model:
+        raise CardError("OLLAMA_HOST and OLLAMA_MODEL must be set")
+    started = time.monotonic()
+    try:
+        client.post(
+            f"{url}/api/generate", json={"model": model, "keep_alive": 0}, timeout=TIMEOUT_S
+        ).raise_for_status()
+        while True:
+            loaded = client.get(f"{url}/api/ps", timeout=TIMEOUT_S).raise_for_status().json()["models"]
+            if all(entry["name"] != model for entry in loaded):
+                return time.monotonic() - started
+            if time.monotonic() - started > within_s:
+                raise CardError(f"{model} is still loaded after {within_s:.0f} s")
+            sleep(ASK_EVERY_S)
+    except httpx.ConnectError:
+        return time.monotonic() - started
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise CardError(f"ollama: {failure(error)}") from None

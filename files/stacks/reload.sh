@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Has a container read its files again, and notes that it did; sent by operations/stacks.py.
+#
+#     reload.sh FOLDER CONTAINER COMMAND...
+#
+# FOLDER is where it is noted, in a file named as the container.
+set -euo pipefail
+folder=$1 container=$2
+shift 2
+
+if ! timeout 60 docker exec -- "$container" "$@"; then
+    docker logs --tail 20 -- "$container" 2>&1 | tr -d '\000-\010\013-\037' >&2
+    echo "$container: found that it does not take its changed files ($*); its last lines are above" >&2
+    exit 1
+fi
+mkdir -p -- "$folder"
+touch -- "$folder/$container"
+echo "$container: has read its files again"

@@ -1,0 +1,167 @@
+// Speak to an Uptime Kuma over its socket API, which is the only one it has. Run with node in a container of Uptime
+// Kuma's own image, whose modules it uses; see files/facts/uptime-kuma.sh.
+//
+// Standard input, a JSON object:
+//   username, password   of its administrator
+//   beats                whether the last heartbeat of each monitor is wanted, too
+//   actions              what to do; without it only the state is told
+// Standard output, one line of JSON: the state, for facts/uptime_kuma.py. Secrets in it are sha256 hashes.
+// What cannot be done is said on standard error, and the exit status is 1.
+
+const { createHash } = require("crypto");
+const { readFileSync } = require("fs");
+const { get } = require("http");
+const { io } = require("socket.io-client");
+
+const ADDRESS = "http://127.0.0.1:3001";
+const PATIENCE_MS = 30_000;
+const FIRST_BEAT_MS = 100_000;
+const PENDING = 2;
+const SECRET = ["pushToken", "databaseConnectionString", "telegramBotToken", "telegramChatID"];
+const SETTINGS = [
+    "accepted_statuscodes", "databaseConnectionString", "hostname", "interval", "maxretries", "method",
+    "port", "pushToken", "retryInterval", "timeout", "type", "url",
+];
+const NOTIFICATION = ["isDefault", "telegramBotToken", "telegramChatID", "type"];
+
+const request = JSON.parse(readFileSync(0, "utf8"));
+const socket = io(ADDRESS, { transports: ["websocket"], reconnectionDelay: 500 });
+
+/** What the server sends by itself: the newest of each kind. Beats are kept by monitor. */
+const told = { monitorList: undefined, notificationList: undefined, beats: new Map() };
+socket.on("monitorList", (list) => (told.monitorList = list));
+socket.on("notificationList", (list) => (told.notificationList = list));
+socket.on("heartbeatList", (id, list) => told.beats.set(Number(id), list.at(-1) ?? null));
+socket.on("heartbeat", (beat) => told.beats.set(Number(beat.monitorID), beat));
+
+function fail(message) {
+    console.error(message);
+    process.exit(1);
+}
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function until(condition, ms, what) {
+    for (const end = Date.now() + ms; !condition(); await sleep(50)) {
+        if (Date.now() > end) {
+            fail(`Uptime Kuma: no ${what} within ${ms / 1000} s`);
+        }
+    }
+}
+
+const emit = (event, ...args) => socket.timeout(PATIENCE_MS).emitWithAck(event, ...args);
+
+/** Ask for something that the server may refuse. */
+async function call(what, event, ...args) {
+    const answer = await emit(event, ...args);
+    if (!answer.ok) {
+        fail(`Uptime Kuma refuses to ${what}: ${answer.msg}`);
+    }
+    return answer;
+}
+
+const hash = (value) => createHash("sha256").update(String(value)).digest("hex");
+
+function pick(source, keys) {
+    const present = keys.filter((key) => source[key] !== null && source[key] !== undefined && source[key] !== "");
+    return Object.fromEntries(present.map((key) => [ key, SECRET.includes(key) ? hash(source[key]) : source[key] ]));
+}
+
+function state() {
+    const monitors = Object.values(told.monitorList).map((monitor) => ({
+        id: monitor.id,
+        name: monitor.name,
+        description: monitor.description ?? "",
+        active: Boolean(monitor.active),
+        notifications: Object.keys(monitor.notificationIDList).map(Number),
+        settings: pick(monitor, SETTINGS),
+        status: told.beats.get(monitor.id)?.status,
+        message: told.beats.get(monitor.id)?.msg,
+    }));
+    const notifications = told.notificationList.map(({ id, name, active, config }) => (
+        { id, name, active: Boolean(active), settings: pick(JSON.parse(config), NOTIFICATION) }
+    ));
+    return { monitors, notifications };
+}
+
+/** What can be done. What starts a monitor that beats by itself returns its id. */
+const actions = {
+    async notification({ id, settings }) {
+        const answer = await call("save the notification", "addNotification", settings, id ?? null);
+        return answer.id;
+    },
+    async add({ settings }, notification) {
+        const rest = {
+            accepted_statuscodes: [ "200-299" ], kafkaProducerBrokers: [], kafkaProducerSaslOptions: { mechanism: "None" },
+        };
+        const notificationIDList = notification ? { [notification]: true } : {};
+        const { monitorID } = await call(
+            `add ${settings.name}`, "add", { ...rest, ...settings, notificationIDList }
+        );
+        if (settings.type !== "push") {
+            return monitorID;
+        }
+        // Until it hears something for the first time, a push monitor is neither up nor down.
+        const push = `${ADDRESS}/api/push/${settings.pushToken}?status=up&msg=waiting+for+the+first+run`;
+        await new Promise((done, failed) => get(push, (answer) => answer.resume().on("end", done)).on("error", failed));
+    },
+    async edit({ id, settings }, notification) {
+        // What an edit leaves out is emptied: everything that is there is sent back with it.
+        const monitor = { ...told.monitorList[id], ...settings };
+        if (notification) {
+            monitor.notificationIDList = { ...monitor.notificationIDList, [notification]: true };
+        }
+        told.beats.delete(id);
+        await call(`change ${monitor.name}`, "editMonitor", monitor);
+        return monitor.active && monitor.type !== "push" ? id : undefined;
+    },
+    async resume({ id }) {
+        told.beats.delete(id);
+        await call("resume a monitor", "resumeMonitor", id);
+        return told.monitorList[id].type !== "push" ? id : undefined;
+    },
+    async delete({ id }) {
+        await call("delete a monitor", "deleteMonitor", id);
+    },
+};
+
+async function main() {
+    await until(() => socket.connected, PATIENCE_MS, `answer on ${ADDRESS}`);
+    const { username, password } = request;
+    if (await emit("needSetup")) {
+        if (!request.actions) {
+            return { setup: true };
+        }
+        await call("set its administrator up", "setup", username, password);
+    }
+    const login = await emit("login", { username, password, token: "" });
+    if (!login.ok) {
+        const reason = login.tokenRequired ? "it asks for a second factor" : login.msg;
+        return request.actions ? fail(`Uptime Kuma refuses the login of ${username}: ${reason}`) : { refused: reason };
+    }
+    await until(() => told.monitorList && told.notificationList, PATIENCE_MS, "list of its monitors");
+
+    let notification = request.notification;
+    const started = [];
+    for (const { action, ...rest } of request.actions ?? []) {
+        const result = await actions[action](rest, notification);
+        if (action === "notification") {
+            notification = result;
+        } else if (result !== undefined) {
+            started.push(result);
+        }
+    }
+    if (request.actions) {
+        // Whether they are up is for a check to say; here they only get the time to find out.
+        const known = (id) => told.beats.get(id) && told.beats.get(id).status !== PENDING;
+        for (const end = Date.now() + FIRST_BEAT_MS; Date.now() < end && !started.every(known); await sleep(100));
+    } else if (request.beats) {
+        const ids = Object.keys(told.monitorList).map(Number);
+        await until(() => ids.every((id) => told.beats.has(id)), PATIENCE_MS, "heartbeats");
+    }
+    return state();
+}
+
+main().then((answer) => {
+    process.stdout.write(`${JSON.stringify(answer)}\n`, () => process.exit(0));
+}, (error) => fail(`Uptime Kuma: ${error.message}`));

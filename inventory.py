@@ -1,0 +1,84 @@
+"""The hosts of exactly one environment: the lab's machine, unless SOURCEFAST_ENV=production.
+
+pyinfra reads this file before anything else of the project, and answers a mistake in group_data/ with a traceback. So
+everything that is declared is checked here: all problems in one report, and not even a connection is made.
+
+A host's groups are what it is for (`gpu`), what it is made of (the hardware profile) and where it is (`lab` or
+`production`). pyinfra fixes them before `--data` counts, so `--data hardware_profile=i7_9700k` is read here, from the
+command line that click has parsed: the host is then simply in another group.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import Any
+
+import click
+from pyinfra.connectors.ssh import ConnectorData
+from pyinfra_cli.util import parse_cli_arg
+
+from blueprint import DeclarationError, environment, group_data, render_problems
+from operations.transport import nodelay_transport
+
+_COMMAND_LINE = "--data"
+
+
+def _command_line() -> dict[str, Any]:
+    """Keys and values that this run was given with `--data`, as pyinfra will understand them."""
+    context = click.get_current_context(silent=True)
+    pairs = context.params.get("data", ()) if context else ()
+    return {key: parse_cli_arg(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _ssh(host: environment.HostEntry) -> dict[str, Any]:
+    """How pyinfra reaches a host."""
+    connection = {
+        "ssh_hostname": host.address,
+        "ssh_port": host.port,
+        "ssh_user": host.user,
+        "ssh_key": host.key,
+        "ssh_known_hosts_file": host.known_hosts,
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_config_file": host.ssh_config,
+        # 44 ms less for each command, see operations/transport.py.
+        "ssh_paramiko_connect_kwargs": {"transport_factory": nodelay_transport},
+        "_sudo": host.sudo,
+    }
+    return {key: value for key, value in connection.items() if value is not None}
+
+
+def _report(host: environment.HostEntry) -> dict[str, str]:
+    """What phases/report.py tells of a host at the end of a run."""
+    return {"report_look": host.look, "report_next_step": host.next_step}
+
+
+def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Every group with its hosts, after everything has been checked."""
+    where = environment.environment_name(os.environ)
+    declared = group_data.read()
+    given = {key: value for key, value in _command_line().items() if key not in ConnectorData.__annotations__}
+    problems = group_data.given(given, _COMMAND_LINE)
+    hosts: list[environment.HostEntry] = []
+    try:
+        hosts = environment.hosts(where, declared.roles)
+    except DeclarationError as error:
+        problems += error.problems
+    if problems:
+        raise DeclarationError(problems)
+    groups: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+    for host in hosts:
+        profile = declared.blueprint(
+            where,
+            group_data.Layer(host.name, host.file, host.data),
+            group_data.Layer(_COMMAND_LINE, _COMMAND_LINE, given),
+        ).hardware_profile
+        for group in (*host.groups, profile, where):
+            groups[group].append((host.name, {**host.data, **_ssh(host), **_report(host)}))
+    return groups
+
+
+try:
+    globals().update(_groups())
+except DeclarationError as _error:
+    raise SystemExit(render_problems(_error.problems)) from None

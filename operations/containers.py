@@ -1,0 +1,29 @@
+"""Containers of a host, whatever they were made by."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.docker import Statuses
+from operations import script
+
+UP = ("running", "restarting", "paused")
+
+
+@operation()
+def stopped(containers: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Stop containers, one after the other; those that do not exist are none.
+
+    Docker does not start them again, at no boot either, unless they are to be restarted always.
+
+    + containers: names, in the order in which they are stopped
+    """
+    found: dict[str, str] = host.get_fact(Statuses, names=containers)
+    if todo := [name for name in containers if found.get(name) in UP]:
+        yield script.run("docker/stop.sh", *todo, stream=True)
+    else:
+        host.noop("none of them runs")

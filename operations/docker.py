@@ -1,0 +1,229 @@
+"""The Docker engine: its configuration, networks, registry logins and images."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.hiddenvalue import HiddenValue
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.docker import CONFIG, Engine, EngineState, Images, Network
+from facts.kept import ask
+from operations import script
+from operations.checks import Problem
+from operations.files import Directory, File, tree
+
+VALIDATE = "dockerd --validate --config-file={path}"
+DOCKER_HUB = "https://index.docker.io/v1/"  # as Docker names it in its own file
+REFERENCE = re.compile(r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
+
+
+def problems(engine: EngineState, minimum_engine: str, minimum_compose: str = "2.0") -> Iterator[Problem]:
+    """What keeps an engine that is already there from being used; nothing where there is none yet.
+
+    + minimum_engine, minimum_compose: versions such as "24.0"
+    """
+    if not engine.installed:
+        return
+    if engine.server is None:
+        yield Problem(
+            "Docker engine",
+            "installed, but it does not answer",
+            "a running daemon",
+            "journalctl -u docker says why; start it, or remove the package so that it is installed anew",
+        )
+    elif _version(engine.server.version) < _version(minimum_engine):
+        yield Problem(
+            "Docker engine",
+            f"version {engine.server.version}",
+            f"at least {minimum_engine}",
+            "upgrade it from where it was installed",
+        )
+    if engine.compose is None or _version(engine.compose) < _version(minimum_compose):
+        yield Problem(
+            "Docker Compose",
+            f"version {engine.compose}" if engine.compose else "no `docker compose`",
+            f"at least {minimum_compose}, as a plugin of docker",
+            "install the Compose plugin that belongs to the engine (docker-compose-plugin for docker-ce)",
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Numbers at the front of `26.1.5+dfsg1` or `v2.26.1-4`."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
+    return tuple(map(int, match[1].split("."))) if match else ()
+
+
+def merge(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """`wanted` over `current`: what both say is as wanted, objects key by key; the rest stays."""
+    merged = dict(current)
+    for key, value in wanted.items():
+        before = merged.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(before, value) if both else value  # type: ignore[arg-type] # `both` says so
+    return merged
+
+
+def read_config(text: str | None) -> dict[str, Any]:
+    """The settings of a configuration file; raises `OperationError` for one that Docker cannot read either."""
+    if not (text or "").strip():
+        return {}
+    try:
+        settings = json.loads(text or "")
+    except json.JSONDecodeError as error:
+        settings = error
+    if not isinstance(settings, dict):
+        raise OperationError(
+            f"{CONFIG}: found no JSON object ({settings}); wanted one to add settings to, and it is not "
+            "overwritten unasked: correct it, or move it away, and run again"
+        )
+    return settings
+
+
+def restart_needed(engine: EngineState) -> bool:
+    """Whether the daemon runs with another configuration than the one on the disk, or not at all."""
+    if engine.server is None or engine.started is None:
+        return True
+    return engine.config_changed is not None and engine.config_changed > engine.started
+
+
+def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
+    """Why a restart with `settings` would hurt containers, or None when it would not."""
+    server = engine.server
+    if server is None:
+        return None
+    if server.live_restore and server.running and not settings.get("live-restore", False):
+        return (
+            f"found {server.running} running containers under live-restore; wanted it off, but a restart that "
+            "switches it off leaves them dead: stop them first (docker stop), or keep live-restore"
+        )
+    for key, found in (("storage-driver", server.driver), ("data-root", server.root)):
+        wanted = settings.get(key, found)
+        if wanted != found and server.containers:
+            return (
+                f"found {server.containers} containers with {key} {found}; wanted {key} {wanted}, under which "
+                f"Docker would find neither them nor their images: declare {key} {found}, or remove them first"
+            )
+    return None
+
+
+@operation()
+def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
+    """Have the daemon run with these settings, and with what others have set beside them.
+
+    The file is validated by dockerd itself before it replaces the old one. Docker is restarted when the file is newer
+    than the daemon, which an interrupted run leaves behind as well; containers survive that where live-restore is
+    wanted, even if it was off before.
+
+    Raises `OperationError`, before anything is changed, for an unreadable file and for a restart that would leave
+    containers dead or out of sight.
+
+    + settings: keys of daemon.json (https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file)
+    """
+    engine = ask(Engine, parts=("daemon",))
+    current = read_config(engine.config)
+    wanted = merge(current, settings)
+    changed = wanted != current
+    if not changed and not restart_needed(engine):
+        host.noop(f"the daemon runs with {CONFIG} as declared")
+        return
+    if reason := refusal(engine, wanted):
+        raise OperationError(reason)
+    if changed:
+        content = json.dumps(wanted, indent=2) + "\n"
+        yield from tree._inner(entries=[Directory("/etc/docker"), File(CONFIG, content, validate=VALIDATE)])
+    yield script.run("docker/restart.sh", json.dumps(bool(wanted.get("live-restore"))), stream=True)
+
+
+def network_drift(found: Network, driver: str, internal: bool) -> list[str]:
+    """In which ways a network is another than the wanted one, in words."""
+    drift = []
+    if found.driver != driver:
+        drift.append(f"driver {found.driver} instead of {driver}")
+    if found.internal != internal:
+        drift.append("internal" if found.internal else "not internal")
+    return drift
+
+
+@operation()
+def network(
+    network: str, driver: str = "bridge", internal: bool = False
+) -> Generator[StringCommand, None, None]:
+    """A network that containers of any project can join. Created if it is absent; never removed.
+
+    Raises `OperationError` for one of that name that is another: containers are in it, and whoever put them there has
+    to know.
+
+    + network: its name
+    + driver: of the network
+    + internal: without a way out
+    """
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
+        raise OperationValueError(f"{network!r} is not a name for a network of Docker")
+    found = ask(Engine, parts=("networks",)).networks.get(network)
+    if found is None:
+        arguments = ("--driver", QuoteString(driver), "--attachable", *(("--internal",) if internal else ()))
+        yield StringCommand("docker network create", *arguments, QuoteString(network))
+    elif drift := network_drift(found, driver, internal):
+        raise OperationError(
+            f"network {network}: found it {', '.join(drift)}. It is not removed unasked: disconnect its "
+            f"containers (docker network inspect {network}), `docker network rm {network}`, and run again"
+        )
+    else:
+        host.noop(f"network {network} exists")
+
+
+def auth_sha256(username: str, password: str) -> str:
+    """Hash of what Docker keeps of a login."""
+    return hashlib.sha256(base64.b64encode(f"{username}:{password}".encode())).hexdigest()
+
+
+@operation()
+def login(registry: str, username: str, password: str | HiddenValue) -> Generator[StringCommand, None, None]:
+    """Log in to a registry, unless Docker already keeps this very login. The password travels on standard input.
+
+    + registry: host, with its port if it is not 443; `docker.io` for Docker Hub
+    + username: shown in process lists
+    + password: or token
+    """
+    if not re.fullmatch(r"[a-z0-9.-]+(:\d+)?", registry) or registry.startswith("-"):
+        raise OperationValueError(
+            f"registry {registry!r}: wanted a host such as ghcr.io, without https:// or path"
+        )
+    if not re.fullmatch(r"[^\s:-][^\s:]*", username):
+        raise OperationValueError(f"username {username!r} of {registry}: wanted one word without a colon")
+    secret = password.unmask() if isinstance(password, HiddenValue) else password
+    if not secret or "\n" in secret:
+        raise OperationValueError(f"password of {username} at {registry}: wanted one line that is not empty")
+    stored = ask(Engine, parts=("logins",)).logins
+    if stored.get(DOCKER_HUB if registry == "docker.io" else registry) == auth_sha256(username, secret):
+        host.noop(f"logged in to {registry} as {username}")
+        return
+    arguments = ("--username", QuoteString(username), "--password-stdin", QuoteString(registry))
+    yield StringCommand("docker login", *arguments, _stdin=[secret])
+
+
+@operation()
+def images(references: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Pull the images that are not on the host yet. What a tag points at in the registry is not looked at again.
+
+    + references: with a tag or a digest
+    """
+    for reference in references:
+        if not REFERENCE.fullmatch(reference):
+            raise OperationValueError(
+                f"image {reference!r}: wanted a reference with a tag or a digest, such as redis:7-alpine"
+            )
+    there = ask(Images, references=references) if references else {}
+    if missing := [reference for reference in dict.fromkeys(references) if reference not in there]:
+        yield script.run("docker/pull.sh", *missing, stream=True)
+    else:
+        host.noop("all images are there")

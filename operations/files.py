@@ -1,0 +1,292 @@
+"""Files, directories and links of a host, declared together and brought to their state together."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+from pyinfra.operations.util.files import generate_color_diff
+
+from facts.files import Contents, Found, Tree, TreeState
+from facts.kept import ask
+from operations import script
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or str(PurePosixPath(path)) != path or path == "/" or ".." in path.split("/"):
+        raise OperationValueError(f"path {path!r}: wanted an absolute path without '..', '//' or a final '/'")
+    if not path.isprintable():
+        raise OperationValueError(f"path {path!r}: wanted printable characters only")
+
+
+def _check_access(path: str, mode: str, owner: str, group: str) -> None:
+    if not re.fullmatch(r"0?[0-7]{3,4}", mode):
+        raise OperationValueError(f'{path}: mode {mode!r}: wanted octal digits, such as "0640"')
+    for name in (owner, group):
+        if not re.fullmatch(r"[a-z_0-9][a-z0-9_.-]*\$?", name):
+            raise OperationValueError(f"{path}: {name!r} is not the name of a user or group")
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file with exactly this content.
+
+    + path: absolute path; its directory exists or is declared as `Directory`
+    + content: text (UTF-8) or bytes
+    + mode: octal digits
+    + owner, group: names or numbers
+    + secret: the content is never shown: not by `--diff`, and not by what its validation says
+    + validate: command that exits nonzero when it refuses the new content; `{path}` (unquoted) stands for
+      the new
+      file, which is then still in a private directory, under its own name; refused, the old file stays
+    """
+
+    path: str
+    content: str | bytes = field(repr=False)
+    mode: str = "0644"
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+    validate: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        _check_access(self.path, self.mode, self.owner, self.group)
+        if self.validate is not None and "{path}" not in self.validate:
+            raise OperationValueError(f"{self.path}: validate {self.validate!r} does not say {{path}}")
+
+    @property
+    def data(self) -> bytes:
+        """The content as it is on the disk."""
+        return self.content.encode() if isinstance(self.content, str) else self.content
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the content, as `sha256sum` prints it."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory; what is in it is not looked at. Directories come first, in the order of the
+    declaration."""
+
+    path: str
+    mode: str = "0755"
+    owner: str = "root"
+    group: str = "root"
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        _check_access(self.path, self.mode, self.owner, self.group)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link; `target` is what it says, absolute or relative. A file in its place is replaced."""
+
+    path: str
+    target: str
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+        if not self.target or not self.target.isprintable():
+            raise OperationValueError(f"{self.path}: {self.target!r} is no target for a link")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Nothing there: a file, a link or an empty directory is removed; a directory with content is an
+    error."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        _check_path(self.path)
+
+
+Entry = File | Directory | Link | Absent
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of files/host/apply-tree.sh: its action, and why it is taken."""
+
+    action: str
+    path: str
+    entry: Entry | None = None
+    reason: str = ""
+
+
+def difference(entries: Iterable[Entry], tree: TreeState) -> list[Change]:
+    """What has to be done to `tree`; an empty list when it is as declared.
+
+    Raises `OperationError` where something of another kind is in the way that cannot be replaced without
+    losing it.
+    """
+    changes = [Change("abandoned", path, reason="left by an interrupted run") for path in tree.abandoned]
+    for entry in entries:
+        found = tree.found.get(entry.path)
+        action, reason = _step(entry, found)
+        if action:
+            changes.append(Change(action, entry.path, entry, reason))
+    return changes
+
+
+def _step(entry: Entry, found: Found | None) -> tuple[str, str]:
+    """Action and reason for one entry, both empty when there is nothing to do."""
+    if isinstance(entry, Absent):
+        return ("absent", f"is a {found.kind}") if found else ("", "")
+    if found is None:
+        return _ACTIONS[type(entry)], "is missing"
+    if isinstance(entry, Directory):
+        if found.kind != "directory":
+            raise _in_the_way(entry, found, "directory")
+        wrong = _wrong_access(entry, found)
+        return ("directory", wrong) if wrong else ("", "")
+    if isinstance(entry, Link):
+        if found.kind not in ("link", "file"):
+            raise _in_the_way(entry, found, "link")
+        if found.kind == "link" and found.target == entry.target:
+            return "", ""
+        return "link", f"is a {found.kind}" + (f" to {found.target}" if found.target else "")
+    if found.kind not in ("file", "link"):
+        raise _in_the_way(entry, found, "file")
+    if found.kind == "link":
+        return "file", f"is a link to {found.target}"
+    if found.sha256 != entry.sha256:
+        return "file", "has another content"
+    wrong = _wrong_access(entry, found)
+    return ("attributes", wrong) if wrong else ("", "")
+
+
+_ACTIONS: dict[type, str] = {File: "file", Directory: "directory", Link: "link"}
+
+
+def _in_the_way(entry: Entry, found: Found, wanted: str) -> OperationError:
+    what = f"{found.kind} to {found.target}" if found.target else found.kind
+    return OperationError(
+        f"{entry.path}: found a {what}, wanted a {wanted}; nothing is removed unasked: "
+        "look at it, move it away and run again"
+    )
+
+
+def _wrong_access(entry: File | Directory, found: Found) -> str:
+    wrong = []
+    if found.mode != int(entry.mode, 8):
+        wrong.append(f"mode {found.mode:04o} instead of {entry.mode}")
+    if entry.owner not in found.owner:
+        wrong.append(f"owner {found.owner[0]} instead of {entry.owner}")
+    if entry.group not in found.group:
+        wrong.append(f"group {found.group[0]} instead of {entry.group}")
+    return ", ".join(wrong)
+
+
+def payload(changes: Sequence[Change]) -> str:
+    """The changes in the form that files/host/apply-tree.sh reads."""
+    records: list[tuple[str, ...]] = []
+    contents: list[str] = []
+    for change in changes:
+        match change.entry:
+            case File() as entry:
+                validate = (entry.validate or "").replace("{path}", '"$1"') if change.action == "file" else ""
+                access = (entry.mode, entry.owner, entry.group, str(int(entry.secret)))
+                records.append((change.action, entry.path, *access, validate, entry.sha256))
+                if change.action == "file":
+                    encoded = base64.b64encode(entry.data).decode()
+                    contents.append(f"{len(encoded)}\n{encoded}")
+            case Directory() as entry:
+                records.append((change.action, entry.path, entry.mode, entry.owner, entry.group, "0", "", ""))
+            case Link() as entry:
+                records.append((change.action, entry.path, "", "", "", "0", entry.target, ""))
+            case Absent() | None:
+                records.append((change.action, change.path, "", "", "", "0", "", ""))
+    records.append(("end", *[""] * 7))
+    return "".join(value + "\0" for record in records for value in record) + "".join(contents)
+
+
+@operation()
+def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
+    """Bring files, directories and links to their declared state: one question, and one command for all
+    differences.
+
+    A new content is written beside its destination as 0600, gets its mode and owner, passes its validation
+    and is renamed into place; not one file is replaced before all have passed. What is there and of another
+    kind is not removed: that is an error, and so is a directory that neither exists nor is declared.
+
+    With `--diff`, changed text files that are neither secret nor private on the host are shown as a diff.
+
+    + entries: what is wanted, directories in the order in which they have to be made
+    """
+    if not entries:
+        host.noop("nothing declared")
+        return
+    found: TreeState = ask(Tree, paths=[entry.path for entry in entries])
+    if command := apply(entries, found):
+        yield command
+    else:
+        host.noop(f"{summary(entries)} up to date")
+
+
+def apply(entries: Sequence[Entry], found: TreeState) -> StringCommand | None:
+    """What `tree` yields, for an operation that has asked for the tree in a question of its own.
+
+    + entries: what is wanted, directories in the order in which they have to be made
+    + found: what is there, by the paths of all entries at least; more does not matter
+
+    Returns None where nothing differs.
+    """
+    twice = [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]
+    if twice:
+        raise OperationValueError(f"declared more than once: {', '.join(twice)}")
+    changes = difference(entries, found)
+    if not changes:
+        return None
+    if state.config.DIFF:
+        _show(changes, found)
+    return script.run("host/apply-tree.sh", payload=payload(changes), stream=True)
+
+
+def summary(entries: Iterable[Entry]) -> str:
+    """Count of what is declared, in words: "3 files, 1 directory"."""
+    words = {File: ("file", "files"), Directory: ("directory", "directories"), Link: ("link", "links")}
+    words[Absent] = ("absence", "absences")
+    counts = Counter(type(entry) for entry in entries)
+    return ", ".join(
+        f"{counts[kind]} {names[counts[kind] != 1]}" for kind, names in words.items() if counts[kind]
+    )
+
+
+def _show(changes: Sequence[Change], tree: TreeState) -> None:
+    """Log what `--diff` promises."""
+    shown = [change.entry for change in changes if change.action == "file" and _may_be_shown(change, tree)]
+    existing = [entry.path for entry in shown if entry and entry.path in tree.found]
+    old: dict[str, bytes] = host.get_fact(Contents, paths=existing) if existing else {}
+    for change in changes:
+        host.log(f"{change.path}: {change.reason}")
+        if change.entry in shown and isinstance(change.entry, File):
+            try:
+                before = old.get(change.path, b"").decode().splitlines()
+                after = change.entry.data.decode().splitlines()
+            except UnicodeDecodeError:
+                continue
+            for line in generate_color_diff(before, after):
+                logger.info("  %s", line)
+
+
+def _may_be_shown(change: Change, tree: TreeState) -> bool:
+    """A file that was private on the host may hold what a declaration no longer calls a secret."""
+    if not isinstance(change.entry, File) or change.entry.secret or not int(change.entry.mode, 8) & 0o004:
+        return False
+    found = tree.found.get(change.path)
+    return found is None or (found.kind == "file" and bool(found.mode & 0o004))

@@ -1,0 +1,223 @@
+"""Teams and virtual keys of a LiteLLM proxy, through its admin API, and whether its routes work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from facts.backups import Backups, BackupState
+from facts.kept import ask
+from facts.litellm import PROGRAM, Proxy, ProxyState
+from facts.litellm import Team as ActualTeam
+from operations import backup, script
+from operations.backup import Saving
+
+MINIMUM_KEY_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Team:
+    """A team with its one virtual key.
+
+    :param id: LiteLLM's, unlike the alias unique
+    :param alias: how it is shown
+    :param key_alias: how its key is shown
+    :param key: the key's value, beginning with "sk-"
+    :param max_budget: dollars that it may spend in `budget_duration`
+    :param budget_duration: "30d"
+    :param models: models and aliases it may ask for; none means all
+    """
+
+    id: str
+    alias: str
+    key_alias: str
+    key: str = field(repr=False)
+    max_budget: float
+    budget_duration: str
+    models: tuple[str, ...] = ()
+
+    @property
+    def key_hash(self) -> str:
+        """As LiteLLM keeps it."""
+        return hashlib.sha256(self.key.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A request that brings the proxy nearer to what is wanted. `body` may hold the value of a key."""
+
+    say: str
+    path: str
+    body: dict[str, Any] = field(repr=False)
+
+
+def steps(proxy: ProxyState, wanted: Iterable[Team], absent: Iterable[str] = ()) -> list[Step]:
+    """What has to be asked of the proxy, in order. Teams and keys that nobody named are left alone."""
+    found = list[Step]()
+    actual = {team.id: team for team in proxy.teams}
+    for team in wanted:
+        found += _team_steps(actual.get(team.id), team)
+        found += _key_steps(proxy, team)
+    for team_id in absent:
+        if team_id in actual:
+            # A team's keys are deleted with it, but LiteLLM goes on taking those that it has in its cache.
+            hashes = [key.hash for key in proxy.keys if key.team == team_id]
+            if hashes:
+                found.append(Step(f"keys of team {team_id}: delete", "/key/delete", {"keys": hashes}))
+            found.append(Step(f"team {team_id}: delete", "/team/delete", {"team_ids": [team_id]}))
+    return found
+
+
+def _team_steps(actual: ActualTeam | None, wanted: Team) -> list[Step]:
+    settings: dict[str, Any] = {
+        "team_alias": wanted.alias,
+        "max_budget": wanted.max_budget,
+        "budget_duration": wanted.budget_duration,
+        "models": list(wanted.models),
+    }
+    if actual is None:
+        return [Step(f"team {wanted.id}: create", "/team/new", {"team_id": wanted.id, **settings})]
+    present: dict[str, Any] = {
+        "team_alias": actual.alias,
+        "max_budget": actual.max_budget,
+        "budget_duration": actual.budget_duration,
+        "models": list(actual.models),
+    }
+    # Only what differs: a budget_duration that is sent again begins the budget's period anew.
+    changed = {name: value for name, value in settings.items() if value != present[name]}
+    if not changed:
+        return []
+    told = ", ".join(f"{name} {present[name]!r} to {value!r}" for name, value in changed.items())
+    return [Step(f"team {wanted.id}: {told}", "/team/update", {"team_id": wanted.id, **changed})]
+
+
+def _key_steps(proxy: ProxyState, wanted: Team) -> list[Step]:
+    found = []
+    # An alias belongs to one key. What has ours with another value was rotated out.
+    for key in proxy.keys:
+        if key.alias == wanted.key_alias and key.hash != wanted.key_hash:
+            found.append(
+                Step(f"key {wanted.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]})
+            )
+    # The team says which models: a key of its own list would have to be kept in step with it.
+    settings = {"key_alias": wanted.key_alias, "team_id": wanted.id, "models": list[str]()}
+    actual = next((key for key in proxy.keys if key.hash == wanted.key_hash), None)
+    if actual is None:
+        found.append(
+            Step(f"key {wanted.key_alias}: create", "/key/generate", {"key": wanted.key, **settings})
+        )
+    elif {"key_alias": actual.alias, "team_id": actual.team, "models": list(actual.models)} != settings:
+        found.append(Step(f"key {wanted.key_alias}: correct", "/key/update", {"key": wanted.key, **settings}))
+    return found
+
+
+@operation()
+def teams(
+    container: str,
+    wanted: Sequence[Team],
+    absent: Sequence[str] = (),
+    port: int = 4000,
+    wait_s: int = 60,
+    known: Sequence[str] = (),
+    mend: str = "it stays until it is named in `absent`",
+    before_deletion: Saving | None = None,
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Give every team its budget and models, and its key the value it should have.
+
+    A key whose value changed is replaced: the old one is refused from then on. What the team has spent stays. Teams
+    that are neither wanted nor absent are told of and left alone.
+
+    + container: the proxy's; the requests are made inside it, with the master key that it has anyway
+    + wanted: the teams
+    + absent: ids of teams to delete, with their keys
+    + port: where the proxy listens in its container
+    + wait_s: seconds to wait for a proxy that is just starting
+    + known: ids of further teams that are declared, and which another run brings
+    + mend: what becomes of a team that nobody declares, for whoever reads of it
+    + before_deletion: how that which the proxy keeps is saved before a team goes, and with it what it has spent
+
+    Raises `OperationValueError` for a key that LiteLLM would not take.
+    """
+    for team in wanted:
+        if not team.key.startswith("sk-") or len(team.key) < MINIMUM_KEY_LENGTH:
+            raise OperationValueError(
+                f"the key of team {team.id} has to begin with sk- and have at least {MINIMUM_KEY_LENGTH} characters"
+            )
+    if both := {team.id for team in wanted} & set(absent):
+        raise OperationValueError(f"teams both wanted and absent: {', '.join(sorted(both))}")
+    # The run that is being prepared may be the one that brings it back.
+    found: ProxyState = ask(Proxy, container=container, port=port, wait_s=wait_s, required=state.is_executing)
+    declared = {team.id for team in wanted}.union(absent, known)
+    for name in sorted({team.id for team in found.teams} - declared):
+        if state.is_executing:
+            host.log_styled(f"team {name} is not declared; {mend}", fg="yellow", log_func=logger.warning)
+    todo = steps(found, wanted, absent)
+    if not todo:
+        host.noop("every team and its key are as wanted")
+        return
+    if before_deletion and any(step.path == "/team/delete" for step in todo):
+        pieces = [piece for pieces in before_deletion.pieces.values() for piece in pieces]
+        before: dict[str, BackupState] = ask(Backups, root=before_deletion.root)
+        yield from backup.save(pieces, before_deletion.command, before_deletion.root, before)
+    yield _tell(container, port, wait_s, "apply", [asdict(step) for step in todo])
+
+
+@operation(is_idempotent=False)
+def verify(
+    container: str,
+    chat: Sequence[str],
+    embeddings: Sequence[str],
+    aliases: Mapping[str, str],
+    fallbacks: Mapping[str, Sequence[str]],
+    keys: Mapping[str, str],
+    priced: str = "",
+    traced: bool = False,
+    strict: bool = True,
+    port: int = 4000,
+    wait_s: int = 60,
+) -> Generator[script.Script, None, None]:
+    """Try the proxy: health, every route by itself, every alias, the fallback of each model that has one (LiteLLM is
+    told to fail the model for one request), the cache, an unknown key, each team's key, with a `priced` model what a
+    budget does, and the trace of a call. A line each, "ok …" or "FAIL …"; what fails is named.
+
+    Each route is really called once or twice, paid ones too. Always counts as a change.
+
+    + container: the proxy's
+    + chat: models that chat
+    + embeddings: models that make embeddings
+    + aliases: other names, by the model that has to answer
+    + fallbacks: models that have to answer, by the model that fails
+    + keys: value of each team's key, by the team
+    + priced: a model whose answers cost something: a team made for it then spends its budget, and is deleted again
+    + traced: calls are traced in the Langfuse that the container's environment names
+    + strict: fail where something does not work; otherwise only say so
+    + port: where the proxy listens in its container
+    + wait_s: seconds to wait for a proxy that is just starting
+    """
+    asked = {
+        "chat": list(chat),
+        "embeddings": list(embeddings),
+        "aliases": dict(aliases),
+        "fallbacks": {model: list(chain) for model, chain in fallbacks.items()},
+        "keys": dict(keys),
+        "priced": priced,
+        "traced": traced,
+        "strict": strict,
+    }
+    yield _tell(container, port, wait_s, "verify", asked)
+
+
+def _tell(container: str, port: int, wait_s: int, action: str, told: Any) -> script.Script:
+    program = PROGRAM.read_text()
+    return script.run(
+        "litellm/tell.sh", container, program, port, wait_s, action, payload=json.dumps(told), stream=True
+    )

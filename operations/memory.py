@@ -1,0 +1,29 @@
+"""Memory for containers that are about to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from facts.kept import ask
+from facts.memory import Memory, MemoryState
+from operations.checks import Problem, check
+
+
+@check
+def available(mib: int, containers: Sequence[str], mend: str) -> Iterator[Problem]:
+    """There is enough for containers that do not run yet; those that run have theirs already.
+
+    + mib: that has to be available, in MiB, before the first of them is started
+    + containers: their names
+    + mend: what a person can do about too little
+    """
+    state: MemoryState = ask(Memory, containers=list(containers))
+    if state.available_mib is None or state.running.issuperset(containers):
+        return
+    if state.available_mib < mib:
+        yield Problem(
+            f"memory for {', '.join(containers)}",
+            f"{state.available_mib} MiB available",
+            f"{mib} MiB before they are started",
+            mend,
+        )

@@ -1,0 +1,45 @@
+"""What a person is told in the middle of a run, and what fails nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec
+
+from pyinfra import logger
+from pyinfra.api.arguments_typed import PyinfraOperation
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+P = ParamSpec("P")
+
+
+def notice(sentences: Callable[P, Iterable[str]]) -> PyinfraOperation[P]:
+    """Make an operation of a function that reads facts and returns what there is to tell.
+
+    Like a check, the function is called when everything before it has been done. The operation changes nothing.
+
+    :param sentences: takes the operation's arguments; reads facts of the current host, changes nothing
+    """
+
+    @wraps(sentences)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Generator[StringCommand, None, None]:
+        if not state.is_executing:
+            return
+        found = list(sentences(*args, **kwargs))
+        for sentence in found:
+            host.log_styled(sentence, fg="yellow", log_func=logger.warning)
+        host.noop("told" if found else "nothing to tell")
+        yield from ()
+
+    return operation()(wrapped)
+
+
+@notice
+def told(lines: Sequence[str]) -> Iterable[str]:
+    """Say something.
+
+    + lines: one after the other
+    """
+    return lines

@@ -1,0 +1,44 @@
+"""Containers that nobody may know of any more, and variables that nobody meant: told, never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from pyinfra.context import host
+
+from facts.orphans import Container, Orphans
+from operations.notices import notice
+
+
+def findings(found: Iterable[Container], root: str, known: Collection[str]) -> Iterator[str]:
+    """Sentences about containers that are neither ours nor Coolify's nor known, and about stray variables of any.
+
+    :param root: folder that our own projects are started from
+    :param known: names of containers that are there for a reason of their own
+    """
+    found = list(found)
+    strangers = [
+        f"{container.name} ({container.status}{f', of {container.project}' if container.project else ''})"
+        for container in found
+        if not container.folder.startswith(f"{root}/")
+        and not container.managed
+        and container.name not in known
+    ]
+    if strangers:
+        names = ", ".join(strangers)
+        yield f"containers that belong to nobody here: {names}; docker rm NAME, once you know what they were"
+    for container in found:
+        if container.stray:
+            where = "remove them in Coolify" if container.managed else "remove them where it is declared"
+            yield f"variables of {container.name} that look like a mistake: {', '.join(container.stray)}; {where}"
+
+
+@notice
+def told(root: str, known: Collection[str] = ()) -> Iterable[str]:
+    """Say which containers belong to nobody, and which variables look like a mistake.
+
+    + root: folder that our own projects are started from
+    + known: names of containers that are there for a reason of their own
+    """
+    found: list[Container] = host.get_fact(Orphans)
+    return findings(found, root, known)

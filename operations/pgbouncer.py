@@ -1,0 +1,34 @@
+"""PgBouncer in front of a Postgres server. Its files are put there, and read again by it, by those who run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from facts.kept import ask
+from facts.pgbouncer import Answers
+from operations.checks import Problem, check
+
+
+@check
+def pgbouncer(
+    container: str, host: str, port: int, user: str, passfile: str, databases: Sequence[str]
+) -> Iterator[Problem]:
+    """Every database answers through the pooler.
+
+    + container: one with psql on the pooler's network
+    + host, port: of the pooler
+    + user: role that asks; it may connect to all of them
+    + passfile: file in the container with its password, as libpq reads it
+    + databases: whom to ask
+    """
+    said = ask(
+        Answers, container=container, host=host, port=port, user=user, passfile=passfile, databases=databases
+    )
+    for database in databases:
+        if said.get(database) != database:
+            yield Problem(
+                f"database {database} through {host}:{port}",
+                said.get(database) or "no answer",
+                "its name, as an answer to SELECT current_database()",
+                f"docker logs --tail 20 {host} says whether it has read its files, and whom it refused",
+            )

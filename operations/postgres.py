@@ -1,0 +1,466 @@
+"""Databases, roles and settings of a Postgres server in a container.
+
+Everything is said on the standard input of psql, on the server's local socket: no password or verifier is ever in an
+argument list, and the server's log does not keep the statements either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts import postgres as found
+from facts.kept import ask
+from facts.postgres import MAINTENANCE, Cluster, ClusterState
+from operations import script
+from operations.checks import Problem, check
+from operations.notices import notice
+
+VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}")
+SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
+_ALL = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
+_ORDINARY = frozenset({"login", "inherit"})
+_SCHEMA_COMMENT = "schema sha256:"
+_CREATED = re.compile(
+    r"create\s+(?:unique\s+)?(?:table|index|view|materialized\s+view)\s+(?:concurrently\s+)?if\s+not\s+exists\s+"
+    r"(?:\w+\.)?(?:\"([^\"]+)\"|(\w+))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role that logs in, and may do nothing else on its own.
+
+    + verifier: SCRAM-SHA-256 verifier of its password, set as it is
+    + member_of: roles whose privileges it has
+    """
+
+    name: str
+    verifier: str = field(repr=False)
+    member_of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        for other in self.member_of:
+            _check_name(other)
+        if not VERIFIER.fullmatch(self.verifier):
+            raise OperationValueError(f"role {self.name}: its verifier is none of SCRAM-SHA-256")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the verifier, which is all that the fact tells."""
+        return hashlib.sha256(self.verifier.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database with its owner; nobody may connect but the owner and `connect`.
+
+    + owner: role that owns it
+    + extensions: names of the extensions that it has
+    + connect: further roles that may connect, and nothing more
+    """
+
+    name: str
+    owner: Role
+    extensions: tuple[str, ...] = ()
+    connect: tuple[Role, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        # psql takes such a name for a whole connection string.
+        if "=" in self.name or "://" in self.name:
+            raise OperationValueError(f"{self.name!r} is no name for a database: it has a = or :// in it")
+        for extension in self.extensions:
+            _check_name(extension)
+
+
+def _check_name(name: str) -> None:
+    if not name or not name.isprintable() or len(name.encode()) > 63:
+        raise OperationValueError(f"{name!r} is no name for Postgres: wanted 1 to 63 printable characters")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One statement, where it is said, and why.
+
+    :param sql: without its final semicolon; may hold a verifier
+    """
+
+    why: str
+    sql: str = field(repr=False)
+    database: str = "postgres"
+
+
+def identifier(name: str) -> str:
+    """A name, quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text, quoted for SQL."""
+    if "\0" in text:
+        raise OperationValueError("a text for Postgres cannot have a NUL in it")
+    quoted = text.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
+def difference(wanted: Sequence[Database], roles: Sequence[Role], cluster: ClusterState) -> list[Change]:
+    """What brings the roles and databases to their declared state; empty when they are in it. Nothing is dropped.
+
+    Raises `OperationError` for what cannot be changed in place: an encoding, and an extension that the server does
+    not have.
+    """
+    everyone: dict[str, Role] = {}
+    for role in [*roles, *(role for database in wanted for role in (database.owner, *database.connect))]:
+        if everyone.setdefault(role.name, role) != role:
+            raise OperationValueError(f"role {role.name} is declared twice, and not the same")
+    changes = [change for role in everyone.values() for change in _role_changes(role, cluster)]
+    for database in wanted:
+        changes += _database_changes(database, cluster)
+    for name in MAINTENANCE:
+        if name in cluster.databases:
+            changes += _grant_changes(cluster.databases[name], {}, ours=False)
+    return changes
+
+
+def _role_changes(role: Role, cluster: ClusterState) -> Iterator[Change]:
+    name = identifier(role.name)
+    there = cluster.roles.get(role.name)
+    if there is None:
+        yield Change(f"role {role.name}: made", f"CREATE ROLE {name} LOGIN PASSWORD {literal(role.verifier)}")
+    else:
+        if there.password_sha256 != role.sha256:
+            yield Change(
+                f"role {role.name}: another password", f"ALTER ROLE {name} PASSWORD {literal(role.verifier)}"
+            )
+        if there.attributes != _ORDINARY:
+            wrong = " ".join(sorted(there.attributes ^ _ORDINARY))
+            ordinary = "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+            yield Change(f"role {role.name}: {wrong} the other way", f"ALTER ROLE {name} {ordinary}")
+        if there.connection_limit != -1:
+            yield Change(f"role {role.name}: no connection limit", f"ALTER ROLE {name} CONNECTION LIMIT -1")
+        if there.valid_until not in (None, "infinity"):
+            yield Change(
+                f"role {role.name}: its password does not end", f"ALTER ROLE {name} VALID UNTIL 'infinity'"
+            )
+    member_of = there.member_of if there else frozenset()
+    for other in sorted(set(role.member_of) - member_of):
+        yield Change(f"role {role.name}: member of {other}", f"GRANT {identifier(other)} TO {name}")
+    for other in sorted(member_of - set(role.member_of)):
+        yield Change(f"role {role.name}: no member of {other}", f"REVOKE {identifier(other)} FROM {name}")
+
+
+def _database_changes(database: Database, cluster: ClusterState) -> Iterator[Change]:
+    name, owner = identifier(database.name), identifier(database.owner.name)
+    there = cluster.databases.get(database.name)
+    if there is None:
+        yield Change(
+            f"database {database.name}: made",
+            f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8'",
+        )
+        public = {None: frozenset({"CONNECT", "TEMPORARY"}), database.owner.name: _ALL}
+        there = found.Database(database.name, database.owner.name, grants=public)
+    if there.encoding != "UTF8":
+        raise OperationError(
+            f"database {database.name}: found encoding {there.encoding}, wanted UTF8, which cannot be changed in "
+            "place: dump it, rename it (ALTER DATABASE … RENAME TO …), run again and restore the dump"
+        )
+    if there.owner != database.owner.name:
+        yield Change(
+            f"database {database.name}: owned by {database.owner.name} instead of {there.owner}",
+            f"ALTER DATABASE {name} OWNER TO {owner}",
+        )
+        # What the old owner had as such, the new one has.
+        grants = {grantee: rights for grantee, rights in there.grants.items() if grantee != there.owner}
+        there = found.Database(
+            **vars(there) | {"owner": database.owner.name, "grants": grants | {database.owner.name: _ALL}}
+        )
+    if not there.allows_connections:
+        yield Change(
+            f"database {database.name}: allows connections", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"
+        )
+    if there.connection_limit != -1:
+        yield Change(
+            f"database {database.name}: no connection limit", f"ALTER DATABASE {name} CONNECTION LIMIT -1"
+        )
+    wanted = {role.name: frozenset({"CONNECT"}) for role in database.connect}
+    yield from _grant_changes(there, wanted | {database.owner.name: _ALL})
+    yield from _extension_changes(database, there, cluster)
+
+
+def _grant_changes(
+    there: found.Database, wanted: Mapping[str, frozenset[str]], *, ours: bool = True
+) -> Iterator[Change]:
+    """Privileges on a database: of PUBLIC none. Of ours, nobody has others than wanted."""
+    name = identifier(there.name)
+    grantees = sorted(there.grants, key=lambda grantee: grantee or "")
+    for grantee in grantees if ours else [None]:
+        if excess := there.grants.get(grantee, frozenset()) - (
+            wanted.get(grantee, frozenset()) if grantee else _NONE
+        ):
+            rights = ", ".join(sorted(excess))
+            whom = "PUBLIC" if grantee is None else identifier(grantee)
+            yield Change(
+                f"database {there.name}: {rights} revoked from {grantee or 'PUBLIC'}",
+                f"REVOKE {rights} ON DATABASE {name} FROM {whom}",
+            )
+    for role, rights_wanted in sorted(wanted.items()):
+        if missing := rights_wanted - there.grants.get(role, frozenset()):
+            rights = ", ".join(sorted(missing))
+            yield Change(
+                f"database {there.name}: {rights} granted to {role}",
+                f"GRANT {rights} ON DATABASE {name} TO {identifier(role)}",
+            )
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _extension_changes(database: Database, there: found.Database, cluster: ClusterState) -> Iterator[Change]:
+    for extension in database.extensions:
+        newest, installed = cluster.available.get(extension), there.extensions.get(extension)
+        if cluster.version is not None and newest is None:
+            raise OperationError(
+                f"database {database.name}: extension {extension} is not among those of the server "
+                f"({', '.join(sorted(cluster.available))}); its package has to be in the image"
+            )
+        if installed is None:
+            # Not IF NOT EXISTS: what the fact did not see has come meanwhile, and somebody should know.
+            why = f"database {database.name}: extension {extension}"
+            yield Change(why, f"CREATE EXTENSION {identifier(extension)} CASCADE", database.name)
+        elif installed != newest:
+            why = f"database {database.name}: extension {extension} from {installed} to {newest}"
+            yield Change(why, f"ALTER EXTENSION {identifier(extension)} UPDATE", database.name)
+
+
+# A failed statement is not to be found in the server's log: it may hold a verifier.
+_QUIET = (
+    "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1;"
+)
+
+
+def sql(changes: Iterable[Change]) -> str:
+    """What psql is told to make the changes, with a line of progress for each."""
+    lines = [_QUIET]
+    connected = "postgres"
+    for change in changes:
+        if change.database != connected:
+            connected = change.database
+            lines += [f"\\connect {identifier(connected)}", _QUIET]
+        lines += [f"{change.sql};", f"\\echo {_word(change.why)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _word(text: str) -> str:
+    """A text as one argument of psql's own commands."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@operation()
+def databases(
+    container: str, wanted: Sequence[Database], roles: Sequence[Role] = ()
+) -> Generator[StringCommand, None, None]:
+    """Bring databases, their owners and other roles, grants and extensions to their declared state.
+
+    One question and, where something differs, one psql that is told all of it. What is not declared is left alone,
+    but for grants on declared databases; nothing is ever dropped. PUBLIC may connect to no database.
+
+    + container: in which the server runs
+    + wanted: databases
+    + roles: roles that own none of them
+    """
+    cluster: ClusterState = ask(Cluster, container=container)
+    if changes := difference(wanted, roles, cluster):
+        yield script.run("database/psql.sh", container, payload=sql(changes), stream=True)
+    else:
+        host.noop(f"{len(wanted)} databases of {container} as declared")
+
+
+def created(text: str) -> frozenset[str]:
+    """Names of the tables, views and indexes that idempotent SQL creates (CREATE … IF NOT EXISTS name)."""
+    return frozenset(quoted or plain.lower() for quoted, plain in _CREATED.findall(text))
+
+
+@operation()
+def schema(container: str, database: str, owner: str, sql_file: str) -> Generator[StringCommand, None, None]:
+    """Run idempotent SQL in a database, as its owner and in one transaction, where it has not been run yet.
+
+    It is run again when the file changes, or when a table, view or index that it creates is missing. The database's
+    comment keeps the hash of what was run.
+
+    + container: in which the server runs
+    + database: in which database
+    + owner: role that the objects will belong to
+    + sql_file: its path on this machine; SQL of CREATE … IF NOT EXISTS and the like, without psql's own commands
+    """
+    text = Path(sql_file).read_text()
+    if re.search(r"^\s*\\", text, re.MULTILINE):
+        raise OperationValueError(f"{sql_file}: commands of psql are not for here, only SQL")
+    cluster: ClusterState = ask(Cluster, container=container)
+    there = cluster.databases.get(database)
+    comment = _SCHEMA_COMMENT + hashlib.sha256(text.encode()).hexdigest()
+    missing = created(text) - (there.relations if there else frozenset())
+    if there and there.comment == comment and not missing:
+        host.noop(f"schema of {database} as in {sql_file}")
+        return
+    steps = [
+        f"\\connect {identifier(database)}",
+        "BEGIN;",
+        f"SET LOCAL ROLE {identifier(owner)};",
+        text,
+        f";\nRESET ROLE;\nCOMMENT ON DATABASE {identifier(database)} IS {literal(comment)};",
+        "COMMIT;",
+    ]
+    yield script.run("database/psql.sh", container, payload="\n".join(steps) + "\n", stream=True)
+
+
+_UNITS = {
+    "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4,
+    "us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6,
+}  # fmt: skip
+_QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(B|kB|MB|GB|TB|us|ms|s|min|h|d)?")
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two values of a setting mean the same: 1024kB is 1MB, 60s is 1min."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(value: str) -> object:
+    value = value.strip()
+    if match := _QUANTITY.fullmatch(value):
+        return float(match[1]) * _UNITS.get(match[2] or "", 1), bool(match[2])
+    return value
+
+
+def settings_difference(wanted: Mapping[str, str], cluster: ClusterState) -> tuple[list[str], list[str]]:
+    """Settings that are not as wanted, and of these those that ALTER SYSTEM put over the file's."""
+    wrong, overridden = [], []
+    for name, value in wanted.items():
+        there = cluster.settings.get(name)
+        if there is not None and there.file is not None and there.file.endswith("postgresql.auto.conf"):
+            overridden.append(name)
+        if there is None or there.pending_restart or not same(there.value, value) or name in overridden:
+            wrong.append(name)
+    return wrong, overridden
+
+
+@operation()
+def settings(container: str, wanted: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+    """Have the server run with the settings of its file: reloaded, and restarted only where a setting needs that.
+
+    What somebody has put over one of them with ALTER SYSTEM is taken back.
+
+    + container: in which the server runs; its file, which says what is wanted, is put there by somebody else
+    + wanted: settings and their values, as Postgres shows them
+    """
+    for name in wanted:
+        if not SETTING.fullmatch(name):
+            raise OperationValueError(f"{name!r} is no name of a setting")
+    wrong, overridden = settings_difference(wanted, ask(Cluster, container=container))
+    if not wrong:
+        host.noop(f"settings of {container} as declared")
+        return
+    statements = "".join(f"ALTER SYSTEM RESET {name};\n" for name in overridden)
+    yield script.run("database/postgres-reload.sh", container, payload=statements, stream=True)
+
+
+@check
+def postgres(
+    container: str, wanted: Sequence[Database] = (), settings: Mapping[str, str] | None = None
+) -> Iterator[Problem]:
+    """The server runs, has what is declared and as it is declared.
+
+    + container: in which it runs
+    + wanted: databases that it must have by now
+    + settings: settings with which it must run
+    """
+    cluster: ClusterState = ask(Cluster, container=container)
+    if cluster.version is None:
+        yield Problem(container, "no Postgres that answers", "one", f"docker logs --tail 20 {container}")
+        return
+    for change in difference(wanted, (), cluster):
+        yield Problem(
+            container, f"not done: {change.why}", "done", "run again; somebody undoes it if that stays"
+        )
+    for name in settings_difference(settings or {}, cluster)[0]:
+        value = cluster.settings[name].value if name in cluster.settings else "the built-in value"
+        yield Problem(f"{container}: {name}", value, (settings or {})[name], "see pg_file_settings")
+
+
+@notice
+def tell_undeclared(container: str, declared: Sequence[str]) -> Iterable[str]:
+    """Say which databases are there and not declared. They are saved with all others, and no run ever drops one.
+
+    + container: in which the server runs
+    + declared: names of all databases that are declared for this host, whether it has been given them yet or not
+    """
+    cluster: ClusterState = ask(Cluster, container=container)
+    if names := sorted(cluster.databases.keys() - set(declared) - set(MAINTENANCE)):
+        yield (
+            f"databases of {container} that are not declared: {', '.join(names)}; no owner, no place in the budget; "
+            "declare them, or dump and drop them by hand"
+        )
+
+
+@dataclass(frozen=True)
+class VectorColumn:
+    """A column of vectors that is searched by cosine distance through an HNSW index.
+
+    + table, column: their names
+    + dimensions: of each vector
+    + m, ef_construction: of the index
+    """
+
+    table: str
+    column: str
+    dimensions: int
+    m: int
+    ef_construction: int
+
+    @property
+    def options(self) -> frozenset[str]:
+        """As the index has them."""
+        return frozenset({f"m={self.m}", f"ef_construction={self.ef_construction}"})
+
+
+def vector_shortfalls(wanted: Iterable[VectorColumn], vectors: Iterable[found.Vector]) -> Iterator[str]:
+    """What searches in these columns lack, a sentence each."""
+    there = {(vector.table, vector.column): vector for vector in vectors}
+    for column in wanted:
+        name = f"{column.table}.{column.column}"
+        vector = there.get((column.table, column.column))
+        if vector is None:
+            yield f"{name}: found no such column of vectors, wanted vector({column.dimensions})"
+            continue
+        if vector.dimensions != column.dimensions:
+            size = vector.dimensions if vector.dimensions > 0 else "any number"
+            yield f"{name}: found vectors of {size} dimensions, wanted {column.dimensions}"
+        cosine = [index for index in vector.indexes if index.operators == "vector_cosine_ops"]
+        if not any(index.method == "hnsw" and index.options >= column.options for index in cosine):
+            has = [f"{i.method} {i.operators} {', '.join(sorted(i.options))}".strip() for i in vector.indexes]
+            wants = f"hnsw vector_cosine_ops {', '.join(sorted(column.options))}"
+            yield f"{name}: found {'; '.join(has) or 'no index'}, wanted {wants}"
+
+
+@notice
+def tell_vectors(container: str, database: str, wanted: Sequence[VectorColumn]) -> Iterable[str]:
+    """Say which columns of vectors are not there or not indexed as wanted. An application's migrations make them, so
+    that nothing is made here, and nothing fails.
+
+    + container: in which the server runs
+    + database: its name
+    + wanted: columns
+    """
+    vectors = host.get_fact(found.Vectors, container=container, database=database)
+    return (f"{database}: {sentence}" for sentence in vector_shortfalls(wanted, vectors))

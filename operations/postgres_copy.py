@@ -1,0 +1,206 @@
+"""Databases of an old Postgres, copied into another one: nothing is lost, and nothing that is there is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from facts.postgres_copy import CopyState, Database, PostgresCopy
+from operations import script
+from operations.checks import Problem, report
+
+# Of a database's size on the disk of the server: what a dump of it takes at most, in practice, while it is restored.
+DUMP_SHARE = 0.7
+MIB = 1024 * 1024
+REFUSED = "databases of {} cannot be copied, and nothing was changed"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One database to copy; it keeps its name.
+
+    + owner: role of the new server to which it, and everything in it but its extensions, will belong
+    + after: SQL that is run in the copy once it has been compared, before anybody uses it
+    + required: the source must have it
+    """
+
+    database: str
+    owner: str
+    after: str = ""
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        if (
+            not self.database
+            or not self.database.isprintable()
+            or "/" in self.database
+            or len(self.database) > 50
+        ):
+            raise OperationValueError(
+                f"{self.database!r} is no database that can be copied: its name is not 1 to 50 characters"
+            )
+
+
+def difference(copies: Sequence[Copy], found: CopyState) -> list[Copy]:
+    """The databases that are not recorded as copied, in their order; without those that may be missing and are."""
+
+    def may_be_there(copy: Copy) -> bool:
+        return not found.complete and (found.source is None or copy.database in found.source)
+
+    return [
+        copy
+        for copy in copies
+        if _unfinished(copy, found)
+        or (copy.database not in found.recorded and (copy.required or may_be_there(copy)))
+    ]
+
+
+def _unfinished(copy: Copy, found: CopyState) -> bool:
+    """Whether a run died right after it recorded the copy: it still has its mark."""
+    there = (found.target or {}).get(copy.database)
+    return there is not None and there.copied_from is not None
+
+
+def others(copies: Sequence[Copy], leave: Sequence[str], found: CopyState) -> list[Database]:
+    """Databases of the source with something in them of which nobody says what becomes of them."""
+    known = {copy.database for copy in copies} | set(leave)
+    return [
+        database
+        for database in (found.source or {}).values()
+        if database.name not in known and database.objects
+    ]
+
+
+def refusals(
+    source: str, target: str, copies: Sequence[Copy], leave: Sequence[str], found: CopyState
+) -> Iterator[Problem]:
+    """What stands in the way of copying. Of a server that does not run yet, nothing can be said.
+
+    Arguments as of `copied`.
+    """
+    todo = difference(copies, found)
+    if found.status is None:
+        return
+    yield from _written_again(source, target, copies, found)
+    if not todo and found.complete:
+        return
+    yield from _of_todo(source, target, todo, found)
+    for other in others(copies, leave, found):
+        yield Problem(
+            f"{source}: database {other.name}",
+            f"{other.objects} tables, indexes and the like, and nothing says what becomes of them",
+            "a declaration of it, or its name among those that stay behind",
+            f"declare it, or leave it: --data databases_left={other.name}",
+        )
+
+
+def _written_again(source: str, target: str, copies: Sequence[Copy], found: CopyState) -> Iterator[Problem]:
+    """Somebody has gone back to the source: what it is told now is in no copy."""
+    for copy in copies:
+        old = (found.source or {}).get(copy.database)
+        if old is not None and copy.database in found.recorded and not old.frozen:
+            yield Problem(
+                f"{source}: database {copy.database}",
+                "copied before, and it takes writes again",
+                "none since it was copied: they would be lost",
+                f"docker stop {source}, if none of them is wanted; to copy it again, rename the copy in {target} away "
+                "(ALTER DATABASE … RENAME TO …) and remove its record, and .complete beside it",
+            )
+
+
+def _of_todo(source: str, target: str, todo: Sequence[Copy], found: CopyState) -> Iterator[Problem]:
+    wanted = 0.0
+    for copy in todo:
+        database = f"database {copy.database}"
+        old = (found.source or {}).get(copy.database)
+        if found.source is not None and old is None:
+            there = ", ".join(sorted(found.source)) or "none"
+            yield Problem(
+                f"{source}: {database}",
+                f"not there; there are: {there}",
+                "one that is there",
+                "declare what is there",
+            )
+        elif old is not None:
+            wanted += old.bytes * DUMP_SHARE
+            yield from _of_source(source, target, old, found)
+        yield from _of_target(f"{source}/{copy.database}", target, copy, found)
+    if wanted > found.free:
+        yield Problem(
+            "disk for the dumps",
+            f"{found.free / MIB:.0f} MiB free",
+            f"{wanted / MIB:.0f} MiB, about what the dumps of {len(todo)} databases take",
+            "docker image prune -a, or move old backups away",
+        )
+
+
+def _of_source(source: str, target: str, old: Database, found: CopyState) -> Iterator[Problem]:
+    if old.encoding != "UTF8":
+        yield Problem(
+            f"{source}: database {old.name}", f"encoding {old.encoding}", "UTF8", "convert it by hand first"
+        )
+    if found.target is not None and (missing := sorted(set(old.extensions) - found.available)):
+        yield Problem(
+            f"{source}: database {old.name}",
+            f"extensions {', '.join(missing)}",
+            f"extensions that {target} has packages of",
+            "add the package to the image, or drop the extension where nothing uses it",
+        )
+
+
+def _of_target(copied: str, target: str, copy: Copy, found: CopyState) -> Iterator[Problem]:
+    if found.target is None:
+        return
+    there = found.target.get(copy.database)
+    if there and there.objects and there.copied_from != copied:
+        yield Problem(
+            f"{target}: database {copy.database}",
+            f"{there.objects} tables, indexes and the like that are not a copy of {copied}",
+            "none, or an empty database: nothing is ever overwritten",
+            "save it, rename it away (ALTER DATABASE … RENAME TO …), and run again",
+        )
+    if state.is_executing and copy.owner not in found.roles:
+        yield Problem(
+            f"{target}: role {copy.owner}", "not there", f"the owner of {copy.database}", "make it before"
+        )
+
+
+@operation()
+def copied(
+    source: str, target: str, databases: Sequence[Copy], state_folder: str, leave: Sequence[str] = ()
+) -> Generator[StringCommand, None, None]:
+    """Copy databases, each whole or not at all, and record those that are; where there is no `source`, nothing.
+
+    From its dump on a database of the source takes no writes any more. A copy takes its name only once every table,
+    sequence, index and extension was compared with the source's, rows included. A run that dies anywhere is gone on
+    with by the next. The source keeps its databases, and goes on running.
+
+    Raises `OperationError`, before anything is changed, where a database of the target has content of its own, where
+    the source has one that is neither copied nor left knowingly, and where one that was copied takes writes again.
+
+    + source: container with the old server; its image has Postgres' programs, and says who its superuser is
+    + target: container with the new one
+    + databases: what is copied
+    + state_folder: private folder of the host for dumps and records
+    + leave: names of databases of the source that stay behind
+    """
+    found: CopyState = host.get_fact(PostgresCopy, state=state_folder, source=source, target=target)
+    if wrong := list(refusals(source, target, databases, leave, found)):
+        raise OperationError(report(REFUSED.format(source), wrong))
+    todo = difference(databases, found)
+    if found.status is None or (not todo and found.complete):
+        host.noop(f"databases of {source} are copied" if found.status else f"there is no container {source}")
+        return
+    for copy in todo:
+        yield script.run(
+            *("migration/postgres-copy.sh", state_folder, source, copy.database, target, copy.owner),
+            "yes" if copy.required else "no",
+            payload=copy.after,
+            stream=True,
+        )
+    yield script.run("migration/complete.sh", state_folder, source, stream=True)

@@ -1,0 +1,98 @@
+"""Settings and users of a Redis server in a container, which runs on while they change."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Generator, Iterator, Mapping
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.kept import ask
+from facts.redis import Redis, RedisState
+from operations import script
+from operations.checks import Problem, check
+
+_SIZE = re.compile(r"([0-9]+)(k|kb|m|mb|g|gb)?", re.IGNORECASE)
+_FACTORS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two values of a setting mean the same: 256mb is 268435456."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(value: str) -> object:
+    if match := _SIZE.fullmatch(value):
+        return int(match[1]) * _FACTORS.get((match[2] or "").lower(), 1)
+    return value.strip('"')
+
+
+def settings_difference(wanted: Mapping[str, str], redis: RedisState) -> dict[str, str]:
+    """Settings, with their wanted values, with which the server does not run."""
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in redis.settings or not same(redis.settings[name], value)
+    }
+
+
+def users_difference(acl: str, redis: RedisState) -> list[str]:
+    """Users that the server has otherwise than the text of an ACL file says; all of them where its file is another."""
+    if hashlib.sha256(acl.encode()).hexdigest() != redis.file_sha256:
+        return sorted(line.split()[1] for line in acl.splitlines() if line.startswith("user "))
+    names = redis.declared.keys() | redis.users.keys()
+    return sorted(name for name in names if redis.declared.get(name) != redis.users.get(name))
+
+
+@operation()
+def server(
+    container: str, settings: Mapping[str, str], acl: str, password_file: str, user: str = "admin"
+) -> Generator[StringCommand, None, None]:
+    """Have the server run with these settings and users. Its files are put there by somebody else, before.
+
+    Settings are set while it runs, users are loaded from its ACL file. It is restarted only for a setting that it
+    takes at its start alone, and when it has another password for us than the file.
+
+    + container: in which it runs
+    + settings: directives of its redis.conf
+    + acl: content of its ACL file; shown nowhere
+    + password_file: file in the container with the password of `user`
+    + user: user of the ACL that may do everything
+    """
+    for name, value in settings.items():
+        if not re.fullmatch(r"[a-z-]+", name) or not value.isprintable():
+            raise OperationValueError(f"{name!r} {value!r} is no setting of Redis")
+    redis: RedisState = ask(
+        Redis, container=container, settings=list(settings), user=user, password_file=password_file
+    )
+    changed = settings_difference(settings, redis) if redis.answers else {}
+    if redis.answers and not changed and not users_difference(acl, redis):
+        host.noop(f"{container} runs with its settings and users")
+        return
+    lines = "".join(f"{name} {value}\n" for name, value in changed.items())
+    yield script.run("database/redis-reload.sh", container, user, password_file, payload=lines, stream=True)
+
+
+@check
+def redis(
+    container: str, settings: Mapping[str, str], acl: str, password_file: str, user: str = "admin"
+) -> Iterator[Problem]:
+    """The server answers and runs with these settings and users. Arguments as of `server`."""
+    state: RedisState = ask(
+        Redis, container=container, settings=list(settings), user=user, password_file=password_file
+    )
+    logs = f"docker logs --tail 20 {container}"
+    if not state.answers:
+        yield Problem(container, state.answer or "no Redis that answers", "PONG", logs)
+        return
+    for name, value in settings_difference(settings, state).items():
+        yield Problem(f"{container}: {name}", state.settings.get(name, "nothing"), value, logs)
+    for name in users_difference(acl, state):
+        found = "there" if name in state.users else "missing"
+        yield Problem(
+            f"{container}: user {name}", f"{found}, not as in its ACL file", "as in its ACL file", logs
+        )

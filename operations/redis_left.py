@@ -1,0 +1,38 @@
+"""What is still in a Redis that others have replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.redis_keys import KeysState, RedisKeys
+
+
+def sentence(container: str, found: KeysState) -> str | None:
+    """What a person has to know of it; None where that is nothing."""
+    if found.status is None:
+        return None
+    if found.status != "running":
+        return None  # looked at when it was stopped
+    if found.answer != "PONG":
+        return f"{container}: cannot be looked into, it answers {found.answer or 'nothing'}"
+    if not found.keys:
+        return None
+    keys = ", ".join(f"{count} keys in index {index}" for index, count in sorted(found.keys.items()))
+    return f"{container}: {keys} are not taken over; queues fill again by themselves, and it is kept"
+
+
+@operation()
+def told(container: str) -> Generator[StringCommand, None, None]:
+    """Say what a Redis still has, as long as it runs; nothing is done to it.
+
+    + container: in which it runs
+    """
+    if text := sentence(container, host.get_fact(RedisKeys, container=container)):
+        host.log_styled(text, fg="yellow", log_func=logger.warning)
+    host.noop("told")
+    yield from ()

@@ -1,0 +1,50 @@
+"""Buckets of an S3-compatible object storage in a container of the host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from facts.kept import ask
+from facts.s3 import Buckets
+from operations import script
+
+
+@operation()
+def bucket(
+    bucket: str,
+    container: str,
+    access_key: str,
+    secret_key: str,
+    port: int = 9000,
+    directory: str = "/data",
+) -> Generator[StringCommand, None, None]:
+    """Have a bucket, made over the S3 API. One that is there is left as it is, whatever is in it.
+
+    The host speaks to the container's own address: nothing has to be published. The keys travel on standard input.
+
+    + bucket: its name, as S3 allows it
+    + container: name of the container that serves it; it runs and is healthy
+    + access_key: of somebody who may create buckets; no line breaks
+    + secret_key: that belongs to it
+    + port: of the API in the container
+    + directory: where the container keeps its buckets
+    """
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        raise OperationValueError(
+            f"bucket {bucket!r}: wanted 3 to 63 of a-z, 0-9, dot and hyphen, letters or digits at both ends"
+        )
+    if any(not key or "\n" in key for key in (access_key, secret_key)):
+        raise OperationValueError(f"bucket {bucket}: a key is empty or has a line break")
+    if bucket in ask(Buckets, container=container, directory=directory):
+        host.noop(f"bucket {bucket} is there")
+        return
+    yield script.run(
+        "s3/create-bucket.sh", container, port, bucket, payload=f"{access_key}\n{secret_key}\n", stream=True
+    )

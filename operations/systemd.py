@@ -1,0 +1,184 @@
+"""Units of systemd, declared together and brought to their state in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from facts.kept import ask
+from facts.systemd import Units, UnitsState, UnitState
+from operations import script
+
+KINDS = "service|socket|timer|path|mount|swap|target|slice"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Wanted state of one unit.
+
+    + name: canonical name with its suffix, `ollama@heavy.service`
+    + enabled: at boot; None leaves it as it is. A unit without `[Install]` section can be neither, and is left alone
+    + running: None leaves it as it is, but restarts it when its configuration changed. A oneshot that does not remain
+      counts as running when it has succeeded since its configuration last changed. A unit whose own conditions are
+      not met is left inactive: systemd has decided
+    + masked: stopped and made impossible to start; `enabled` and `running` do not matter then
+    + restart_on: paths besides fragment, drop-ins and environment files that it reads when it starts
+    + reload_on: paths that it reads again when it is reloaded
+    """
+
+    name: str
+    enabled: bool | None = True
+    running: bool | None = True
+    masked: bool = False
+    restart_on: tuple[str, ...] = ()
+    reload_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(rf"[\w:.\\][\w:.\\@-]*\.({KINDS})", self.name) or "@." in self.name:
+            raise OperationValueError(
+                f"unit {self.name!r}: wanted the name of a unit or an instance with its suffix, such as docker.service"
+            )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do (an action of files/host/apply-units.sh) to one unit, and why."""
+
+    action: str
+    unit: str
+    reason: str
+
+
+# States of a unit file in which `systemctl enable` has nothing to do or nothing it could do (systemctl(1)).
+_ENABLED = {"enabled", "static", "generated", "transient", "alias", "indirect"}
+_DISABLED = {"disabled", "static", "generated", "transient", "alias", "indirect", "masked", "bad", ""}
+
+
+def difference(units: Iterable[Unit], found: UnitsState) -> list[Step]:
+    """What has to be done to `found`; an empty list when it is as declared."""
+    steps: list[Step] = []
+    for unit in units:
+        steps += _steps(unit, found.units.get(unit.name, UnitState()), found.mtimes)
+    return steps
+
+
+def _steps(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+    masked = "masked" in (found.load, found.file) or found.file == "masked-runtime"
+    if unit.masked:
+        if not masked or found.file == "masked-runtime":
+            yield Step("mask", unit.name, f"is {found.file or found.load}")
+        elif _is_up(found):
+            yield Step("stop", unit.name, f"is masked and still {found.active}")
+        return
+    steps = []
+    if masked:
+        steps.append(Step("unmask", unit.name, "is masked"))
+    if unit.enabled is True and (masked or found.file not in _ENABLED):
+        steps.append(Step("enable", unit.name, f"is {found.file or found.load}"))
+    if unit.enabled is False and found.file not in _DISABLED:
+        steps.append(Step("disable", unit.name, f"is {found.file}"))
+    steps += _running(unit, found, mtimes)
+    # Only when it is needed: containers with a GPU can lose it in a reload. Of a unit that is unwanted and gone,
+    # systemd may remember the last file for as long as it likes.
+    unwanted = unit.enabled is False and unit.running is False
+    if (found.needs_daemon_reload and (steps or not unwanted)) or (steps and found.load == "not-found"):
+        yield Step("daemon-reload", unit.name, "its unit files changed")
+    yield from steps
+
+
+def _running(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+    if unit.running is False:
+        if _is_up(found):
+            yield Step("stop", unit.name, f"is {found.active}")
+        elif found.active == "failed":
+            yield Step("reset-failed", unit.name, "has failed")
+        return
+    newer = _newest_since(found.started, (*found.files, *unit.restart_on), mtimes)
+    if found.active in ("active", "reloading") or (unit.running is None and _is_up(found)):
+        if newer:
+            yield Step("restart", unit.name, f"{newer} changed since it started")
+        elif found.needs_daemon_reload:
+            yield Step("restart", unit.name, "its unit files changed since they were read")
+        elif reloaded := _newest_since(found.settled, unit.reload_on, mtimes):
+            yield Step("reload", unit.name, f"{reloaded} changed since it read it")
+        return
+    if unit.running is None:
+        return
+    if _waits_for_its_conditions(unit, found, mtimes) or (_has_done_its_work(found) and not newer):
+        return
+    if found.sub == "auto-restart" or (newer and _is_up(found)):
+        yield Step("restart", unit.name, f"is {found.active} ({found.sub})")
+    else:  # of a unit that is on its way up, this is the wait for it
+        yield Step("start", unit.name, f"is {found.active}")
+
+
+def _is_up(found: UnitState) -> bool:
+    return found.active in ("active", "reloading", "activating", "deactivating")
+
+
+def _waits_for_its_conditions(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> bool:
+    """Whether systemd has looked at its conditions since anything changed, and said no."""
+    return (
+        found.active == "inactive"
+        and not found.condition_met
+        and found.condition_checked is not None
+        and not found.needs_daemon_reload
+        and not _newest_since(found.condition_checked, (*found.files, *unit.restart_on), mtimes)
+    )
+
+
+def _has_done_its_work(found: UnitState) -> bool:
+    return (
+        found.active == "inactive"
+        and found.type == "oneshot"
+        and not found.remains
+        and found.started is not None
+        and found.result == "success"
+        and not found.needs_daemon_reload
+    )
+
+
+def _newest_since(since: float | None, paths: Iterable[str], mtimes: dict[str, float]) -> str | None:
+    """The most recently changed of `paths` if that was after `since`."""
+    if since is None:
+        return None
+    newest = max(paths, key=lambda path: mtimes.get(path, 0.0), default=None)
+    return newest if newest is not None and mtimes.get(newest, 0.0) > since else None
+
+
+@operation()
+def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
+    """Bring units to their declared state: one question, and one command for all differences.
+
+    Whether a unit has to be restarted is read off the host: it is when a file that configures it is newer than the
+    process. A run that died between a file and the restart it asked for is therefore repaired by the next one.
+
+    Units that are to run are started in one transaction, in systemd's own order, and have to be up a second later:
+    otherwise the run fails with their last log lines.
+
+    + units: what is wanted
+    """
+    twice = [name for name, count in Counter(unit.name for unit in units).items() if count > 1]
+    if twice:
+        raise OperationValueError(f"declared more than once: {', '.join(twice)}")
+    if not units:
+        host.noop("nothing declared")
+        return
+    paths = sorted({path for unit in units for path in (*unit.restart_on, *unit.reload_on)})
+    steps = difference(units, ask(Units, names=[unit.name for unit in units], paths=paths))
+    if not steps:
+        host.noop(f"{', '.join(unit.name for unit in units)} as declared")
+        return
+    if state.is_executing or state.config.DIFF:
+        for step in steps:
+            host.log(f"{step.unit}: {step.reason}: {step.action}")
+    yield script.run(
+        "host/apply-units.sh", payload="".join(f"{step.action} {step.unit}\n" for step in steps), stream=True
+    )

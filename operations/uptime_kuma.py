@@ -1,0 +1,360 @@
+"""Monitors of an Uptime Kuma: those that are declared are kept as declared, those that a person made are left alone.
+
+Its only API is a socket that wants a login. It is spoken to from a container beside it (files/uptime-kuma/client.js),
+so no port has to be open, and the login travels on standard input. Which monitors are ours is written in their
+description, where a person who looks at one can read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.context import state as run
+
+from facts.kept import ask
+from facts.uptime_kuma import PROGRAM, STATUS, FoundMonitor, FoundNotification, Kuma, KumaState, login
+from operations import script
+from operations.checks import Problem, check
+
+OWNER = re.compile(r"[a-z0-9][a-z0-9_./-]*")
+_DESCRIPTION = "Declared by {owner}: changes made here are undone"
+_DECLARED = re.compile(r"Declared by (\S+): ")
+_SECRET = frozenset({"pushToken", "databaseConnectionString", "telegramBotToken", "telegramChatID"})
+_UP = 1
+# A monitor that is down is tried again after an interval of 60 s, and the try may take most of another.
+_TRIED_AGAIN_S, _ASKED_AGAIN_S = 110, 10
+
+
+@dataclass(frozen=True)
+class Http:
+    """Up while a URL answers with a status of 200 to 299.
+
+    + url: as a container on Uptime Kuma's network reaches it
+    + timeout_s: how long an answer may take
+    """
+
+    url: str
+    timeout_s: int = 30
+
+    def settings(self) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {
+            "type": "http",
+            "url": self.url,
+            "method": "GET",
+            "timeout": self.timeout_s,
+            "accepted_statuscodes": ["200-299"],
+        }
+
+
+@dataclass(frozen=True)
+class Port:
+    """Up while a TCP port accepts connections."""
+
+    hostname: str
+    port: int
+
+    def settings(self) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {"type": "port", "hostname": self.hostname, "port": self.port}
+
+
+@dataclass(frozen=True)
+class Redis:
+    """Up while Redis answers PING.
+
+    + connection: "redis://user:password@host:6379", percent-encoded
+    """
+
+    connection: str = field(repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {"type": "redis", "databaseConnectionString": self.connection}
+
+
+@dataclass(frozen=True)
+class Push:
+    """Up while something calls `/api/push/<token>` at least once an interval.
+
+    + token: letters, digits, - and _; at most 32, which is what its column holds
+    """
+
+    token: str = field(repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {"type": "push", "pushToken": self.token}
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One monitor.
+
+    + name: among those of its owner, no other has it
+    + asks: what is tried
+    + interval_s: seconds from one try to the next
+    + retries: failures that are only pending before it counts as down
+    + retry_interval_s: seconds between these
+    """
+
+    name: str
+    asks: Http | Port | Redis | Push
+    interval_s: int = 60
+    retries: int = 2
+    retry_interval_s: int = 20
+
+    def settings(self, owner: str) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {
+            "name": self.name,
+            "description": _DESCRIPTION.format(owner=owner),
+            "interval": self.interval_s,
+            "maxretries": self.retries,
+            "retryInterval": self.retry_interval_s,
+            **self.asks.settings(),
+        }
+
+
+@dataclass(frozen=True)
+class Telegram:
+    """A chat that is told when a monitor goes down or comes back; new monitors, a person's too, use it by default.
+
+    + name: how Uptime Kuma lists it; one of that name is taken for ours
+    + token: of the bot
+    + chat: id of the chat
+    """
+
+    name: str
+    token: str = field(repr=False)
+    chat: str = field(repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """As Uptime Kuma calls it."""
+        return {
+            "name": self.name,
+            "type": "telegram",
+            "isDefault": True,
+            "telegramBotToken": self.token,
+            "telegramChatID": self.chat,
+        }
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that files/uptime-kuma/client.js does.
+
+    :param kind: notification, add, edit, resume or delete
+    :param name: of what, for people
+    :param id: of what is there already
+    :param settings: in clear
+    """
+
+    kind: str
+    name: str
+    id: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def owner_of(monitor: FoundMonitor) -> str | None:
+    """Who declared a monitor, by its description; None for a person's."""
+    match = _DECLARED.match(monitor.description)
+    return match[1] if match else None
+
+
+def difference(
+    found: KumaState, owner: str, monitors: Sequence[Monitor], telegram: Telegram | None
+) -> list[Action]:
+    """What has to be done; an empty list when everything of `owner` is as declared."""
+    notification = next(
+        (each for each in found.notifications if telegram and each.name == telegram.name), None
+    )
+    actions = []
+    if telegram and not (notification and notification.active and _same(telegram.settings(), notification)):
+        actions.append(
+            Action(
+                "notification", telegram.name, notification.id if notification else None, telegram.settings()
+            )
+        )
+    ours: dict[str, FoundMonitor] = {}
+    for monitor in sorted(found.monitors, key=lambda each: each.id):
+        if owner_of(monitor) == owner:
+            if monitor.name in ours:
+                actions.append(Action("delete", monitor.name, monitor.id))
+            ours.setdefault(monitor.name, monitor)
+    for wanted in monitors:
+        there = ours.pop(wanted.name, None)
+        settings = wanted.settings(owner)
+        if there is None:
+            actions.append(Action("add", wanted.name, settings=settings))
+            continue
+        told = telegram is None or (notification is not None and notification.id in there.notifications)
+        if not (told and _same(settings, there)):
+            actions.append(Action("edit", wanted.name, there.id, settings))
+        if not there.active:
+            actions.append(Action("resume", wanted.name, there.id))
+    actions += [Action("delete", monitor.name, monitor.id) for monitor in ours.values()]
+    return actions
+
+
+def _same(settings: dict[str, Any], found: FoundMonitor | FoundNotification) -> bool:
+    told = {"name": found.name, **found.settings}
+    if isinstance(found, FoundMonitor):
+        told["description"] = found.description
+    return all(told.get(key) == _shown(key, value) for key, value in settings.items())
+
+
+def _shown(key: str, value: object) -> object:
+    """A setting as the fact shows it."""
+    return hashlib.sha256(str(value).encode()).hexdigest() if key in _SECRET else value
+
+
+def payload(username: str, password: str, actions: Iterable[Action], notification: int | None) -> str:
+    """The actions in the form that files/uptime-kuma/client.js reads.
+
+    :param notification: id of the one that monitors use, where it is there already
+    """
+    steps = [{"action": each.kind, "id": each.id, "settings": each.settings} for each in actions]
+    return json.dumps(
+        {"username": username, "password": password, "actions": steps, "notification": notification}
+    )
+
+
+@operation()
+def monitors(
+    container: str,
+    username: str,
+    password: str,
+    owner: str,
+    monitors: Sequence[Monitor],
+    telegram: Telegram | None = None,
+) -> Generator[StringCommand, None, None]:
+    """Bring the monitors of one owner to their declared state; an Uptime Kuma that is new gets its administrator first.
+
+    What `owner` declared before and declares no more is deleted. Other owners' monitors and those that a person made
+    are not touched; a person who empties a monitor's description takes it over. After a change, the monitors get the
+    time for their first heartbeat.
+
+    Raises `OperationError` when Uptime Kuma has another password than this one.
+
+    + container: in which it runs, listening on 3001
+    + username: of its administrator
+    + password: likewise
+    + owner: who declares these monitors, "platform/monitoring"
+    + monitors: all of them
+    + telegram: what is told of their state; None leaves notifications alone
+    """
+    _refuse_nonsense(owner, monitors)
+    found = _ask(container, username, password)
+    if found.refused is not None:
+        raise OperationError(
+            f"Uptime Kuma in {container}: found that it refuses the login of {username} ({found.refused}); wanted the "
+            f"password of the secrets and no second factor. Give it that password: "
+            f"docker exec -it {container} npm run reset-password (npm run remove-2fa for the second factor)"
+        )
+    actions = difference(found, owner, monitors, telegram)
+    if not actions and not found.setup and not found.absent:
+        host.noop(f"{len(monitors)} monitors of {owner} as declared")
+        return
+    notification = next(
+        (each.id for each in found.notifications if telegram and each.name == telegram.name), None
+    )
+    yield script.run(
+        "uptime-kuma/apply.sh",
+        container,
+        PROGRAM.read_text(),
+        payload=payload(username, password, actions, notification),
+        stream=True,
+    )
+
+
+def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
+    if not OWNER.fullmatch(owner):
+        raise OperationValueError(f"owner {owner!r}: wanted lower-case letters, digits and _./-")
+    for name, count in Counter(monitor.name for monitor in monitors).items():
+        if count > 1:
+            raise OperationValueError(f"monitor {name!r} of {owner} is declared {count} times")
+    for monitor in monitors:
+        # Uptime Kuma's own limits (MIN_INTERVAL_SECOND, MAX_INTERVAL_SECOND).
+        if not 20 <= monitor.interval_s <= 24 * 24 * 3600:
+            raise OperationValueError(
+                f"monitor {monitor.name!r}: interval_s {monitor.interval_s}: wanted 20 seconds to 24 days"
+            )
+        if isinstance(monitor.asks, Push) and not re.fullmatch(r"[\w-]{16,32}", monitor.asks.token, re.ASCII):
+            raise OperationValueError(
+                f"monitor {monitor.name!r}: its token is not 16 to 32 letters, digits, - and _"
+            )
+
+
+def _ask(container: str, username: str, password: str) -> KumaState:
+    state: KumaState = ask(Kuma, **_question(container, username, password))
+    return state
+
+
+def _question(container: str, username: str, password: str) -> dict[str, Any]:
+    # A run that is being prepared may be the one that brings it back.
+    return {
+        "container": container,
+        "required": run.is_executing,
+        "_stdin": [login(username, password)],
+    }
+
+
+def not_up(found: KumaState, owner: str | None = None) -> Iterator[Problem]:
+    """What `all_up` finds."""
+    if found.absent or found.setup or found.refused is not None:
+        reason = found.refused or ("no container" if found.absent else "no administrator yet")
+        yield Problem(
+            "Uptime Kuma", reason, "an Uptime Kuma that can be asked", "run the phase that brings it"
+        )
+        return
+    for monitor in _not_up(found, owner):
+        state = STATUS[monitor.status] if monitor.active else "paused"
+        yield Problem(
+            f"monitor {monitor.name}",
+            f"{state}: {monitor.message}" if monitor.message and monitor.active else state,
+            "up",
+            "docker logs of what it asks, if that is a container; Uptime Kuma's page has the monitor's history",
+        )
+
+
+def _not_up(found: KumaState, owner: str | None) -> list[FoundMonitor]:
+    return [
+        monitor
+        for monitor in found.monitors
+        if (ours := owner_of(monitor)) is not None
+        and owner in (None, ours)
+        and monitor.settings.get("type") != "push"
+        and not (monitor.active and monitor.status == _UP)
+    ]
+
+
+@check
+def all_up(container: str, username: str, password: str, owner: str | None = None) -> Iterable[Problem]:
+    """Every monitor that somebody declared is up. What a person added is that person's.
+
+    One that is down may have been tried while a container was made anew: its next try is waited for. Push monitors are
+    left out: how a job's last run ended is no matter of a deploy, which cannot mend it.
+
+    + container: in which Uptime Kuma runs
+    + username, password: of its administrator
+    + owner: only those of one owner
+    """
+    found = _ask(container, username, password)
+    deadline = time.monotonic() + _TRIED_AGAIN_S
+    while (down := _not_up(found, owner)) and time.monotonic() < deadline:
+        host.log(f"waiting for the next try of {', '.join(monitor.name for monitor in down)}")
+        time.sleep(_ASKED_AGAIN_S)
+        found = host.get_fact(Kuma, **_question(container, username, password))
+    return not_up(found, owner)

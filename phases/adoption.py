@@ -1,0 +1,212 @@
+"""What was on the host before: containers of others under our names, and servers that projects had of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import DeployError
+from pyinfra.context import host
+
+from blueprint import Blueprint, Secrets
+from blueprint.given import Given
+from blueprint.model import Predecessor, Stack
+from blueprint.names import POSTGRES, REDIS
+from blueprint.stacks import volume
+from facts.adoption import Adoption, AdoptionState
+from facts.postgres_copy import CopyState, PostgresCopy
+from operations import adoption, backup, orphans, postgres, postgres_copy, redis_left
+from operations.adoption import ASIDE, Successor
+from operations.checks import Problem, report
+from operations.postgres import Role
+from operations.postgres_copy import Copy
+from phases.backup import saving
+
+_PROJECT = Path(__file__).resolve().parent.parent
+
+
+def folder(plan: Blueprint) -> str:
+    """Folder of the host for what is recorded of it, and for dumps meanwhile."""
+    return f"{plan.paths.state}/migrations"
+
+
+def successors(stacks: Sequence[Stack]) -> list[Successor]:
+    """The containers of stacks, as far as others of their names matter."""
+    kinds = {POSTGRES: "postgres", REDIS: "redis"}
+    return [
+        Successor(
+            name=service.name,
+            project=stack.name,
+            image=service.image,
+            volumes={path: (volume(stack, name), name) for name, path in service.volumes.items()},
+            kind=kinds.get(service.name, ""),
+        )
+        for stack in stacks
+        for service in stack.services
+    ]
+
+
+def _found(plan: Blueprint, names: Collection[str]) -> AdoptionState:
+    found: AdoptionState = host.get_fact(Adoption, state=folder(plan), names=names)
+    return found
+
+
+def before(plan: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
+    """What was on the host before, under the names of these stacks' containers.
+
+    :raises DeployError: for what is not taken over unasked
+    """
+    if not stacks:
+        return AdoptionState()
+    ours = successors(stacks)
+    found = _found(plan, adoption.names(ours))
+    problems = [
+        *adoption.problems(ours, found, folder(plan), plan.postgres_migrate),
+        *_unknown_keys(plan, stacks, found, secrets),
+    ]
+    if problems:
+        raise DeployError(report(adoption.REFUSED, problems))
+    return found
+
+
+def _unknown_keys(
+    plan: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
+) -> Iterator[Problem]:
+    """Secrets without which what others' containers have could not be read: new ones would be made."""
+    reasons = {form.name: form.lasting for form in plan.secret_formats if form.lasting}
+    foreign = {each.name for each in successors(stacks) if each.foreign(found)}
+    users = {
+        name: service.name
+        for stack in stacks
+        for service in stack.services
+        if service.name in foreign
+        for name in service.secrets_used & reasons.keys()
+        if not secrets.has(name)
+    }
+    for name, container in sorted(users.items()):
+        yield Problem(
+            f"{secrets.file}: {name}",
+            "missing",
+            f"the one of container {container} ({reasons[name]})",
+            f"docker inspect {container} has it among the variables; where it never had one, make one up",
+        )
+
+
+def adopt(plan: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> None:
+    """Free the names of these stacks' containers, and put what others had under them into the declared volumes.
+
+    :param found: as `before` says
+    """
+    ours = successors(stacks)
+    if adoption.difference(ours, found):
+        adoption.adopted(
+            name="Containers of others under our names",
+            successors=ours,
+            state_folder=folder(plan),
+            migrate_postgres=plan.postgres_migrate,
+        )
+
+
+@deploy("Databases of the Postgres that was there before")
+def take_over_postgres(plan: Blueprint, owners: Mapping[str, Role]) -> None:
+    """Copy every declared database that the old shared-postgres has; then stop it, and keep it.
+
+    :param owners: role that owns each declared database
+    :raises DeployError: before anything is changed, for what cannot be copied
+    """
+    old = POSTGRES + ASIDE
+    found = _found(plan, (POSTGRES, old))
+    foreign = any(each.foreign(found) for each in successors(plan.stacks) if each.name == POSTGRES)
+    if not foreign and old not in found.containers:
+        return
+    copies = [Copy(name, owner.name, required=False) for name, owner in owners.items()]
+    # Until this run sets it aside, it has the name, and there is no other.
+    there = _refuse(plan, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
+    if not there.complete:
+        postgres.databases(
+            name="Roles that own them",
+            container=POSTGRES,
+            wanted=[],
+            roles=[owner for name, owner in owners.items() if there.source is None or name in there.source],
+        )
+        _copied(plan, old, copies)
+    adoption.retired(name=f"{old} is stopped, and kept", containers=[old], state_folder=folder(plan))
+
+
+@deploy("Servers that the project had of its own")
+def take_over(plan: Blueprint, predecessors: Sequence[Predecessor]) -> None:
+    """Copy their databases, say what their Redis still has, stop them, and keep them; removed only on request.
+
+    :raises DeployError: before anything is changed, for what cannot be copied
+    """
+    names = [predecessor.container for predecessor in predecessors]
+    if not _found(plan, names).containers:
+        return
+    roles = {database.name: database.role for database in plan.databases}
+    for predecessor in predecessors:
+        if not predecessor.databases:
+            redis_left.told(name=f"Keys left in {predecessor.container}", container=predecessor.container)
+            continue
+        copies = [
+            Copy(name, roles[name], _sql(predecessor.after.get(name))) for name in predecessor.databases
+        ]
+        _refuse(plan, predecessor.container, POSTGRES, copies)
+        _copied(plan, predecessor.container, copies)
+    adoption.retired(name="They are stopped, and kept", containers=names, state_folder=folder(plan))
+
+
+def _refuse(plan: Blueprint, source: str, target: str, copies: Sequence[Copy]) -> CopyState:
+    found: CopyState = host.get_fact(PostgresCopy, state=folder(plan), source=source, target=target)
+    if problems := list(postgres_copy.refusals(source, target, copies, plan.left_behind, found)):
+        raise DeployError(report(postgres_copy.REFUSED.format(source), problems))
+    return found
+
+
+def _copied(plan: Blueprint, source: str, copies: Sequence[Copy]) -> None:
+    postgres_copy.copied(
+        name=f"Databases of {source}",
+        source=source,
+        target=POSTGRES,
+        databases=copies,
+        state_folder=folder(plan),
+        leave=plan.left_behind,
+    )
+
+
+def _sql(file: str | None) -> str:
+    return (_PROJECT / file).read_text() if file else ""
+
+
+def tell_orphans(plan: Blueprint) -> None:
+    """Say which containers belong to nobody, and which variables look like a mistake (the notes' phase 2)."""
+    replaced = [predecessor.container for project in plan.projects for predecessor in project.predecessors]
+    orphans.told(
+        name="Orphans and stray variables",
+        root=plan.paths.stacks,
+        known=[plan.whisper.name, *replaced, *(each.aside for each in successors(plan.stacks))],
+    )
+
+
+def remove_replaced(given: Given, stacks: Sequence[Stack], predecessors: Sequence[Predecessor] = ()) -> None:
+    """Remove old containers where that was asked for (`--data remove_migrated=true`), once their data is saved again.
+
+    :param stacks: what is called as one of their containers, and was set aside
+    :param predecessors: servers of their own
+    """
+    plan = given.plan
+    names = [
+        *(successor.aside for successor in successors(stacks)),
+        *(predecessor.container for predecessor in predecessors),
+    ]
+    if not plan.remove_migrated or not _found(plan, names).containers:
+        return
+    whole = saving(given)
+    servers = {POSTGRES, *(service.name for stack in stacks for service in stack.services)}
+    backup.fresh(
+        name="Backup of what has their data now",
+        pieces=sorted({piece for name in servers for piece in whole.pieces.get(name, ())}),
+        command=whole.command,
+        root=whole.root,
+    )
+    adoption.removed(name="Old containers are removed", containers=names, state_folder=folder(plan))

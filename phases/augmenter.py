@@ -1,0 +1,31 @@
+"""What only augmenter.PRO has: servers of its own before, and tables with vectors (the notes' sections 5.4 and 12)."""
+
+from __future__ import annotations
+
+from blueprint import Secrets
+from blueprint.given import Given
+from blueprint.model import Project
+from blueprint.names import POSTGRES
+from operations import postgres
+from operations.postgres import VectorColumn
+from phases.adoption import remove_replaced, take_over, tell_orphans
+
+
+def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
+    """Steps 1, 2 and 5 of the checklist: the servers that it had of its own, and what Nango's needs."""
+    take_over(plan=given.plan, predecessors=project.predecessors)
+
+
+def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
+    """Say where a table with vectors lacks what searches in it need; the application makes it, no run does."""
+    for database in project.databases:
+        if database.vectors:
+            postgres.tell_vectors(
+                name=f"Vectors of {database.name}",
+                container=POSTGRES,
+                database=database.name,
+                wanted=[VectorColumn(**vars(column)) for column in database.vectors],
+            )
+    # Steps 4 and 10: what is left over.
+    tell_orphans(given.plan)
+    remove_replaced(given, (), project.predecessors)  # what was set aside goes with every phase's

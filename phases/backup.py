@@ -1,0 +1,97 @@
+"""Backups of what a host was given: scripts, settings, logins and cron jobs (the notes' section 5.5)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from blueprint import Blueprint, Secrets, backup
+from blueprint.given import Given
+from blueprint.phases import LITELLM
+from operations import apt, files
+from operations import backup as operation
+from operations.backup import Saving
+from operations.files import Directory, Entry, File
+from phases import jobs
+
+SCRIPTS = (
+    "backup/backup-clickhouse.sh",
+    "backup/backup-databases.sh",
+    "backup/backup-list.sh",
+    "backup/backup-now.sh",
+    "backup/backup-restore-test.sh",
+    "backup/restore.sh",
+    "common/configuration.py",
+    "common/containers.py",
+)
+PACKAGE = jobs.FILES / "backup" / "backups"
+
+
+@deploy("Backups")
+def backups(given: Given, secrets: Secrets) -> None:
+    """Before the containers whose data they save: a container that holds data is made anew only after its backup.
+
+    Every phase brings it, with what the host has by then.
+    """
+    if given.plan.backups.restic:
+        apt.packages(name="restic", present=["restic"])
+    files.tree(name="Scripts, settings and jobs of the backups", entries=entries(given, secrets))
+
+
+def first_backup(given: Given) -> None:
+    """What a phase has brought is saved before anybody relies on it."""
+    how = saving(given)
+    operation.first(
+        name="First backup of what has none",
+        pieces=backup.all_pieces(given),
+        command=how.command,
+        root=how.root,
+    )
+
+
+def provided(plan: Blueprint) -> list[str]:
+    """Secrets that others issue and that the backups need: keys of where the copy goes."""
+    return sorted(plan.backups.restic.environment.values()) if plan.backups.restic else []
+
+
+def saving(given: Given) -> Saving:
+    """How what the host's containers hold is saved before a step that could lose it."""
+    plan = given.plan
+    return Saving(f"{plan.paths.scripts}/backup-now.sh", plan.backups.root, backup.held(given))
+
+
+def entries(given: Given, secrets: Secrets) -> list[Entry]:
+    """Everything of the backups that is a file."""
+    plan = given.plan
+    config, scripts = plan.paths.config, plan.paths.scripts
+    logins = backup.logins(given, secrets.generated)
+    return [
+        Directory(f"{scripts}/{PACKAGE.name}"),
+        *jobs.scripts(plan, SCRIPTS),
+        *(
+            File(f"{scripts}/{PACKAGE.name}/{path.name}", path.read_text())
+            for path in sorted(PACKAGE.glob("*.py"))
+        ),
+        File(f"{config}/{backup.SETTINGS}", backup.settings_json(given, host.name), mode="0600"),
+        File(f"{config}/{backup.CREDENTIALS}", backup.credentials_json(logins), mode="0600", secret=True),
+        *_copy(plan, secrets),
+        *jobs.cron(plan, LITELLM),
+    ]
+
+
+def _copy(plan: Blueprint, secrets: Secrets) -> list[Entry]:
+    restic = plan.backups.restic
+    if restic is None:
+        return []
+    password = File(
+        f"{plan.paths.config}/{backup.RESTIC_PASSWORD}",
+        f"{secrets.generated('restic/password')}\n",
+        mode="0600",
+        secret=True,
+    )
+    if not restic.environment:
+        return [password]
+    variables = {variable: secrets.provided(name) for variable, name in restic.environment.items()}
+    text = "".join(f"{variable}={value}\n" for variable, value in variables.items())
+    path = f"{plan.paths.config}/{backup.RESTIC_ENVIRONMENT}"
+    return [password, File(path, text, mode="0600", secret=True)]

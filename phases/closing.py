@@ -1,0 +1,53 @@
+"""The end of every run: what looks after the host gets to know everything that it has, whatever the run was for.
+
+Once a run and not once a phase, as Uptime Kuma takes longer to ask than anything else.
+"""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Secrets
+from blueprint.given import Given
+from blueprint.names import KUMA
+from blueprint.phases import LITELLM, MONITORING
+from operations import files, uptime_kuma
+from phases import monitors
+from phases.backup import first_backup
+from phases.watch import watch
+
+ADMIN = "admin"
+
+
+@deploy("Monitors, watch and backups")
+def closing(given: Given, secrets: Secrets) -> None:
+    """A monitor for everything, all of them up; the watch; and a backup of what has none yet."""
+    if MONITORING in given.phases:
+        _monitors(given, secrets)
+        watch(given=given, secrets=secrets)
+        uptime_kuma.all_up(
+            name="Every monitor is up",
+            container=KUMA,
+            username=ADMIN,
+            password=secrets.generated("uptime_kuma/password"),
+        )
+    if LITELLM in given.phases:
+        first_backup(given)
+
+
+def _monitors(given: Given, secrets: Secrets) -> None:
+    uptime_kuma.monitors(
+        name="Monitors",
+        container=KUMA,
+        owner="sourcefast",
+        monitors=monitors.wanted(given.monitors, secrets),
+        telegram=monitors.telegram(secrets),
+        username=ADMIN,
+        password=secrets.generated("uptime_kuma/password"),
+    )
+    files.tree(
+        name="Heartbeats of the cron jobs",
+        entries=monitors.heartbeats(
+            given.monitors, secrets, f"{given.plan.paths.config}/heartbeats", given.kuma_port
+        ),
+    )

@@ -1,0 +1,46 @@
+"""Phase 0 of the checklist: a bare machine becomes the GPU host (the notes' sections 1, 4 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, Secrets
+from blueprint.given import Given
+from blueprint.phases import HARDWARE
+from facts.host import Host
+from facts.kept import ask
+from phases.hardware.base import base
+from phases.hardware.docker import docker
+from phases.hardware.firewall import firewall
+from phases.hardware.nvidia import nvidia
+from phases.hardware.ollama import ollama
+from phases.hardware.upkeep import upkeep
+from phases.hardware.whisper import whisper
+from phases.record import record
+
+
+@deploy("Phase 0: hardware")
+def hardware(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+    """System, driver, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
+    state = ask(Host)
+    system = plan.system(state.os, state.os_version) or plan.systems[0]
+    base(plan=plan, system=system)
+    nvidia(plan=plan, system=system, state=state)
+    # Before Docker, which then never runs without it.
+    firewall(plan=plan)
+    docker(plan=plan, system=system, secrets=secrets)
+    ollama(plan=plan)
+    whisper(plan=plan)
+    upkeep(plan=plan, secrets=secrets)
+    record(HARDWARE, plan)
+
+
+def running(plan: Blueprint) -> Iterator[str]:
+    """What runs on a host that has this phase."""
+    for instance in plan.ollama_instances:
+        gpu = plan.gpu_of(instance)
+        yield f"{instance.unit}: {instance.model} on the {gpu.model} at {gpu.bus}, port {instance.port}"
+    whisper, gpu = plan.whisper, plan.gpu_of(plan.whisper)
+    yield f"{whisper.unit}: {whisper.model} on the {gpu.model} at {gpu.bus}, {whisper.url}"

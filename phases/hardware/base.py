@@ -1,0 +1,67 @@
+"""Packages, memory and upkeep of the system itself (the notes' sections 1.1, 11.4 and 11.5)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, contents, render
+from blueprint.model import System
+from operations import apt, files, systemd
+from operations.files import Directory, Entry, File
+from operations.systemd import Unit
+from phases.hardware.scripts import scripts
+
+SYSCTL = "/etc/sysctl.d/90-swappiness.conf"
+ZRAM = "/etc/default/zramswap"
+JOURNALD = "/etc/systemd/journald.conf.d/size.conf"
+SYSTEMD = "/etc/systemd/system"
+
+
+@deploy("Base system")
+def base(plan: Blueprint, system: System) -> None:
+    """Packages, security upgrades, swap in memory and on disk, journal, folders."""
+    # Recommended packages would bring a mail server along.
+    apt.packages(name="Packages of the base system", present=system.base, no_recommends=True)
+    files.tree(name="Settings of the base system", entries=entries(plan))
+    systemd.units(
+        name="Swap, kernel settings, journal, cron and upgrades",
+        units=[
+            Unit("systemd-sysctl.service", enabled=None, restart_on=(SYSCTL,)),
+            Unit("systemd-journald.service", enabled=None, restart_on=(JOURNALD,)),
+            Unit("zramswap.service", restart_on=(ZRAM,)),
+            Unit("swapfile.service"),
+            Unit("cron.service"),
+            Unit("unattended-upgrades.service"),
+        ],
+    )
+
+
+def entries(plan: Blueprint) -> list[Entry]:
+    """Settings files, and the folders that later steps write to."""
+    paths = plan.paths
+    return [
+        Directory(paths.state, mode="0700"),
+        Directory(paths.stacks, mode="0700"),
+        Directory(paths.locks, mode="0700"),
+        Directory(paths.scripts),
+        Directory(paths.logs, mode="0750"),
+        Directory(f"{SYSTEMD}/zramswap.service.d"),
+        Directory("/etc/systemd/journald.conf.d"),
+        File(SYSCTL, contents.sysctl(plan)),
+        File(ZRAM, contents.zramswap(plan)),
+        # zram belongs to the kernel: where that is somebody else's, the unit is not tried, and does not fail.
+        File(f"{SYSTEMD}/zramswap.service.d/container.conf", render("base/not-in-containers.conf.j2")),
+        File(JOURNALD, contents.journald(plan)),
+        File(
+            f"{SYSTEMD}/swapfile.service",
+            render(
+                "base/swapfile.service.j2",
+                path=paths.swap_file,
+                size_gib=plan.swap_gib,
+                scripts=paths.scripts,
+            ),
+        ),
+        File("/etc/apt/apt.conf.d/20auto-upgrades", render("base/20auto-upgrades.j2")),
+        File("/etc/apt/apt.conf.d/52security-upgrades", render("base/52security-upgrades.j2")),
+        *scripts(plan),
+    ]

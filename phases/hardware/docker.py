@@ -1,0 +1,36 @@
+"""The container engine, its settings and the network of the platform (the notes' sections 11.2, 11.3 and 11.5)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, Secrets, contents
+from blueprint.model import System
+from operations import apt, systemd
+from operations import docker as engine
+from operations.apt import Package
+from operations.systemd import Unit
+
+# Where the engine comes from Docker's own repository, as Coolify's installer has it, it is kept.
+VENDOR_ENGINE = ("docker-ce",)
+REGISTRY_USER, REGISTRY_PASSWORD = "registry/user", "registry/password"
+
+
+@deploy("Docker")
+def docker(plan: Blueprint, system: System, secrets: Secrets) -> None:
+    """Engine with Compose, its settings, the network `coolify`, and the owner's registry where he has given a login."""
+    apt.packages(
+        name="Docker engine and Compose",
+        present=[Package(package, unless=VENDOR_ENGINE) for package in system.docker],
+        no_recommends=True,
+    )
+    engine.daemon(name="Settings of the engine", settings=contents.docker_daemon(plan))
+    systemd.units(name="Docker", units=[Unit("docker.service")])
+    engine.network(name=f"Network {plan.coolify_network}", network=plan.coolify_network)
+    if secrets.has(REGISTRY_PASSWORD):
+        engine.login(
+            name=f"Login to {plan.registry}",
+            registry=plan.registry,
+            username=secrets.provided(REGISTRY_USER),
+            password=secrets.provided(REGISTRY_PASSWORD),
+        )

@@ -1,0 +1,25 @@
+"""Scripts of the phase on the host: what units, cron and people call in the folder of scripts."""
+
+from __future__ import annotations
+
+from blueprint import Blueprint
+from operations.files import Entry
+from phases import jobs
+
+SCRIPTS = (
+    "base/swapfile.sh",
+    "cleanup/docker-cleanup.sh",
+    "common/incidents.py",
+    "gpu/gpu-power-limits.sh",
+    "gpu/gpu-watchdog.sh",
+    "gpu/gpu_watchdog.py",
+    "gpu/wait-for-gpu.sh",
+    "monitoring/heartbeat.sh",
+    "ollama/ollama-maintenance.sh",
+    "ollama/ollama-warmup.sh",
+)
+
+
+def scripts(plan: Blueprint) -> list[Entry]:
+    """All of them, executable."""
+    return jobs.scripts(plan, SCRIPTS)

@@ -1,0 +1,31 @@
+"""Scripts on the host, and the cron jobs that call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from blueprint import Blueprint, contents
+from operations.files import Entry, File
+
+FILES = Path(__file__).resolve().parents[1] / "files"
+
+
+def scripts(plan: Blueprint, names: Iterable[str]) -> list[Entry]:
+    """Scripts of files/ in the host's folder of scripts, executable.
+
+    :param names: paths below files/
+    """
+    return [
+        File(f"{plan.paths.scripts}/{Path(name).name}", (FILES / name).read_text(), mode="0755")
+        for name in names
+    ]
+
+
+def cron(plan: Blueprint, phase: str) -> list[Entry]:
+    """A file for each cron job that a phase brings."""
+    return [
+        File(f"/etc/cron.d/{job.name}", contents.cron(plan, job))
+        for job in plan.cron_jobs
+        if job.phase == phase
+    ]

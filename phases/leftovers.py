@@ -1,0 +1,33 @@
+"""What is on a host and no longer declared: told after every run, removed where that is asked for by name."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint
+from operations import stacks
+from phases.stacks import outline
+
+# Below the folder of the backups.
+ARCHIVES = "removed"
+
+
+@deploy("Removal")
+def remove(plan: Blueprint) -> None:
+    """Take away what `remove` names; before the phases, which may need the names and ports that this frees."""
+    stacks.removed(
+        name=f"Without {', '.join(plan.removed)}",
+        root=plan.paths.stacks,
+        names=plan.removed,
+        saved=f"{plan.backups.root}/{ARCHIVES}" if plan.remove_volumes else None,
+    )
+
+
+def tell(plan: Blueprint) -> None:
+    """Name what nobody declares any more."""
+    stacks.tell_undeclared(
+        name="What is no longer declared",
+        root=plan.paths.stacks,
+        declared=[outline(plan.paths.stacks, stack) for stack in plan.stacks],
+        mend="it stays, or goes with --data remove=NAME",
+    )

@@ -1,0 +1,24 @@
+"""Phase 1 of the checklist: the data plane and the LLM gateway (the notes' sections 3, 5 and 6)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, Secrets
+from blueprint.given import Given
+from blueprint.phases import LITELLM
+from phases.backup import backups
+from phases.litellm.data_plane import data_plane
+from phases.litellm.gateway import gateway
+from phases.litellm.proxy import proxy
+from phases.record import record
+
+
+@deploy("Phase 1: litellm")
+def litellm(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+    """Postgres, Redis, a proxy where Coolify runs none, Langfuse, and LiteLLM with the teams there are by now."""
+    backups(given=given, secrets=secrets)
+    data_plane(given=given, secrets=secrets)
+    proxy(given=given, secrets=secrets)
+    gateway(given=given, secrets=secrets)
+    record(LITELLM, plan)

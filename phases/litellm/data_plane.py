@@ -1,0 +1,66 @@
+"""shared-postgres and shared-redis: containers, settings, databases, roles and users (the notes' sections 5 and 6)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Secrets
+from blueprint import postgres as postgres_files
+from blueprint import redis as redis_files
+from blueprint.given import Given
+from blueprint.names import POSTGRES, REDIS
+from operations import postgres, redis, stacks
+from phases.adoption import take_over_postgres
+from phases.backup import saving
+from phases.shared import databases, monitor_role, password, stack
+
+
+@deploy("Data plane")
+def data_plane(given: Given, secrets: Secrets) -> None:
+    """Both servers, then what is in them; none of it is ever dropped. A project brings its own databases and users."""
+    plan = given.plan
+    stacks.up(
+        name="Containers of Postgres and Redis",
+        root=plan.paths.stacks,
+        stacks=[stack(given, secrets, name) for name in ("postgres", "redis")],
+        before_recreate=saving(given),
+        timeout_s=900,
+    )
+    settings = postgres_files.settings(plan.postgres)
+    postgres.settings(name="Settings of Postgres", container=POSTGRES, wanted=settings)
+    wanted = databases(plan.shared_databases, secrets)
+    postgres.databases(
+        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(secrets)]
+    )
+    owners = {database.name: database.owner for database in databases(plan.databases, secrets)}
+    take_over_postgres(plan=plan, owners=owners)
+    redis_users(given, secrets)
+    postgres.postgres(
+        name="Postgres is as declared",
+        container=POSTGRES,
+        wanted=wanted,
+        settings=settings,
+    )
+    postgres.tell_undeclared(
+        name="What is no longer declared in Postgres",
+        container=POSTGRES,
+        declared=[database.name for database in plan.databases],
+    )
+    redis.redis(
+        name="Redis is as declared",
+        container=REDIS,
+        settings=redis_files.settings(plan.redis),
+        acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
+        password_file=redis_files.ADMIN_PASSWORD,
+    )
+
+
+def redis_users(given: Given, secrets: Secrets) -> None:
+    """Have the server run with its files, which are there already."""
+    redis.server(
+        name="Settings and users of Redis",
+        container=REDIS,
+        settings=redis_files.settings(given.plan.redis),
+        acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
+        password_file=redis_files.ADMIN_PASSWORD,
+    )

@@ -1,0 +1,65 @@
+"""The LiteLLM proxy, and Langfuse, which has its traces (the notes' section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Secrets
+from blueprint.given import Given
+from blueprint.litellm import api_key
+from blueprint.names import MINIO, POSTGRES
+from operations import litellm, s3, stacks
+from operations.litellm import Team
+from phases.backup import saving
+from phases.shared import stack
+
+LANGFUSE = "langfuse"  # bucket and access key, as in its environment
+
+
+@deploy("LiteLLM")
+def gateway(given: Given, secrets: Secrets) -> None:
+    """Both, and the teams of the projects that there are by now; each project brings its own."""
+    plan = given.plan
+    stacks.up(
+        name="Containers of Langfuse and LiteLLM",
+        root=plan.paths.stacks,
+        stacks=[stack(given, secrets, name) for name in ("langfuse", "litellm")],
+        before_recreate=saving(given),
+    )
+    s3.bucket(
+        name="Bucket of Langfuse's events",
+        bucket=LANGFUSE,
+        container=MINIO,
+        access_key=LANGFUSE,
+        secret_key=secrets.generated("minio/password"),
+    )
+    teams(given, secrets)
+
+
+def teams(given: Given, secrets: Secrets) -> None:
+    """Those of the projects that the host has been given, each with its budget and its key."""
+    plan = given.plan
+    how = saving(given)
+    litellm.teams(
+        name="Teams and virtual keys",
+        container=plan.gateway.container,
+        port=plan.gateway.port,
+        wanted=[
+            Team(
+                id=team.name,
+                alias=team.shown_as,
+                key_alias=team.key_alias,
+                key=secrets.generated(team.key_secret, api_key),
+                max_budget=team.budget_usd,
+                budget_duration=team.budget_duration,
+                models=team.models,
+            )
+            for team in given.teams
+        ],
+        absent=plan.removed_teams,
+        known=[team.name for team in plan.teams],
+        mend="it stays, or goes with --data remove_teams=NAME",
+        before_deletion=replace(how, pieces={POSTGRES: how.pieces[POSTGRES]}),
+    )

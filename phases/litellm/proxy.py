@@ -1,0 +1,24 @@
+"""What serves our domains to the world: Coolify's proxy where it runs, otherwise one of our own (the notes' 11)."""
+
+from __future__ import annotations
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Secrets
+from blueprint.given import Given
+from operations import stacks
+from phases.shared import stack
+
+STACK = "proxy"
+
+
+@deploy("Proxy")
+def proxy(given: Given, secrets: Secrets) -> None:
+    """Traefik with the entry points and the certificate resolver that the labels of our containers name."""
+    declared = next(each for each in given.stacks if each.name == STACK)
+    stacks.up(
+        name=f"Containers of the proxy, unless {declared.unless} runs",
+        root=given.plan.paths.stacks,
+        stacks=[stack(given, secrets, STACK)],
+        unless=declared.unless,
+    )

@@ -1,0 +1,44 @@
+"""Phase 3 of the checklist: PgBouncer, dashboards and health checks (the notes' sections 5.3 and 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, Secrets, postgres
+from blueprint.given import Given
+from blueprint.model import Database
+from blueprint.names import POOLER, POSTGRES
+from blueprint.phases import MONITORING
+from operations import pgbouncer, stacks
+from phases.backup import backups, saving
+from phases.record import record
+from phases.shared import stack
+
+
+@deploy("Phase 3: monitoring")
+def monitoring(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+    """The pooler, Bull Board, Flower, Crawl4AI and Uptime Kuma; what these look after follows at the end of the run."""
+    backups(given=given, secrets=secrets)
+    stacks.up(
+        name="Containers of PgBouncer, the dashboards and Crawl4AI",
+        root=plan.paths.stacks,
+        stacks=[stack(given, secrets, one.name) for one in given.stacks_of(MONITORING)],
+        before_recreate=saving(given),
+    )
+    answer_through_pooler(plan, given.databases)
+    record(MONITORING, plan)
+
+
+def answer_through_pooler(plan: Blueprint, databases: Iterable[Database]) -> None:
+    """Check that these databases can be reached as the projects reach them."""
+    pgbouncer.pgbouncer(
+        name="Every database answers through PgBouncer",
+        container=POSTGRES,
+        host=POOLER,
+        port=plan.pgbouncer.port,
+        user=postgres.MONITOR,
+        passfile=postgres.PASSFILE,
+        databases=[database.name for database in databases],
+    )

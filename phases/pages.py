@@ -1,0 +1,91 @@
+"""One page a phase, written from what is declared for it: `make pages` writes docs/phases/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blueprint import Blueprint, DeclarationError, group_data, notes, render, render_problems
+from blueprint.model import CronJob, Service, Stack
+from phases import phases_of
+from phases.phase import Phase
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "phases"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a phase brings, as its page shows it."""
+
+    phase: Phase
+    stacks: tuple[Stack, ...]
+    jobs: tuple[CronJob, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Its containers."""
+        return tuple(service for stack in self.stacks for service in stack.services)
+
+    @property
+    def file(self) -> str:
+        """Name of its page."""
+        return f"{self.phase.number}-{self.phase.name}.md"
+
+
+def pages() -> Mapping[str, str]:
+    """All pages by the names of their files, the one that counts the containers among them.
+
+    :raises DeclarationError: where the declarations make no sense
+    """
+    plan = group_data.read().blueprint("production")
+    found = [_page(plan, phase) for phase in phases_of(plan)]
+    texts = {page.file: render("pages/phase.md.j2", plan=plan, page=page, others=found) for page in found}
+    texts["README.md"] = render(
+        "pages/phases.md.j2",
+        pages=found,
+        drawn=notes.CONTAINERS_DRAWN,
+        whisper=plan.whisper.name,
+        beside=list(_beside(plan)),
+        containers=[*(service.name for page in found for service in page.services), plan.whisper.name],
+    )
+    return texts
+
+
+def _page(plan: Blueprint, phase: Phase) -> Page:
+    jobs = tuple(job for job in plan.cron_jobs if job.phase == phase.name)
+    return Page(phase, plan.stacks_of(phase.name), jobs, tuple(sorted(phase.provided(plan))))
+
+
+def _beside(plan: Blueprint) -> Iterator[tuple[str, str]]:
+    """Containers that the notes do not draw, and why they are there."""
+    drawn = {name for names in notes.CONTAINERS_DRAWN.values() for name in names}
+    stacks = {service.name: stack.name for stack in plan.stacks for service in stack.services}
+    for name in (*stacks, plan.whisper.name):
+        if name not in drawn:
+            yield (
+                name,
+                notes.CONTAINERS_BESIDE.get(name, f"of {stacks.get(name)}, which the notes do not know"),
+            )
+
+
+def main() -> int:
+    """Write all pages, or say what is wrong; one that is no phase's any more goes."""
+    try:
+        texts = pages()
+    except DeclarationError as error:
+        sys.stderr.write(f"{render_problems(error.problems)}\n")
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.glob("*.md"):
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

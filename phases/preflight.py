@@ -1,0 +1,223 @@
+"""Whether a host can become what is declared; asked before anything on it is changed.
+
+Everything that stands in the way is found in one go. The notes' sections 1, 2.1 and 4 are the source of what is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pyinfra.api.exceptions import DeployError
+from pyinfra.context import host
+
+from blueprint import Blueprint, DeclarationError
+from facts.docker import Engine
+from facts.gpu import Gpus, GpuState
+from facts.host import UNNAMED, Host, HostState, Listener
+from facts.kept import ask
+from facts.stacks import Stacks, StacksState
+from operations import docker, stacks
+from operations.checks import Problem, report
+from phases.cards import old_driver
+from phases.stacks import outline
+
+GIB = 1024**3
+MIB = 1024**2
+WEB_PORTS = (80, 443)  # what the proxy serves
+CONTAINERS = "docker-proxy"  # listens on what a container publishes
+CLOCK_TOLERANCE_S = 60  # TLS certificates and apt's release files are the first to mind
+NVIDIA_VENDOR = "10de:"
+HAND_OVER = "hand it over as docs/coolify.md says, then run again"
+
+
+def unfit(plan: Blueprint) -> Iterator[Problem]:
+    """Everything about the machine that stands in the way of phase hardware."""
+    state = ask(Host)
+    yield from machine_problems(plan, state)
+    yield from docker.problems(ask(Engine, parts=("versions",)), plan.docker_minimum, plan.compose_minimum)
+    yield from gpu_problems(plan, state, ask(Gpus))
+
+
+def containers(plan: Blueprint, phases: Collection[str]) -> None:
+    """Stop the run where Coolify manages a container under one of our names.
+
+    :param phases: names of those that the run brings
+    :raises DeployError: one report of every such container
+    """
+    root = plan.paths.stacks
+    wanted = [outline(root, stack) for stack in plan.stacks if stack.phase in phases]
+    if not wanted:
+        return
+    found: StacksState = ask(Stacks, root=root)
+    if problems := list(stacks.managed(wanted, found, HAND_OVER)):
+        raise DeployError(
+            report(f"{host.name} has containers of Coolify's, and nothing was changed", problems)
+        )
+
+
+def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    """What stands in the way of the host as a machine: system, processor, memory, disk, ports, clock."""
+    system = plan.system(state.os, state.os_version)
+    names = ", ".join(system.name for system in plan.systems)
+    if system is None:
+        yield Problem(
+            "operating system",
+            state.os_name,
+            f"one of {names}",
+            "install one of these, or declare it in `systems`",
+        )
+    elif not system.tested and not plan.allow_untested_os:
+        tested = ", ".join(system.name for system in plan.systems if system.tested)
+        mend = "take a tested system, or accept this one with --data allow_untested_os=true"
+        yield Problem("operating system", f"{system.name}, declared but not tested", tested, mend)
+    if state.machine != "x86_64":
+        yield Problem(
+            "architecture", state.machine, "x86_64", "take another machine: Ollama's archive is for x86_64"
+        )
+    if state.uid != 0:
+        yield Problem(
+            "user", f"uid {state.uid}", "root", "log in as root, or set `sudo: true` in production.yaml"
+        )
+    profile = plan.profile
+    mend = f"correct group_data/{profile.name}.py, or take another profile with --data hardware_profile=NAME"
+    if profile.cpu_model not in state.cpu or profile.cores != state.cores:
+        wanted = f"{profile.cpu_model} with {profile.cores} cores"
+        yield Problem("processor", f"{state.cpu} with {state.cores} cores", wanted, mend)
+    # The kernel keeps some for itself; the next smaller fitting of a board is a quarter less.
+    if not 0.9 <= state.memory / (profile.ram_gib * GIB) <= 1.02:
+        yield Problem("memory", f"{state.memory / GIB:.1f} GiB", f"{profile.ram_gib} GiB", mend)
+    yield from _budget_problems(plan, state)
+    yield from _disk_problems(plan, state)
+    yield from _port_problems(plan, state)
+    if abs(state.clock_offset_s) > CLOCK_TOLERANCE_S:
+        yield Problem(
+            "clock",
+            f"{state.clock_offset_s:+.0f} s off this machine's",
+            f"at most {CLOCK_TOLERANCE_S} s",
+            "timedatectl set-ntp true",
+        )
+    if state.reboot_required:
+        yield Problem(
+            "pending reboot", "/run/reboot-required is there", "no pending reboot", "systemctl reboot"
+        )
+
+
+def _budget_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    """What cannot fit on the machine as it really is; blueprint has tried the one that is declared."""
+    declared = f"group_data/{plan.profile.name}.py"
+    for problem in (
+        *plan.memory_budget(state.memory // MIB).problems(declared),
+        *plan.disk_budget(state.root_disk.size // MIB).problems(declared),
+    ):
+        yield Problem(f"budget of {problem.key}", problem.found, problem.wanted, problem.mend)
+
+
+def _disk_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    limits = plan.thresholds
+    mend = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
+    disks = [state.root_disk]
+    if (state.docker_disk.size, state.docker_disk.used) != (state.root_disk.size, state.root_disk.used):
+        disks.append(state.docker_disk)
+    for disk in disks:
+        if disk.free < limits.disk_free_gib * GIB:
+            free = f"{disk.free / GIB:.1f} GiB free"
+            yield Problem(f"disk of {disk.path}", free, f"at least {limits.disk_free_gib} GiB", mend)
+        elif disk.percent >= limits.disk_percent:
+            yield Problem(
+                f"disk of {disk.path}", f"{disk.percent} % full", f"below {limits.disk_percent} %", mend
+            )
+
+
+def _port_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    instances = {instance.port for instance in plan.ollama_instances}
+    # The same process listens on a port of IPv4 and of IPv6. Without a process, nobody can tell who it is.
+    taken = {(one.port, one.process): one for one in state.listeners or () if one.process}
+    for listener in taken.values():
+        wanted = ""
+        if listener.port in instances and not _is_instance(listener):
+            wanted = "free, or one of our instances of Ollama"
+        elif listener.port == plan.whisper.port and listener.process != CONTAINERS:
+            wanted = f"free, or {plan.whisper.name}"
+        elif listener.port in WEB_PORTS and listener.process != CONTAINERS:
+            wanted = "free, or a proxy in a container: that is what serves the web here"
+        if wanted:
+            unit = f", {listener.unit}" if listener.unit else ""
+            found = f"taken by {listener.process} (process {listener.pid}{unit})"
+            mend = f"systemctl disable --now {listener.unit}" if listener.unit else f"stop {listener.process}"
+            yield Problem(f"port {listener.port}", found, wanted, mend)
+
+
+def _is_instance(listener: Listener) -> bool:
+    """One of `ollama@.service`; what the vendor's installer enables is `ollama.service`, on the first one's port."""
+    return listener.process == "ollama" and (listener.unit is None or listener.unit.startswith("ollama@"))
+
+
+def gpu_problems(plan: Blueprint, state: HostState, gpus: GpuState) -> Iterator[Problem]:
+    """What stands in the way of the cards: by bus and model before there is a driver, by UUID with it."""
+    if not gpus.installed:
+        yield from _cards_on_the_bus(plan, state)
+        yield from _driver_cannot_be_built(state)
+    elif gpus.error:
+        mend = "systemctl reboot; if it stays: dkms status, dmesg | grep -i nvidia"
+        yield Problem("NVIDIA driver", gpus.error, "a driver that answers", mend)
+    else:
+        yield from _cards_of_the_driver(plan, gpus)
+
+
+def _cards_on_the_bus(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    present = {display.bus: display for display in state.displays if display.id.startswith(NVIDIA_VENDOR)}
+    seen = ", ".join(f"{display.bus} {display.name}" for display in present.values()) or "no NVIDIA card"
+    for gpu in plan.gpus:
+        display = present.get(gpu.bus)
+        if display is None:
+            mend = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
+            yield Problem(f"GPU at {gpu.bus}", seen, f"{gpu.model} at {gpu.bus}", mend)
+        # Without lspci only the address is known; the driver's own list is checked as soon as there is one.
+        # pci.ids writes "GA104 [GeForce RTX 3070 Lite Hash Rate]": the model is a part of the name.
+        elif display.name != UNNAMED and f"{gpu.model} " not in f"{display.name.replace(']', ' ')} ":
+            mend = "was it moved to another slot? correct `gpus` in group_data/gpu.py"
+            yield Problem(f"GPU at {gpu.bus}", display.name, gpu.model, mend)
+
+
+def _driver_cannot_be_built(state: HostState) -> Iterator[Problem]:
+    if state.headers == "missing":
+        yield Problem(
+            "kernel headers",
+            f"none for {state.kernel}",
+            "the headers of the running kernel, for the driver's module",
+            "apt-get update; if they stay unknown, boot the distribution's current kernel",
+        )
+    if state.nouveau:
+        yield Problem(
+            "nouveau",
+            "the open driver has the cards",
+            "no nouveau",
+            "echo 'blacklist nouveau' > /etc/modprobe.d/nouveau.conf && update-initramfs -u && systemctl reboot",
+        )
+    if state.secure_boot:
+        yield Problem(
+            "Secure Boot",
+            "on",
+            "off: the driver's module is built on the host and not signed",
+            "switch it off in the firmware, or enrol a key and sign the module (mokutil)",
+        )
+
+
+def _cards_of_the_driver(plan: Blueprint, gpus: GpuState) -> Iterator[Problem]:
+    yield from old_driver(plan, gpus, "apt-get install nvidia-driver, then reboot")
+    try:
+        cards = plan.resolve_gpus(gpus.gpus)
+    except DeclarationError as error:
+        for problem in error.problems:
+            yield Problem(
+                f"{problem.file}: {problem.key}", problem.found, problem.wanted, problem.mend or "correct it"
+            )
+        return
+    for gpu in plan.gpus:
+        card = cards[gpu.uuid]
+        least, most = card.power_min_w, card.power_max_w
+        if gpu.power_limit_w is None or least is None or most is None or least <= gpu.power_limit_w <= most:
+            continue
+        wanted = f"from {least:.0f} to {most:.0f} W, the limits of the {gpu.model}"
+        found = f"{gpu.power_limit_w} W"
+        yield Problem(f"power limit of {gpu.uuid}", found, wanted, "correct `gpus` in group_data/gpu.py")

@@ -1,0 +1,112 @@
+"""The phase of a project: the same for all of them (the notes' checklist, phases 2, 4, 5 and 6).
+
+What only one of them has is in a file of its name, and is hooked in below: before its containers, or after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pyinfra.api.deploy import deploy
+
+from blueprint import Blueprint, Secrets
+from blueprint.given import Given
+from blueprint.model import Project
+from blueprint.names import POSTGRES
+from blueprint.phases import LITELLM, MONITORING
+from operations import postgres, stacks
+from phases import augmenter, voicejury
+from phases.backup import backups, saving
+from phases.cards import with_cards
+from phases.litellm.data_plane import redis_users
+from phases.litellm.gateway import teams
+from phases.monitoring import answer_through_pooler
+from phases.phase import Phase
+from phases.record import record
+from phases.shared import containers, databases, monitor_role, provided, stack
+
+Step = Callable[[Given, Secrets, Project], None]
+
+# By the project's phase. Before: its databases are there, its containers are not touched yet.
+BEFORE_CONTAINERS: Mapping[str, Step] = {
+    "augmenter": augmenter.before_containers,
+    "voicejury": voicejury.before_containers,
+}
+AFTER_CONTAINERS: Mapping[str, Step] = {
+    "augmenter": augmenter.after_containers,
+    "voicejury": voicejury.after_containers,
+}
+
+
+def phase_of(project: Project) -> Phase:
+    """The phase that brings a project."""
+
+    @deploy(f"Phase {project.number}: {project.phase}")
+    def bring(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+        _bring(given, secrets, project)
+
+    return Phase(
+        project.number,
+        project.phase,
+        project.phase,
+        bring,
+        partial(containers, phase=project.phase),
+        stands_on=(LITELLM, MONITORING),
+        brings=f"the containers of {project.name}",
+        provided=partial(provided, phase=project.phase),
+    )
+
+
+def _bring(given: Given, secrets: Secrets, project: Project) -> None:
+    """Its place in everything that is shared, then its containers."""
+    plan = given.plan
+    backups(given=given, secrets=secrets)
+    _data(given, secrets, project)
+    stacks.up(
+        name="Users of Redis",
+        root=plan.paths.stacks,
+        stacks=[stack(given, secrets, "redis")],
+        before_recreate=saving(given),
+    )
+    redis_users(given, secrets)
+    teams(given, secrets)
+    if step := BEFORE_CONTAINERS.get(project.phase):
+        step(given, secrets, project)
+    _containers(given, secrets, project)
+    answer_through_pooler(plan, project.databases)
+    if step := AFTER_CONTAINERS.get(project.phase):
+        step(given, secrets, project)
+    record(project.phase, plan)
+
+
+def _data(given: Given, secrets: Secrets, project: Project) -> None:
+    wanted = databases(project.databases, secrets)
+    postgres.databases(
+        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(secrets)]
+    )
+    for database in project.databases:
+        if database.schema:
+            postgres.schema(
+                name=f"Schema of {database.name}",
+                container=POSTGRES,
+                database=database.name,
+                owner=database.role,
+                sql_file=database.schema,
+            )
+
+
+def _containers(given: Given, secrets: Secrets, project: Project) -> None:
+    """Those of the platform that know of each project, then its own; a card's full UUID only the driver knows."""
+    names = [one.name for one in (*given.stacks_of(MONITORING), *given.stacks_of(project.phase))]
+    with_cards(
+        name=f"Containers of {project.name}, of PgBouncer and of the dashboards",
+        plan=given.plan,
+        step=stacks.up,
+        arguments=lambda uuids: {
+            "root": given.plan.paths.stacks,
+            "stacks": [stack(given, secrets, name, uuids) for name in names],
+            "timeout_s": 900,
+            "before_recreate": saving(given),
+        },
+    )

@@ -1,0 +1,93 @@
+"""What has to be there before a run changes anything: keys that others issue, and a machine that is fit for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from blueprint import Blueprint, DeclarationError, Secrets
+from blueprint import Problem as Refused
+from blueprint.phases import HARDWARE
+from blueprint.projects import too_small
+from blueprint.stacks import holdable
+from operations.checks import Problem
+from phases import preflight
+from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
+from phases.phase import Phase
+
+
+def unmet(
+    plan: Blueprint, phases: Sequence[Phase], secrets: Secrets, there: Collection[str] = ()
+) -> Iterator[Problem]:
+    """What is in the way of the phases of a run; what only other phases need does not matter.
+
+    :param phases: those of the run
+    :param there: names of those that the host has been given before
+    """
+    run = [phase.name for phase in phases]
+    yield from _told(_of_others(phases, secrets, plan))
+    if phases:
+        yield from _told(_lost(plan, secrets, there))
+    large = too_large(plan)
+    others = ",".join(name for name in run if name not in large)
+    for small in (large[name] for name in run if name in large):
+        mend = f"leave it out (--data phase={others}); or {small.mend}" if others else small.mend
+        yield from _told([replace(small, mend=mend)])
+    if HARDWARE in run:
+        yield from preflight.unfit(plan)
+
+
+def too_large(plan: Blueprint) -> Mapping[str, Refused]:
+    """Phases of projects that are meant for a larger machine, each with what is said of it."""
+    if plan.allow_small_machine:
+        return {}
+    limits = {stack.name: sum(service.memory_mib for service in stack.services) for stack in plan.stacks}
+    found = {
+        project.phase: too_small(project, plan.profile.ram_gib, plan.profile.name, limits)
+        for project in plan.projects
+    }
+    return {phase: problem for phase, problem in found.items() if problem}
+
+
+def _of_others(phases: Sequence[Phase], secrets: Secrets, plan: Blueprint) -> Iterator[Refused]:
+    """What others issue and is missing, or could not be handed to a container."""
+    names = {name for phase in phases for name in phase.provided(plan)}
+    try:
+        # A login is optional, half of one is a mistake.
+        if any(phase.name == HARDWARE for phase in phases) and secrets.has(REGISTRY_PASSWORD):
+            names.add(REGISTRY_USER)
+    except DeclarationError as error:
+        yield from error.problems
+    missing = secrets.missing(sorted(names))
+    yield from missing
+    for name in sorted(names - {one.key for one in missing}):
+        if not holdable(secrets.provided(name)):
+            found, wanted = (
+                "a text with \\' or with \\ at its end",
+                "one that an environment file of Compose can hold",
+            )
+            yield Refused(secrets.file, name, found, wanted, "have another one issued")
+
+
+def _lost(plan: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
+    """Secrets with which the host's data is encrypted, where this machine has none of them: new ones would be made."""
+    reasons = {form.name: form.lasting for form in plan.secret_formats if form.lasting}
+    given = {
+        name: f"{plan.paths.stacks}/{stack.name}/{service.name}.env"
+        for stack in plan.stacks
+        if stack.phase in there
+        for service in stack.services
+        for name in sorted(service.secrets_used & reasons.keys())
+    }
+    if any(secrets.has(name) for name in given):
+        return  # one that is missing among others is a new container's
+    for name, path in given.items():
+        wanted = f"the one that the host was given ({reasons[name]})"
+        mend = f"bring the file from where the last run was, or take it from {path} on the host"
+        yield Refused(secrets.file, name, "missing", wanted, mend)
+
+
+def _told(problems: Iterable[Refused]) -> Iterator[Problem]:
+    """Problems of declarations in the form of a run's report."""
+    for one in problems:
+        yield Problem(f"{one.file}: {one.key}", one.found, one.wanted, one.mend)

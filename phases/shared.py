@@ -1,0 +1,145 @@
+"""From what is declared of shared services and projects to the arguments of the operations that bring it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, redis, scram
+from blueprint.given import Given
+from blueprint.model import ClickHouseData, GeneratedSecret, Service
+from blueprint.model import Database as DeclaredDatabase
+from blueprint.stacks import Content, Resolver
+from operations.postgres import Database, Role
+from operations.stacks import Stack
+from phases import backup, stacks
+from phases.hardware.upkeep import TELEGRAM
+
+HBA = Path(__file__).resolve().parents[1] / "files" / "postgres" / "pg_hba.conf"
+
+
+def password(secrets: Secrets, server: str) -> Callable[[str], str]:
+    """Makes, and from then on knows, the password of each user of a server ("postgres", "redis")."""
+    return lambda user: secrets.generated(f"{server}/{user}")
+
+
+def verifier(secrets: Secrets) -> Callable[[str], str]:
+    """SCRAM verifier of a role, the same at every run: Postgres and PgBouncer must have it to the letter."""
+    return lambda role: scram.verifier(
+        secrets.generated(f"postgres/{role}"), secrets.generated(f"postgres/{role}.salt", scram.salt)
+    )
+
+
+def monitor_role(secrets: Secrets) -> Role:
+    """The role that looks at every database."""
+    return Role(postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",))
+
+
+def databases(declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
+    """Databases with the roles that own them and those that may connect."""
+
+    def role(name: str) -> Role:
+        return Role(name, verifier(secrets)(name))
+
+    return [
+        Database(
+            database.name,
+            role(database.role),
+            database.extensions,
+            (*(role(name) for name in database.connect_roles), monitor_role(secrets)),
+        )
+        for database in declared
+    ]
+
+
+def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Content]]:
+    """Content of every mounted file, by stack and by path in its folder, for a host that has been given so much."""
+    plan = given.plan
+    redis_password = password(secrets, "redis")
+    return {
+        "postgres": {
+            "postgres/postgresql.conf": Content(postgres.postgresql_conf(plan.postgres), secret=False),
+            "postgres/pg_hba.conf": Content(HBA.read_text(), secret=False),
+            "postgres/monitor.pgpass": Content(
+                postgres.pgpass(secrets.generated(f"postgres/{postgres.MONITOR}"))
+            ),
+        },
+        "redis": {
+            "redis/redis.conf": Content(redis.redis_conf(plan.redis), secret=False),
+            "redis/users.acl": Content(redis.users_acl(given.redis_indexes, redis_password)),
+            "redis/admin.password": Content(redis_password(redis.ADMIN)),
+        },
+        "pgbouncer": {
+            "pgbouncer/pgbouncer.ini": Content(
+                postgres.pgbouncer_ini(plan.pgbouncer, given.databases), secret=False
+            ),
+            "pgbouncer/userlist.txt": Content(
+                postgres.userlist(postgres.verifiers(given.databases, verifier(secrets)))
+            ),
+        },
+        "langfuse": {
+            clickhouse.LIMITS: Content(
+                clickhouse.limits_xml(
+                    next(one.memory_mib for one in given.services if isinstance(one.data, ClickHouseData))
+                ),
+                secret=False,
+            ),
+        },
+        "litellm": {
+            "litellm/config.yaml": Content(
+                litellm.config_yaml(plan.gateway, plan.ollama_instances, pool_limit(plan)), secret=False
+            ),
+        },
+    }
+
+
+def pool_limit(plan: Blueprint) -> int:
+    """Connections of each LiteLLM worker: what its database is given past PgBouncer, shared among them."""
+    database = next(database for database in plan.shared_databases if database.name == "litellm")
+    return max(1, database.direct // plan.profile.litellm_workers)
+
+
+def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
+    """A declared stack as the operation takes it, for a host that has been given so much.
+
+    :param uuids: full UUID of each card by the declared one, for a stack with containers that have one
+    """
+    plan = given.plan
+    declared = next(stack for stack in given.stacks if stack.name == name)
+    declared = replace(declared, services=tuple(_completed(plan, service) for service in declared.services))
+    keys = [GeneratedSecret(project.team.key_secret, prefix="sk-") for project in plan.projects]
+    resolver = Resolver(
+        root=plan.paths.stacks,
+        network=plan.coolify_network,
+        docker=plan.docker,
+        secrets=secrets,
+        formats=(*plan.secret_formats, *keys),
+        uuids=uuids or {},
+    )
+    return stacks.wanted(resolver.resolve(declared, contents(given, secrets).get(name)))
+
+
+def _completed(plan: Blueprint, service: Service) -> Service:
+    """A service with what of it is declared elsewhere: Postgres' major version, the share of the hardware profile."""
+    if service.build == "files/postgres":
+        arguments = {"MAJOR": str(plan.postgres_major), "PGDG": str(plan.postgres_pgdg).lower()}
+        return replace(service, build_args=arguments)
+    if service.name == plan.gateway.container:
+        workers = str(plan.profile.litellm_workers)
+        return replace(service, command=(*service.command, "--num_workers", workers))
+    return service
+
+
+def containers(plan: Blueprint, phase: str) -> Iterable[str]:
+    """What runs of a phase's stacks, a line a container, for the report at the end of a run."""
+    for one in plan.stacks_of(phase):
+        for service in one.services:
+            yield f"{service.name}: {service.image}, {service.memory}"
+
+
+def provided(plan: Blueprint, phase: str) -> list[str]:
+    """Secrets that others issue and that a phase needs: its containers, the backups and what tells the owner."""
+    services = (service for one in plan.stacks_of(phase) for service in one.services)
+    keys = {name for service in services for name in service.keys.values()}
+    return sorted(keys.union(backup.provided(plan), TELEGRAM))

@@ -1,0 +1,126 @@
+"""`make verify`: whether what a host was given works, tried for real, and the host in numbers (the notes' 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.operation import OperationMeta
+from pyinfra.context import host
+
+from blueprint import Secrets, backup, postgres
+from blueprint import litellm as routes
+from blueprint.given import Given
+from blueprint.names import KUMA, POOLER, POSTGRES
+from blueprint.phases import HARDWARE, LITELLM, MONITORING
+from facts.backups import Backups
+from facts.gpu import Gpus
+from facts.host import Host
+from facts.kept import ask
+from facts.litellm import Proxy
+from facts.ollama import Instances
+from facts.pgbouncer import Answers
+from facts.postgres import Cluster
+from facts.stacks import Stacks
+from facts.uptime_kuma import Kuma, login
+from facts.whisper_asr import WhisperAsr
+from operations import litellm
+from operations.checks import Problem, check
+from phases import numbers
+from phases.closing import ADMIN
+from phases.numbers import Line
+
+# How files/litellm/proxy.py begins the line of what does not work.
+FAILED = "FAIL"
+
+
+@deploy("Verification")
+def verification(given: Given, secrets: Secrets) -> None:
+    """Try the gateway, then look at everything else; whatever is wrong is in one report at the end."""
+    tried = _try_gateway(given, secrets) if LITELLM in given.phases else None
+    as_given(name="Final verification", given=given, secrets=secrets, tried=tried)
+
+
+def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
+    gateway = given.plan.gateway
+    chat = [model for model in gateway.models if not model.embeds]
+    # LiteLLM knows the prices of OpenAI's models, the smallest of which is declared last.
+    paid = [model.name for model in chat if model.provider and model.provider.name == "openai"]
+    return litellm.verify(
+        name="Routes, fallbacks, aliases, cache, keys, budgets and traces of LiteLLM",
+        container=gateway.container,
+        port=gateway.port,
+        chat=[model.name for model in chat],
+        embeddings=[model.name for model in gateway.models if model.embeds],
+        aliases=gateway.aliases,
+        fallbacks=routes.fallbacks(gateway),
+        keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in given.teams},
+        priced=paid[-1] if paid else "",
+        traced=True,
+        strict=False,
+        _ignore_errors=True,  # what it could not try is in the report, with the rest
+    )
+
+
+@check
+def as_given(given: Given, secrets: Secrets, tried: OperationMeta | None) -> Iterator[Problem]:
+    """Everything that the host was given is there and well; a line of numbers each.
+
+    + given: what the host was given
+    + secrets: the environment's
+    + tried: how the trial of the gateway went, where there is one
+    """
+    if tried is not None:
+        yield from of_trial(tried)
+    for line in _lines(given, secrets):
+        host.log_styled(str(line), fg="red" if line.problems else "green")
+        yield from line.problems
+
+
+def of_trial(tried: OperationMeta) -> Iterator[Problem]:
+    mend = "docker logs --tail 50 of the proxy; is a model retired, a key revoked, an instance down?"
+    if tried.did_error():
+        yield Problem("LiteLLM", "it could not be tried, see above", "every route tried", mend)
+    for line in tried.stdout_lines:
+        if line.startswith(FAILED):
+            what, _, said = line.removeprefix(FAILED).strip().partition(": ")
+            yield Problem(f"LiteLLM, {what}", said, "it works", mend)
+
+
+def _lines(given: Given, secrets: Secrets) -> Iterator[Line]:
+    plan = given.plan
+    machine = ask(Host)
+    yield from numbers.machine(given, machine)
+    if HARDWARE in given.phases:
+        instances = ask(Instances, ports=[instance.port for instance in plan.ollama_instances])
+        yield from numbers.cards(given, machine, ask(Gpus), instances)
+        whisper = ask(WhisperAsr, container=plan.whisper.name, port=plan.whisper.port)
+        yield numbers.whisper(given, whisper)
+    yield numbers.containers(given, ask(Stacks, root=plan.paths.stacks))
+    if LITELLM in given.phases:
+        yield numbers.databases(given, ask(Cluster, container=POSTGRES), _pooled(given))
+        gateway = plan.gateway
+        proxy = ask(Proxy, container=gateway.container, port=gateway.port)
+        yield from numbers.spend(given.teams, proxy)
+        saved = ask(Backups, root=plan.backups.root)
+        yield numbers.backups(backup.all_pieces(given), saved, plan.backups.max_age_h)
+    if MONITORING in given.phases:
+        password = secrets.generated("uptime_kuma/password")
+        asked = [login(ADMIN, password)]
+        yield numbers.monitors(ask(Kuma, container=KUMA, _stdin=asked))
+
+
+def _pooled(given: Given) -> dict[str, str]:
+    if MONITORING not in given.phases:
+        return {}
+    names = [database.name for database in given.databases]
+    said: dict[str, str] = ask(
+        Answers,
+        container=POSTGRES,
+        host=POOLER,
+        port=given.plan.pgbouncer.port,
+        user=postgres.MONITOR,
+        passfile=postgres.PASSFILE,
+        databases=names,
+    )
+    return {name: said.get(name, "") for name in names}

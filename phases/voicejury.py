@@ -1,0 +1,58 @@
+"""What only voicejury has: it wants much memory, and shares a card with an Ollama instance (the notes' 4.2 and 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from blueprint import Blueprint, Secrets
+from blueprint.given import Given
+from blueprint.model import OllamaInstance, Project, Service
+from operations import gpu, memory
+from operations.gpu import TimeSharing
+from phases.cards import with_cards
+
+
+def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
+    """Step 1 of the checklist: is there memory for it?"""
+    (stack,) = given.stacks_of(project.phase)
+    memory.available(
+        name=f"Memory for {project.name}",
+        mib=project.free_mib,
+        containers=[service.name for service in stack.services],
+        mend="stop what can be spared, upgrade the machine (notes 1.2), or leave the phase out",
+    )
+
+
+def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
+    """Step 7 of the checklist: each container with a card and the Ollama instance on that card take turns."""
+    plan = given.plan
+    (stack,) = given.stacks_of(project.phase)
+    for service in stack.services:
+        if service.unloads is not None:
+            with_cards(
+                name=f"Ollama {service.unloads} gives way to {service.name} and comes back",
+                plan=plan,
+                step=gpu.time_sharing,
+                arguments=partial(_sharing, plan, service, plan.instance(service.unloads)),
+            )
+
+
+def _sharing(
+    plan: Blueprint, service: Service, instance: OllamaInstance, uuids: Mapping[str, str]
+) -> dict[str, Any]:
+    timeouts = [model.timeout_s for model in plan.gateway.models if model.instance == instance.name]
+    return {
+        "sharing": TimeSharing(
+            port=instance.port,
+            model=instance.model,
+            uuid=uuids[plan.gpu_of(service).uuid],
+            mib=service.vram_mib or 0,
+            container=service.name,
+            # What callers of the gateway wait for it.
+            answer_s=min(timeouts, default=plan.thresholds.ollama_answer_s),
+        ),
+        "state_file": f"{plan.paths.state}/time-sharing/{service.name}",
+        "lock": f"{plan.paths.locks}/gpu.lock",
+    }

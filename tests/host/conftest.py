@@ -1,0 +1,310 @@
+"""The provisioned lab: deployed once a session, looked at through testinfra and real clients, broken and restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from group_data.all import paths
+from group_data.gpu import ollama_instances
+from tests.lab import upstream
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT, Lab, lab
+
+HARDWARE = ("--data", "phase=hardware")  # what the tests of this phase deploy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that begin with a bare machine go last, because the deployed one is shut down for them."""
+    items.sort(key=lambda item: "bare" in getattr(item, "fixturenames", ()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished pyinfra run. `output` is everything a person would have seen, `answer` what `--json` printed."""
+
+    rc: int
+    output: str
+    answer: dict[str, Any]
+
+    @property
+    def changed(self) -> list[str]:
+        """The operations that changed something, in their order."""
+        assert self.rc == 0, self.output
+        return [one["name"] for one in self.answer["results"]["operations"] if one["success"]]
+
+    @property
+    def changes(self) -> int:
+        """How many these are, as pyinfra counts."""
+        return int(self.answer["results"]["totals"]["success"])
+
+    @property
+    def planned(self) -> list[str]:
+        """What a dry run would change."""
+        return [one["name"] for one in self.answer["plan"] if one["hosts_with_change"]]
+
+
+Deploy = Callable[..., Run]
+Outside = Callable[..., subprocess.CompletedProcess[str]]
+Forward = Callable[[str, int], int]
+Telegrams = Callable[[], list[str]]
+
+
+def pyinfra_command(*arguments: str) -> list[str]:
+    """pyinfra's command line on this project, with its answer as JSON."""
+    # With -y pyinfra does not look for what would change, which is all that a dry run is for.
+    sure = [] if "--dry" in arguments else ["-y"]
+    program = str(Path(sys.executable).with_name("pyinfra"))
+    return [program, "--json", *sure, "inventory.py", "deploy.py", *HARDWARE, *arguments]
+
+
+def kill_after(command: Sequence[str], operation: str, words: str, patience_s: float = 300) -> str:
+    """Start a deploy, and kill pyinfra when `operation` says `words`; gives what was said until then.
+
+    :raises AssertionError: it has not said them within `patience_s`
+    """
+    run = subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stderr is not None
+    said, there, found, deadline = "", False, False, time.monotonic() + patience_s
+    for line in run.stderr:
+        said += line
+        if line.startswith("--> Starting operation"):
+            there = operation in line
+        found = there and words in line
+        if found or time.monotonic() > deadline:
+            break
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    run.stderr.close()
+    assert found, f"{operation} never said {words!r}:\n{said}"
+    return said
+
+
+def run_pyinfra(*arguments: str, env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
+    """Deploy as a person would.
+
+    :param env: variables beside those of this process
+    :param project: folder of the project
+    """
+    done = subprocess.run(
+        pyinfra_command(*arguments),
+        cwd=project,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    try:
+        return Run(done.returncode, done.stderr, json.loads(done.stdout))
+    except json.JSONDecodeError:  # it stopped before there was anything to answer
+        return Run(done.returncode, done.stdout + done.stderr, {})
+
+
+@pytest.fixture(scope="session")
+def the_lab() -> Lab:
+    return lab()
+
+
+@pytest.fixture(scope="session")
+def machine(the_lab: Lab) -> Machine:
+    """The lab's server, with everything deployed: the state that all tests begin with."""
+    machine = Machine(the_lab)
+    machine.start()
+    done = run_pyinfra()
+    assert done.rc == 0, done.output
+    return machine
+
+
+@pytest.fixture(scope="session")
+def host(machine: Machine) -> Host:
+    """testinfra's view of the server."""
+    return testinfra.get_host("ssh://lab", ssh_config=str(machine.lab.state / "ssh_config"))
+
+
+@pytest.fixture
+def deploy(machine: Machine) -> Deploy:
+    """Deploy again, with further arguments."""
+    return run_pyinfra
+
+
+@pytest.fixture(scope="session")
+def in_its_place(machine: Machine) -> Iterator[Machine]:
+    """Another machine in the place of the deployed one, which waits shut down meanwhile."""
+    machine.stop()
+    other = Machine(machine.lab, "bare")
+    yield other
+    other.scrap()
+    machine.start()
+
+
+@pytest.fixture(scope="module")
+def bare(in_its_place: Machine) -> Machine:
+    """A machine as it was delivered."""
+    in_its_place.reset()
+    return in_its_place
+
+
+@pytest.fixture(scope="session")
+def outside(machine: Machine) -> Outside:
+    """Run a command on the stranger's host."""
+
+    def run(*command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        space = f"{machine.lab.name}out"
+        return subprocess.run(
+            ["ip", "netns", "exec", space, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def forward(machine: Machine) -> Iterator[Forward]:
+    """Reach an address on the server through SSH; gives the local port."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def open_forward(address: str, port: int) -> int:
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            local = int(free.getsockname()[1])
+        config = machine.lab.state / "ssh_config"
+        alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
+        command = ["ssh", "-F", str(config), *alone, "-N", "-L", f"127.0.0.1:{local}:{address}:{port}", "lab"]
+        processes.append(subprocess.Popen(command))
+        await_true(lambda: _listens(local), 10, f"an SSH forward to {address}:{port}")
+        return local
+
+    yield open_forward
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def await_true(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until `condition` holds.
+
+    :raises AssertionError: it does not within `seconds`
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within {seconds} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def telegrams(machine: Machine) -> Iterator[Telegrams]:
+    """Texts that the simulated Telegram has taken since the test began, in order; it is well again afterwards."""
+    before = len(upstream.telegrams(machine.lab))
+    yield lambda: [message["text"] for message in upstream.telegrams(machine.lab)[before:]]
+    upstream.recover(machine.lab)
+
+
+def python_in_container(
+    machine: Machine, code: str, *arguments: str, options: str = "--network coolify"
+) -> subprocess.CompletedProcess[str]:
+    """Run Python in a new container on the server, from the image of shared-whisper, which has one.
+
+    :param options: of `docker run`
+    """
+    image = machine.run("docker inspect --format '{{.Image}}' shared-whisper").stdout.strip()
+    program = shlex.join([image, "-c", code, *arguments])
+    return machine.run(f"docker run --rm {options} --entrypoint python3 {program}", check=False)
+
+
+def cards(machine: Machine) -> list[str]:
+    """Full UUIDs of the cards, in the order of their indices, from nvidia-smi."""
+    return machine.run("nvidia-smi --query-gpu=uuid --format=csv,noheader").stdout.split()
+
+
+def computing(machine: Machine) -> dict[str, str]:
+    """Which card the processes of each unit compute on: nvidia-smi names the process, its control group the unit."""
+    done = machine.run(
+        "nvidia-smi --query-compute-apps=gpu_uuid,pid --format=csv,noheader | tr -d , | while read -r gpu pid; do "
+        """echo "$(grep -o '[^/]*\\.service' /proc/$pid/cgroup | tail -n 1) $gpu"; done"""
+    )
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def declared_placement(machine: Machine) -> dict[str, str]:
+    """The card of each instance's unit as group_data/ declares it, with the full UUID."""
+    full = {uuid: [card for card in cards(machine) if card.startswith(uuid)] for uuid in _declared_cards()}
+    assert all(len(found) == 1 for found in full.values()), full
+    return {f"ollama@{instance.name}.service": full[instance.gpu][0] for instance in ollama_instances}
+
+
+def _declared_cards() -> set[str]:
+    return {instance.gpu for instance in ollama_instances}
+
+
+def resident(machine: Machine) -> dict[str, list[str]]:
+    """The models that each instance has wholly on a GPU, by the instance's name; [] where it does not answer."""
+    found = {}
+    for instance in ollama_instances:
+        url = f"http://127.0.0.1:{instance.port}/api/ps"
+        said = machine.run(f"curl -fsS --max-time 5 {url}", check=False).stdout
+        models = json.loads(said)["models"] if said else []
+        found[instance.name] = [one["name"] for one in models if one["size"] == one["size_vram"]]
+    return found
+
+
+def all_warm(machine: Machine) -> bool:
+    """Whether every instance has its model on its declared card."""
+    wanted = {instance.name: [instance.model] for instance in ollama_instances}
+    return resident(machine) == wanted and computing(machine) == declared_placement(machine)
+
+
+def mend_instances(machine: Machine) -> None:
+    """Undo what a test did to the cards, and have every instance warm."""
+    machine.run("gpu-sim give-back; rm -f /var/lib/gpu-sim/ollama-*")
+    if not all_warm(machine):
+        machine.run(
+            f"systemctl restart {' '.join(instance.unit for instance in ollama_instances)}", timeout=200
+        )
+        await_true(lambda: all_warm(machine), 60, "model on its card in every instance")
+
+
+@pytest.fixture(scope="module")
+def quiet(machine: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep cron's GPU watchdog out, as the nightly maintenance does: by its lock.
+
+    A unit of its own for each module: systemd forgets a stopped one only some time after it stopped.
+    """
+    unit = request.module.__name__.replace(".", "-")
+    lock = f"{paths.locks}/gpu.lock"
+    machine.run(f"systemd-run --quiet --collect --unit={unit} flock {lock} sleep infinity")
+    yield
+    machine.run(f"systemctl stop {unit}", check=False)

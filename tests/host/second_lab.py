@@ -1,0 +1,12 @@
+"""Brings up the lab of the checkout it is run in, without images: `python -m tests.host.second_lab`."""
+
+from tests.lab import network, upstream
+from tests.lab.machine import Machine
+from tests.lab.paths import lab
+
+if __name__ == "__main__":
+    the_lab = lab()
+    the_lab.state.mkdir(mode=0o700, exist_ok=True)
+    network.up(the_lab)
+    upstream.start(the_lab)
+    Machine(the_lab).start()

@@ -1,0 +1,61 @@
+"""A deploy of its own for test_stacks.py: what the variable STACK_CASE names as JSON, and nothing else."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pyinfra.context import host
+
+from blueprint import Secrets, for_host
+from blueprint.model import Command, Http, Service, Stack
+from blueprint.stacks import Content, Resolver
+from operations import stacks
+from operations.backup import Saving
+from phases.stacks import wanted
+
+case: dict[str, Any] = json.loads(Path(os.environ["STACK_CASE"]).read_text())
+plan = for_host(host.data)
+resolver = Resolver(
+    root=case["root"],
+    network=plan.coolify_network,
+    docker=plan.docker,
+    secrets=Secrets.open("case", Path(os.environ["STACK_CASE"]).parent / "secrets"),
+)
+
+
+def _service(declared: dict[str, Any]) -> Service:
+    health = declared.pop("health", "/")
+    probe = Http(health, interval_s=1, timeout_s=3, retries=2, start_s=3)
+    tuples = {key: tuple(value) for key, value in declared.items() if isinstance(value, list)}
+    healthy = probe if isinstance(health, str) else Command(health, interval_s=1, retries=2, start_s=2)
+    return Service(**{**declared, **tuples, "health": healthy})
+
+
+made = [
+    wanted(
+        resolver.resolve(
+            Stack(name=stack["name"], services=tuple(map(_service, stack["services"]))),
+            {path: Content(text) for path, text in stack.get("contents", {}).items()},
+        )
+    )
+    for stack in case["stacks"]
+]
+# What the model would refuse, Compose has to.
+declared = [replace(stack, project={**stack.project, **case.get("raw", {})}) for stack in made]
+stacks.up(
+    name="Stacks of the case",
+    root=case["root"],
+    stacks=declared,
+    timeout_s=case.get("timeout_s", 60),
+    before_recreate=Saving(**case["saving"]) if "saving" in case else None,
+    unless=case.get("unless"),
+)
+if "removed" in case:
+    stacks.removed(
+        name="Removed on request", root=case["root"], names=case["removed"], saved=case.get("saved")
+    )
+stacks.tell_undeclared(
+    name="What is not declared", root=case["root"], declared=[stack.outline for stack in declared]
+)

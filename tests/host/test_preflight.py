@@ -1,0 +1,87 @@
+"""A host that is not fit: everything that stands in the way in one report, before anything on it is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.host.conftest import Run, await_true, run_pyinfra
+from tests.lab import profile
+from tests.lab.authority import write_private
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT
+
+# Everything a deploy could leave: files with their times, packages, units, accounts. Not what systemd notes for itself
+# when it is asked the time.
+STATE = (
+    r"find /etc /usr /opt /root /srv /boot /home /var -xdev ! -path '/var/log/*' ! -path '/var/lib/systemd/*' "
+    r"! -path '/var/tmp*' "
+    r"-printf '%p %y %m %u %s %T@\n' | sort; dpkg-query -W; systemctl list-unit-files --no-legend; "
+    "getent passwd; ls -I 'systemd-private*' /tmp"
+)
+
+
+@pytest.fixture(scope="module")
+def unfit(bare: Machine) -> Machine:
+    """A bare machine with another processor, less memory, a port taken, and a card that is not in its slot."""
+    listen = "import signal, socket; s = socket.create_server(('', 11434)); signal.pause()"
+    profile.present(bare.root, "i7_9700k")
+    bare.run("gpu-sim take-away 2")
+    bare.run(f'systemd-run --quiet --unit=squatter python3 -c "{listen}"')
+    await_true(lambda: ":11434" in bare.run("ss -Hltn").stdout, 10, "program on port 11434")
+    return bare
+
+
+@pytest.fixture(scope="module")
+def before(unfit: Machine) -> str:
+    return unfit.run(STATE).stdout
+
+
+@pytest.fixture(scope="module")
+def refused(before: str) -> Run:
+    return run_pyinfra()
+
+
+def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
+    assert refused.rc != 0
+    assert refused.output.count("cannot be given this yet, and nothing was changed: 4 problems") == 1, (
+        refused.output
+    )
+    problems = re.findall(r"(?m)^- (.*)$", refused.output)
+    assert problems == ["processor", "memory", "port 11434", "GPU at 06:00.0"]
+    for label in ("found:", "wanted:", "mend:"):
+        assert refused.output.count(label) == 4
+    assert "taken by python3" in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_an_unfit_host_is_left_as_it_was(unfit: Machine, before: str, refused: Run) -> None:
+    assert refused.rc != 0
+    after = unfit.run(STATE).stdout
+    changed = set(after.splitlines()) ^ set(before.splitlines())
+    assert changed == set()
+
+
+@pytest.fixture
+def no_token() -> Iterator[None]:
+    """The lab's secrets without the bot's token."""
+    path = CHECKOUT / "secrets" / "lab.yaml"
+    content = path.read_bytes()
+    secrets = yaml.safe_load(content)
+    del secrets["telegram"]["token"]
+    write_private(path, yaml.safe_dump(secrets).encode())
+    yield
+    write_private(path, content)
+
+
+@pytest.mark.usefixtures("no_token")
+def test_a_missing_secret_is_refused_together_with_the_rest(unfit: Machine, before: str) -> None:
+    refused = run_pyinfra()
+    assert refused.rc != 0
+    assert "5 problems" in refused.output, refused.output
+    assert "secrets/lab.yaml: telegram/token" in refused.output
+    assert "Traceback" not in refused.output
+    assert set(unfit.run(STATE).stdout.splitlines()) ^ set(before.splitlines()) == set()

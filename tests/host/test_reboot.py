@@ -1,0 +1,148 @@
+"""A reboot after which the driver lists the cards in another order: everything comes back where it was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import (
+    Deploy,
+    all_warm,
+    await_true,
+    cards,
+    computing,
+    declared_placement,
+    mend_instances,
+)
+from tests.lab.machine import Machine
+from tests.lab.network import outside_namespace
+
+pytestmark = pytest.mark.usefixtures("quiet")
+POLL = str(Path(__file__).with_name("poll.py"))
+EARLY, PUBLISHED, OLLAMA, SSH = 8003, 4001, 11434, 22
+
+# Listens before there is a network, so that a firewall which comes late is seen.
+EARLY_LISTENER = f"""\
+[Unit]
+DefaultDependencies=no
+Before=network-pre.target
+[Socket]
+ListenStream={EARLY}
+Accept=yes
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What was seen of a reboot. `opened`: ports a stranger reached meanwhile; `rounds`: how often all were tried."""
+
+    opened: set[int]
+    rounds: int
+    order_before: list[str]
+    placement_before: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def listeners(machine: Machine) -> Iterator[set[int]]:
+    """Ports on all addresses that would be open if it were not for the firewall, from the first moment of a boot on."""
+    image = machine.run("docker inspect --format '{{.Image}}' shared-whisper").stdout.strip()
+    serve = f"--entrypoint python3 {image} -m http.server 80"
+    machine.run(f"docker run -d --init --restart always --name published -p {PUBLISHED}:80 {serve}")
+    machine.run("cat >/etc/systemd/system/early-listener.socket", input=EARLY_LISTENER)
+    machine.run("cat >/etc/systemd/system/early-listener@.service", input="[Service]\nExecStart=/bin/true\n")
+    machine.run("systemctl enable early-listener.socket")
+    yield {EARLY, PUBLISHED, OLLAMA}
+    machine.run("docker rm -f published; systemctl disable --now early-listener.socket")
+    machine.run("rm /etc/systemd/system/early-listener*; systemctl daemon-reload")
+
+
+def poll(machine: Machine, ports: set[int]) -> subprocess.Popen[str]:
+    """Have a stranger try ports again and again, from both families."""
+    addresses = (machine.lab.machine, machine.lab.address6(2))
+    program = [sys.executable, POLL, ",".join(map(str, ports)), *addresses]
+    space = ["ip", "netns", "exec", outside_namespace(machine.lab)]
+    return subprocess.Popen([*space, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
+    mend_instances(machine)
+    order, placement = cards(machine), computing(machine)
+    machine.run("gpu-sim reorder 4,2,0,1,3")
+    polling = poll(machine, {*listeners, SSH})
+    try:
+        machine.reboot()
+        await_true(lambda: listeners <= listening(machine), 90, f"listeners on {listeners} after the reboot")
+        said, _ = polling.communicate("enough\n", timeout=30)
+        assert polling.returncode == 0
+        lines = [line.split() for line in said.splitlines()]
+        yield Boot(
+            opened={int(line[2]) for line in lines if len(line) == 3},
+            rounds=sum(line[1] == "round" for line in lines),
+            order_before=order,
+            placement_before=placement,
+        )
+    finally:
+        polling.kill()
+        polling.wait()
+        mend_instances(machine)
+
+
+def listening(machine: Machine) -> set[int]:
+    lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
+    return {int(line.rpartition(":")[2]) for line in lines}
+
+
+def test_each_model_is_on_the_card_it_was_on(machine: Machine, rebooted: Boot) -> None:
+    assert cards(machine) != rebooted.order_before, "the order was to be another one"
+    assert sorted(cards(machine)) == sorted(rebooted.order_before)
+    await_true(lambda: all_warm(machine), 90, "model on its card in every instance")
+    assert computing(machine) == rebooted.placement_before == declared_placement(machine)
+
+
+@pytest.mark.usefixtures("rebooted")
+def test_no_unit_has_failed_after_a_reboot(machine: Machine) -> None:
+    await_true(
+        lambda: (
+            machine.run("systemctl is-system-running", check=False).stdout.strip() in ("running", "degraded")
+        ),
+        60,
+        "end of the boot",
+    )
+    assert machine.run("systemctl --failed --plain --no-legend").stdout == ""
+
+
+@pytest.mark.usefixtures("rebooted")
+def test_whisper_is_back_after_a_reboot(machine: Machine) -> None:
+    await_true(
+        lambda: machine.run("curl -fso /dev/null http://127.0.0.1:9000/docs", check=False).returncode == 0,
+        60,
+        "answer of whisper",
+    )
+
+
+def test_the_firewall_was_closed_at_every_moment(
+    machine: Machine, rebooted: Boot, listeners: set[int]
+) -> None:
+    # They do listen, one since before there was a network: what is not seen from outside is the firewall's doing.
+    assert listeners <= listening(machine)
+
+    def since_boot(unit: str) -> int:
+        return int(machine.run(f"systemctl show --value -p ActiveEnterTimestampMonotonic {unit}").stdout)
+
+    assert 0 < since_boot("early-listener.socket") < since_boot("systemd-networkd.service")
+    assert rebooted.rounds > 5  # a look takes a fifth of a second, or more on a busy machine
+    assert rebooted.opened == {SSH}
+
+
+@pytest.mark.usefixtures("rebooted")
+def test_a_run_after_a_reboot_changes_nothing(deploy: Deploy) -> None:
+    again = deploy()
+    assert again.changed == []

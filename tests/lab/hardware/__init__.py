@@ -1,0 +1,1 @@
+"""Simulated hardware of the lab's machine: five GPUs, the programs and packages around them."""

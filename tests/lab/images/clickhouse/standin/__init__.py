@@ -1,0 +1,1 @@
+"""ClickHouse's engine behind the server's interfaces."""

@@ -1,0 +1,109 @@
+"""`traefik [OPTIONS]`, `traefik healthcheck [OPTIONS]` and `traefik version`."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+import threading
+import time
+
+from . import docker
+from .certificates import Certificates
+from .options import OptionError, Options, parse
+from .proxy import EntryPoint
+from .routing import Table, table
+
+POLL_S = 1.0
+VERSION = "3.3 (stand-in)"
+
+
+class Traefik:
+    """The routes as they are now, and a certificate for each domain in them."""
+
+    def __init__(self, options: Options, certificates: Certificates) -> None:
+        self.options, self.certificates = options, certificates
+        self.table = Table()
+
+    def watch(self) -> None:
+        """Follow Docker for ever."""
+        said: tuple[str, ...] = ()
+        while True:
+            try:
+                found = table(docker.containers(self.options.endpoint), self.options)
+            except OSError as error:
+                found = Table(self.table.routes, (f"Docker provider: {error}",))
+            if found.routes != self.table.routes:
+                say("INF", f"routes: {', '.join(route.name for route in found.routes) or 'none'}")
+            for problem in found.errors:
+                if problem not in said:
+                    say("ERR", problem)
+            said = found.errors
+            self.table = found
+            self._certify(found)
+            time.sleep(POLL_S)
+
+    def _certify(self, found: Table) -> None:
+        for domain, resolver in {(host, r.resolver) for r in found.routes if r.resolver for host in r.hosts}:
+            try:
+                self.certificates.ensure(domain, resolver)
+            except OSError as error:
+                say("ERR", f"unable to obtain ACME certificate for domains [{domain}]: {error}")
+
+
+def healthcheck(options: Options) -> int:
+    """Ask the running proxy's /ping."""
+    if not options.ping:
+        sys.stderr.write("please enable `ping` to use health check\n")
+        return 1
+    connection = http.client.HTTPConnection("127.0.0.1", options.entrypoints[options.ping], timeout=5)
+    try:
+        connection.request("HEAD", "/ping")
+        status = connection.getresponse().status
+    except OSError as error:
+        sys.stderr.write(f"Error calling healthcheck: {error}\n")
+        return 1
+    return 0 if status == 200 else 1
+
+
+def say(level: str, text: str) -> None:
+    """One line of the log."""
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {level} {text}\n")
+    sys.stderr.flush()
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["version"]:
+        sys.stdout.write(f"Version:      {VERSION}\n")
+        return 0
+    checking = arguments[:1] == ["healthcheck"]
+    try:
+        options = parse(arguments[1:] if checking else arguments)
+    except OptionError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if checking:
+        return healthcheck(options)
+    traefik = Traefik(options, Certificates(next(iter(options.resolvers.values()), "")))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for name, port in options.entrypoints.items():
+        entrypoint = EntryPoint(
+            name,
+            port,
+            lambda: traefik.table,
+            traefik.certificates.default,
+            ping=name == options.ping,
+            redirect=name in options.redirects,
+        )
+        threading.Thread(target=entrypoint.serve_forever, daemon=True).start()
+        say("INF", f"entry point {name} on port {port}")
+    if options.docker:
+        traefik.watch()
+    threading.Event().wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

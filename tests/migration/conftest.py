@@ -1,0 +1,67 @@
+"""A machine in the place of the lab's server, on which each module puts what was there before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import Run, run_pyinfra, the_lab  # noqa: F401 - fixtures
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT, Lab
+
+DEPLOY = "tests/migration/data_plane_deploy.py"
+
+
+@pytest.fixture(scope="session")
+def in_its_place(the_lab: Lab) -> Iterator[Machine]:  # noqa: F811 - the fixture imported above
+    """A machine of its own: the deployed one keeps its data, and waits shut down meanwhile."""
+    deployed = Machine(the_lab)
+    deployed.stop()
+    before = Machine(the_lab, "before")
+    yield before
+    before.scrap()
+    deployed.start()
+
+
+@pytest.fixture(scope="module")
+def machine(in_its_place: Machine) -> Machine:
+    """It, fresh, with phase `hardware` and nothing else."""
+    in_its_place.reset()
+    done = run_pyinfra()
+    assert done.rc == 0, done.output
+    return in_its_place
+
+
+def command(*arguments: str) -> list[str]:
+    """This suite's own deploy, with further arguments."""
+    sure = [] if "--dry" in arguments else ["-y"]
+    return [
+        str(Path(sys.executable).with_name("pyinfra")),
+        "--json",
+        *sure,
+        "inventory.py",
+        DEPLOY,
+        *arguments,
+    ]
+
+
+def migrate(*arguments: str) -> Run:
+    """Run it."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    try:
+        return Run(done.returncode, done.stderr, json.loads(done.stdout))
+    except json.JSONDecodeError:  # it stopped before there was anything to answer
+        return Run(done.returncode, done.stdout + done.stderr, {})

@@ -1,0 +1,27 @@
+"""A deploy of its own for this suite: the data plane, and what augmenter.PRO had before; nothing that comes after."""
+
+import os
+
+from pyinfra.context import host
+
+from blueprint import Secrets, environment_name, for_host
+from blueprint.given import Given
+from blueprint.names import POSTGRES
+from blueprint.phases import HARDWARE, LITELLM
+from operations import postgres
+from phases.adoption import adopt, before, take_over, tell_orphans
+from phases.litellm.data_plane import data_plane
+from phases.shared import databases, monitor_role
+
+plan = for_host(host.data)
+given = Given(plan, frozenset({HARDWARE, LITELLM}))
+secrets = Secrets.open(environment_name(os.environ))
+stacks = [stack for stack in given.stacks if stack.name in ("postgres", "redis")]
+adopt(plan, stacks, before(plan, stacks, secrets))
+data_plane(given=given, secrets=secrets)
+for project in plan.projects:
+    if project.predecessors:
+        owned = databases(project.databases, secrets)
+        postgres.databases(name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(secrets)])
+        take_over(plan=plan, predecessors=project.predecessors)
+tell_orphans(plan)

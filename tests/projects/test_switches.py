@@ -1,0 +1,114 @@
+"""What a run changes of the projects and what it leaves: switches, a second run, phases in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.host.conftest import Run, await_true, cards, mend_instances
+from tests.lab.machine import Machine
+from tests.projects.conftest import PROJECTS
+
+Deploy = Callable[..., Run]
+MARK = "/var/lib/sourcefast/time-sharing/voicejury-worker-heavy"
+PHASES = [project.phase for project in PROJECTS]
+# Everything that is written for the containers and for the host's own scripts.
+WRITTEN = (
+    "find /opt/sourcefast /etc/sourcefast -type f -not -path '*/.reloaded/*' -print0"
+    " | sort -z | xargs -0 sha256sum"
+)
+
+
+def environment(machine: Machine, container: str) -> dict[str, str]:
+    """What a running container was told."""
+    template = "{{range .Config.Env}}{{println .}}{{end}}"
+    said = machine.run(f"docker inspect --format '{template}' {container}").stdout
+    return dict(line.partition("=")[::2] for line in said.splitlines() if line)
+
+
+def test_a_second_run_changes_nothing(deploy: Deploy) -> None:
+    assert deploy().changed == []
+
+
+@pytest.fixture
+def past_litellm(deploy: Deploy) -> Iterator[Callable[[str], Run]]:
+    """coach-credit alone is switched; the others are the same code, and it has the fewest containers."""
+
+    def switch(provider: str) -> Run:
+        return deploy("--data", "phase=coach_credit", "--data", f"llm_provider={provider}")
+
+    yield switch
+    assert switch("litellm").rc == 0
+
+
+def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], Run]) -> None:
+    """The notes' rollback (3.8): one word, and the project speaks to Ollama, healthy, even while LiteLLM is away."""
+    before = environment(machine, "coach-backend")
+    assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
+    assert any("Containers of coach-credit," in name for name in past_litellm("ollama").changed)
+    told = environment(machine, "coach-backend")
+    assert (told["LLM_PROVIDER"], told["OLLAMA_HOST"]) == ("ollama", "http://host.docker.internal:11434")
+    assert told["GROQ_API_KEY"].startswith("gsk_")
+    assert not {"LITELLM_URL", "LITELLM_API_KEY"} & told.keys()
+    assert past_litellm("ollama").changed == []
+    assert any("Containers of coach-credit," in name for name in past_litellm("litellm").changed)
+    assert environment(machine, "coach-backend") == before
+
+
+@pytest.mark.checklist("6.7")
+def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy) -> None:
+    """Tried at the first deploy; again where its mark is gone, and it fails where the card's memory is not free."""
+    assert machine.run(f"cat {MARK}").stdout.strip()
+    (uuid,) = (card for card in cards(machine) if card.startswith("GPU-85c38fae"))
+    index = machine.run(f"nvidia-smi --id={uuid} --query-gpu=index --format=csv,noheader").stdout.strip()
+    try:
+        machine.run(f"rm {MARK}; gpu-sim fill {index} 3300")
+        failed = deploy("--data", "phase=voicejury")
+        assert failed.rc != 0
+        assert "5120 MiB without qwen3:4b" in failed.output
+        assert machine.run(f"test -e {MARK}", check=False).returncode != 0
+        machine.run(f"gpu-sim free {index}")
+        assert any("gives way to" in name for name in deploy("--data", "phase=voicejury").changed)
+        loaded = machine.run("curl -fsS http://127.0.0.1:11435/api/ps").stdout
+        assert "qwen3:4b" in loaded
+    finally:
+        machine.run(f"gpu-sim free {index}")
+        mend_instances(machine)
+
+
+def test_phases_in_another_order_give_the_same_host(machine: Machine, deploy: Deploy) -> None:
+    """The host forgets that it has the projects; what is shared forgets them with it, and they come back last first."""
+
+    def written() -> dict[str, str]:
+        lines = machine.run(WRITTEN).stdout.splitlines()
+        return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+
+    before = written()
+    machine.run(f"cd /var/lib/sourcefast/phases && rm {' '.join(PHASES)}")
+    assert deploy("--data", "phase=litellm,monitoring").rc == 0
+    without = written()
+    for file in ("redis/redis/users.acl", "pgbouncer/pgbouncer/userlist.txt", "monitoring/compose.yaml"):
+        assert without[f"/opt/sourcefast/{file}"] != before[f"/opt/sourcefast/{file}"]
+    for phase in reversed(PHASES):
+        done = deploy("--data", f"phase={phase}")
+        assert done.rc == 0, done.output
+    assert written() == before
+    sick = "docker ps --all --quiet --filter health=starting --filter health=unhealthy"
+    await_true(lambda: not machine.run(sick).stdout, 120, "health of every container")
+    assert deploy().changed == []
+
+
+def test_a_phase_alone_on_a_host_without_the_others_says_what_is_missing(
+    machine: Machine, deploy: Deploy
+) -> None:
+    records = "/var/lib/sourcefast/phases"
+    machine.run(f"mv {records}/monitoring {records}.monitoring")
+    try:
+        done: Any = deploy("--data", "phase=coach_credit")
+        assert done.rc != 0
+        assert "no monitoring (PgBouncer, the dashboards, Uptime Kuma and Crawl4AI)" in done.output
+        assert "--data phase=monitoring,coach_credit" in done.output
+    finally:
+        machine.run(f"mv {records}.monitoring {records}/monitoring")

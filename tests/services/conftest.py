@@ -1,0 +1,78 @@
+"""The shared services on the provisioned lab: what tests/host has, with every phase deployed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from blueprint.secrets import Secrets
+from tests.host.conftest import (  # noqa: F401 - fixtures
+    Run,
+    Telegrams,
+    forward,
+    host,
+    outside,
+    run_pyinfra,
+    telegrams,
+    the_lab,
+)
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT, Lab
+from tests.services.data_plane import DataPlane
+from tests.services.declared import everything
+
+METRIC = re.compile(r'^monitor_status\{.*?monitor_name="([^"]+)".*\} (\d)$', re.MULTILINE)
+Statuses = Callable[[], dict[str, int]]
+ALL = ("--data", "phase=all")  # the last one counts
+
+
+@pytest.fixture(scope="session")
+def machine(the_lab: Lab) -> Machine:  # noqa: F811 - the fixture imported above
+    """The lab's server with every phase."""
+    machine = Machine(the_lab)
+    machine.start()
+    done = run_pyinfra(*ALL)
+    assert done.rc == 0, done.output
+    return machine
+
+
+@pytest.fixture
+def deploy(machine: Machine) -> Callable[..., Run]:
+    """Deploy all phases again, with further arguments."""
+    return lambda *arguments: run_pyinfra(*ALL, *arguments)
+
+
+@pytest.fixture(scope="module")
+def no_cron(machine: Machine) -> Iterator[None]:
+    """What cron would run stays out, and what it has begun is over."""
+    machine.run("systemctl stop cron")
+    yield
+    machine.run("systemctl start cron")
+
+
+@pytest.fixture
+def told(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
+    """What the host's own scripts have told on Telegram since the test began; Uptime Kuma tells there, too."""
+    return lambda: [text for text in telegrams() if text[0] in "🔴🟢🔵"]
+
+
+@pytest.fixture
+def data_plane(machine: Machine, forward: Callable[[str, int], int]) -> DataPlane:  # noqa: F811 - likewise
+    given = everything()
+    return DataPlane(machine, forward, given.databases, given.redis_indexes)
+
+
+@pytest.fixture(scope="session")
+def password() -> str:
+    return Secrets.open("lab", CHECKOUT / "secrets").provided("uptime_kuma/password")
+
+
+@pytest.fixture
+def statuses(forward: Callable[[str, int], int], password: str) -> Iterator[Statuses]:  # noqa: F811 - likewise
+    """Every monitor's status, as Uptime Kuma tells a Prometheus: not the way that the deploy asks."""
+    with httpx.Client(auth=("admin", password), timeout=20, trust_env=False) as client:
+        url = f"http://127.0.0.1:{forward('127.0.0.1', 3001)}/metrics"
+        yield lambda: {name: int(status) for name, status in METRIC.findall(client.get(url).text)}

@@ -1,0 +1,16 @@
+"""What the lab's server has once every phase was deployed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from blueprint import group_data
+from blueprint.given import Given
+from phases import phases_of
+
+
+@cache
+def everything() -> Given:
+    """The lab's declarations, for a host with all phases."""
+    plan = group_data.read().blueprint("lab")
+    return Given(plan, frozenset(phase.name for phase in phases_of(plan)))

@@ -1,0 +1,331 @@
+"""The LLM gateway, used as the projects use it: routes, keys, budgets, fallbacks, cache (the notes' section 3)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from blueprint import Secrets, litellm
+from facts.litellm import PROGRAM
+from group_data.gpu import ollama_instances
+from group_data.shared import gateway
+from tests.host.conftest import Run, await_true
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT
+from tests.lab.upstream import traffic
+from tests.services.declared import everything
+
+SECRETS = Secrets.open("lab")
+MASTER_KEY = SECRETS.generated("litellm/master_key")
+PRICED = "gpt-4o-mini"
+TEAMS = [project.team for project in everything().projects]
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def ask(machine: Machine, forward: Callable[[str, int], int]) -> Iterator[Ask]:
+    """Ask the gateway over HTTP, with the master key unless another one is given; None sends no body."""
+    network = "{{.NetworkSettings.Networks.coolify.IPAddress}}"
+    address = machine.run(f"docker inspect --format '{network}' {gateway.container}").stdout.strip()
+    port = forward(address, gateway.port)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+
+        def send(path: str, body: Any = None, key: str = MASTER_KEY) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            return client.request("GET" if body is None else "POST", path, json=body, headers=headers)
+
+        yield send
+
+
+def question(model: str, text: str = "ping", **options: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 16, **options}
+
+
+def team_key(name: str) -> str:
+    return Secrets.open("lab").provided(f"litellm/keys/{name}")  # as it is by now
+
+
+def forget_cooldowns(machine: Machine) -> None:
+    """Models that failed in a test are in use again: the gateway keeps in Redis and in memory which are not."""
+    cache = gateway.cache
+    forget = (
+        f"import os, redis; r = redis.Redis('{cache.host}', {cache.port}, {cache.database}, "
+        f"username='{cache.user}', password=os.environ['REDIS_PASSWORD']); "
+        "[r.delete(key) for key in r.scan_iter('*:cooldown')]"
+    )
+    machine.run(f"docker exec {gateway.container} python3 -c {shlex.quote(forget)}")
+    machine.run(f"docker restart {gateway.container}")
+    probe = "import urllib.request as u; u.urlopen('http://127.0.0.1:4000/health/liveliness')"
+    alive = f"docker exec {gateway.container} python3 -c {shlex.quote(probe)}"
+    await_true(lambda: machine.run(alive, check=False).returncode == 0, 240, "gateway after its restart")
+
+
+@pytest.fixture
+def failures(machine: Machine) -> Iterator[None]:
+    """What a test breaks stays broken, without a watchdog that mends it, and works again afterwards."""
+    machine.run("systemctl stop cron")
+    yield
+    machine.run("systemctl start cron")
+    traffic.recover(machine.lab)
+    machine.run(f"systemctl start {' '.join(instance.unit for instance in ollama_instances)}")
+    forget_cooldowns(machine)
+
+
+def verified(machine: Machine, **changed: Any) -> list[str]:
+    """What `make verify` says of the gateway."""
+    asked: dict[str, Any] = {
+        "chat": [model.name for model in gateway.models if not model.embeds],
+        "embeddings": [model.name for model in gateway.models if model.embeds],
+        "aliases": dict(gateway.aliases),
+        "fallbacks": litellm.fallbacks(gateway),
+        "keys": {team.name: team_key(team.name) for team in TEAMS},
+        "priced": PRICED,
+        "traced": True,
+        "strict": False,
+    }
+    program = shlex.quote(PROGRAM.read_text())
+    told = shlex.quote(json.dumps(asked | changed))
+    command = (
+        f"echo {told} | docker exec -i {gateway.container} python3 -c {program} {gateway.port} 60 verify"
+    )
+    return machine.run(command, timeout=300).stdout.splitlines()
+
+
+@pytest.mark.checklist("1.1", "1.4", "1.7", "F.1")
+def test_everything_that_is_declared_works(machine: Machine) -> None:
+    said = verified(machine)
+    assert [line for line in said if not line.startswith("ok ")] == []
+    tried = len(gateway.models) + len(gateway.aliases) + len(litellm.fallbacks(gateway)) + len(TEAMS)
+    assert len(said) == tried + 5  # health, cache, unknown key, budget, trace
+
+
+def test_a_dead_route_is_named(machine: Machine, failures: None) -> None:
+    traffic.disturb(machine.lab, "api.groq.com", missing_models=("qwen/qwen3-32b",))
+    said = verified(machine, aliases={}, fallbacks={}, keys={}, priced="", traced=False)
+    assert [line.split(":")[0] for line in said if line.startswith("FAIL")] == ["FAIL  route groq-qwen3-32b"]
+
+
+@pytest.mark.checklist("1.2", "F.2")
+def test_the_gateway_is_not_published(machine: Machine) -> None:
+    assert machine.run(f"docker port {gateway.container}").stdout == ""
+
+
+@pytest.mark.checklist("1.7", "V.1")
+def test_health_costs_nothing(machine: Machine, ask: Ask) -> None:
+    before = len(traffic.requests(machine.lab))
+    assert ask("/health/liveliness", key="").status_code == 200
+    assert ask("/health/readiness", key="").json()["db"] == "connected"
+    assert len(traffic.requests(machine.lab)) == before
+
+
+@pytest.mark.parametrize("key", ["", "sk-0123456789abcdef0123456789", "sk-augmenter"])
+def test_a_stranger_is_refused(ask: Ask, key: str) -> None:
+    assert ask("/v1/chat/completions", question("default"), key=key).status_code == 401
+
+
+@pytest.mark.checklist("1.5", "4.4", "5.4")
+@pytest.mark.parametrize("team", [team.name for team in TEAMS])
+def test_each_team_is_answered(ask: Ask, team: str) -> None:
+    answer = ask("/v1/chat/completions", question("default"), key=team_key(team))
+    assert answer.status_code == 200, answer.text
+    assert ask("/team/list", key=team_key(team)).status_code == 401  # it administers nothing
+
+
+@pytest.mark.checklist("V.2")
+def test_a_spent_budget_refuses_its_team_alone(ask: Ask, deploy: Callable[..., Run]) -> None:
+    team, other = TEAMS[0].name, TEAMS[1].name
+    paid = question(PRICED)
+    assert ask("/v1/chat/completions", paid, key=team_key(team)).status_code == 200
+
+    def spent() -> float:
+        return float(ask(f"/team/info?team_id={team}").json()["team_info"]["spend"])
+
+    await_true(lambda: spent() > 0, 90, "spend of the team")
+    assert ask("/team/update", {"team_id": team, "max_budget": spent() / 2}).status_code == 200
+    refusal = ask("/v1/chat/completions", paid, key=team_key(team))
+    assert refusal.status_code in (400, 429)
+    assert "Budget" in refusal.text
+    assert ask("/v1/chat/completions", paid, key=team_key(other)).status_code == 200
+    # The next deploy gives it the declared budget back.
+    assert deploy().rc == 0
+    assert ask("/v1/chat/completions", paid, key=team_key(team)).status_code == 200
+
+
+@pytest.mark.checklist("1.7")
+def test_a_model_of_ours_that_is_down_is_stood_in_for(machine: Machine, ask: Ask, failures: None) -> None:
+    light = next(model for model in gateway.models if model.instance == "light")
+    machine.run("systemctl stop ollama@light.service")
+    for asked in (light.name, "cheap"):
+        started = time.monotonic()
+        answer = ask("/v1/chat/completions", question(asked))
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-litellm-model-group"] == gateway.fallbacks[light.name][0]
+        assert time.monotonic() - started < gateway.router.retry_after_s
+
+
+def test_each_model_of_ours_that_is_down_is_stood_in_for_by_the_next_in_its_chain(
+    machine: Machine, ask: Ask, failures: None
+) -> None:
+    ours = [model for model in gateway.models if model.instance]
+    for model in ours:
+        machine.run(f"systemctl stop ollama@{model.instance}.service")
+        answer = ask("/v1/chat/completions", question(model.name))
+        if chain := gateway.fallbacks.get(model.name):
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["x-litellm-model-group"] == chain[0]
+        else:  # declared so: nobody stands in for it
+            assert answer.status_code >= 400, answer.text
+        machine.run(f"systemctl start ollama@{model.instance}.service")
+        await_answer(machine, model.instance)
+
+
+def await_answer(machine: Machine, name: str) -> None:
+    port = next(instance.port for instance in ollama_instances if instance.name == name)
+    asked = f"curl -fsS http://127.0.0.1:{port}/api/version"
+    await_true(lambda: machine.run(asked, check=False).returncode == 0, 30, f"answer of {name}")
+
+
+def test_each_model_of_groqs_that_is_gone_is_stood_in_for_by_the_next_in_its_chain(
+    machine: Machine, ask: Ask, failures: None
+) -> None:
+    for model in gateway.models:
+        if model.name in gateway.fallbacks and model.provider:
+            gone = model.model.partition("/")[2]
+            traffic.disturb(machine.lab, "api.groq.com", missing_models=(gone,))
+            answer = ask("/v1/chat/completions", question(model.name))
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["x-litellm-model-group"] == gateway.fallbacks[model.name][0]
+            traffic.recover(machine.lab)
+
+
+def test_a_whole_provider_that_is_down_is_stood_in_for(machine: Machine, ask: Ask, failures: None) -> None:
+    traffic.disturb(machine.lab, "api.groq.com", status=500)
+    for _ in range(2):  # three attempts the first time; the fourth failure takes the model out
+        answer = ask("/v1/chat/completions", question("groq-analysis"))
+        assert answer.headers["x-litellm-model-group"] == gateway.fallbacks["groq-analysis"][0]
+    started = time.monotonic()
+    ask("/v1/chat/completions", question("groq-analysis"))
+    assert time.monotonic() - started < gateway.router.retry_after_s
+
+
+LITELLM_ONLY = ("--data", "phase=litellm")
+
+
+def test_a_team_that_was_changed_by_hand_is_as_declared_again(ask: Ask, deploy: Callable[..., Run]) -> None:
+    team = TEAMS[1]
+    by_hand = {"team_id": team.name, "max_budget": team.budget_usd + 1, "models": ["gpt-4o-mini"]}
+    assert ask("/team/update", by_hand).status_code == 200
+    assert ask("/v1/chat/completions", question("default"), key=team_key(team.name)).status_code == 401
+    done = deploy(*LITELLM_ONLY)
+    assert [name.split(" | ")[-1] for name in done.changed] == ["Teams and virtual keys"]
+    assert ask("/v1/chat/completions", question("default"), key=team_key(team.name)).status_code == 200
+    info = ask(f"/team/info?team_id={team.name}").json()["team_info"]
+    assert (info["max_budget"], info["models"]) == (team.budget_usd, list(team.models))
+
+
+def test_a_team_that_nobody_declares_is_told_of_and_goes_on_request_with_its_keys(
+    ask: Ask, deploy: Callable[..., Run]
+) -> None:
+    key = "sk-left-over-0123456789abcdef"
+    assert ask("/team/new", {"team_id": "left-over", "team_alias": "left-over"}).status_code == 200
+    assert ask("/key/generate", {"key": key, "team_id": "left-over"}).status_code == 200
+    told = deploy(*LITELLM_ONLY)
+    assert (told.rc, told.changes) == (0, 0), told.output
+    assert "team left-over is not declared; it stays, or goes with --data remove_teams=NAME" in told.output
+    assert ask("/v1/models", key=key).status_code == 200
+    gone = deploy(*LITELLM_ONLY, "--data", "remove_teams=left-over")
+    assert gone.rc == 0, gone.output
+    assert ask("/v1/models", key=key).status_code == 401
+    assert "left-over" not in [team["team_id"] for team in ask("/team/list").json()]
+    assert deploy(*LITELLM_ONLY, "--data", "remove_teams=left-over").changes == 0
+
+
+def test_a_rotated_key_takes_the_place_of_the_old_one_everywhere(
+    machine: Machine, ask: Ask, deploy: Callable[..., Run]
+) -> None:
+    project = next(project for project in everything().projects if project.name == "coach-credit")
+    team, other = project.team.name, next(each.name for each in TEAMS if each != project.team)
+    old = Secrets.open("lab").provided(project.team.key_secret)
+    rotate = [sys.executable, "-m", "blueprint.rotation", project.team.key_secret]
+    done = subprocess.run(rotate, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert old not in done.stdout + done.stderr
+    assert ask("/v1/models", key=old).status_code == 200, "nothing happens before the deploy"
+    run = deploy("--data", f"phase=litellm,{project.phase}")
+    assert run.rc == 0, run.output
+    new = Secrets.open("lab").provided(project.team.key_secret)
+    assert new != old
+    assert old not in run.output and new not in run.output
+    assert ask("/v1/models", key=old).status_code == 401
+    assert ask("/v1/models", key=new).status_code == 200
+    assert ask("/v1/models", key=team_key(other)).status_code == 200
+    # Its containers have the new one, and with it their health is green.
+    files = machine.run(f"grep -l {shlex.quote(new)} /opt/sourcefast/{project.name}/*.env").stdout.split()
+    assert files, f"no container of {team} was given its key"
+    assert machine.run(f"grep -r {shlex.quote(old)} /opt/sourcefast", check=False).stdout == ""
+
+
+def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures: None) -> None:
+    command = [str(Path(sys.executable).with_name("pyinfra")), "-y", "inventory.py", "verify.py"]
+
+    def verify() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=600)
+
+    well = verify()
+    said = well.stdout + well.stderr
+    assert well.returncode == 0, said
+    for line in ("cores", "RAM", "disk", "GPUs", "Ollama", "containers", "databases", "backups", "monitors"):
+        assert f"ok    {line}" in said
+    traffic.disturb(machine.lab, "api.groq.com", missing_models=("qwen/qwen3-32b",))
+    machine.run("docker stop flower")
+    try:
+        ill = verify()
+    finally:
+        machine.run("docker start flower")
+    said = ill.stdout + ill.stderr
+    assert ill.returncode != 0
+    assert "LiteLLM, route groq-qwen3-32b" in said
+    assert "container flower" in said
+    assert "Traceback" not in said
+
+
+def test_an_answer_is_kept_as_long_as_it_was_asked_to_be(ask: Ask) -> None:
+    def answer(**options: Any) -> str:
+        content = ask("/v1/chat/completions", question(PRICED, f"kept {started}", **options)).json()
+        return str(content["id"])
+
+    started = time.time()
+    cache = {"use-cache": True, "ttl": 2}
+    first = answer(cache=cache)
+    assert answer(cache=cache) == first
+    assert answer() != first
+    time.sleep(2.5)
+    assert answer(cache=cache) != first
+
+
+def test_who_asks_for_a_stream_gets_one_and_nobody_else(ask: Ask) -> None:
+    for model in [model.name for model in gateway.models if not model.embeds]:
+        answer = ask("/v1/chat/completions", question(model))
+        assert answer.headers["content-type"].startswith("application/json"), model
+        streamed = ask("/v1/chat/completions", question(model, stream=True))
+        assert streamed.headers["content-type"].startswith("text/event-stream"), model
+        assert streamed.text.rstrip().endswith("data: [DONE]"), streamed.text
+        assert '"error"' not in streamed.text
+
+
+@pytest.mark.checklist("1.2", "F.2")
+def test_it_stays_within_its_memory(machine: Machine) -> None:
+    state = "{{.State.OOMKilled}} {{.RestartCount}} {{.HostConfig.Memory}}"
+    killed, restarts, limit = machine.run(
+        f"docker inspect --format '{state}' {gateway.container}"
+    ).stdout.split()
+    assert (killed, restarts) == ("false", "0")
+    assert int(limit) == 512 * 1024 * 1024

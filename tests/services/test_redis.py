@@ -1,0 +1,157 @@
+"""shared-redis: each user in its own indexes (the notes' sections 6 and 11.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from redis import exceptions
+
+from blueprint.model.data_plane import REDIS_DATABASES
+from blueprint.redis import ADMIN, MONITOR, users
+from tests.host.conftest import Run
+from tests.services.data_plane import DataPlane
+
+Deploy = Callable[..., Run]
+
+
+def test_without_a_password_nothing_is_answered(data_plane: DataPlane) -> None:
+    with pytest.raises(exceptions.AuthenticationError):
+        data_plane.redis(None).ping()
+    user = next(iter(users(data_plane.indexes)))
+    for name in (user, "default"):
+        with pytest.raises(exceptions.AuthenticationError):
+            data_plane.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
+
+
+@pytest.mark.checklist("4.3", "5.3")
+def test_each_user_works_in_its_indexes_and_is_refused_in_the_others(data_plane: DataPlane) -> None:
+    for user, own in users(data_plane.indexes).items():
+        for index in range(REDIS_DATABASES):
+            # Index 0 is selected by name here: a connection that does not ask is in it already.
+            client = data_plane.redis(user)
+            if index in own:
+                assert client.execute_command("SELECT", index)
+                client = data_plane.redis(user, index)
+                client.set(f"tried:{user}", index, ex=60)
+                assert client.get(f"tried:{user}") == str(index)
+                client.delete(f"tried:{user}")
+            else:
+                with pytest.raises(exceptions.NoPermissionError):
+                    client.execute_command("SELECT", index)
+
+
+def test_what_reaches_other_indexes_or_everybody_is_refused(data_plane: DataPlane) -> None:
+    user, own = next((user, own) for user, own in users(data_plane.indexes).items() if 0 not in own)
+    other = next(index for index in range(1, REDIS_DATABASES) if index not in own)
+    client = data_plane.redis(user, own[0])
+    client.set("tried", 1, ex=60)
+    for command in (
+        ("MOVE", "tried", other),
+        ("COPY", "tried", "tried", "DB", other),
+        ("SWAPDB", own[0], other),
+        ("EVAL", f"return redis.call('SELECT', {other})", 0),
+        ("FLUSHALL",),
+        ("FLUSHDB",),
+        ("KEYS", "*"),
+        ("CONFIG", "GET", "*"),
+        ("ACL", "LIST"),
+        ("CLIENT", "KILL", "TYPE", "normal"),
+        ("MONITOR",),
+        ("SHUTDOWN",),
+    ):
+        with pytest.raises(
+            (exceptions.NoPermissionError, exceptions.ResponseError), match=r"permission|can't run"
+        ):
+            client.execute_command(*command)
+    assert client.get("tried") == "1"
+
+
+def test_what_the_projects_libraries_ask_is_answered(data_plane: DataPlane) -> None:
+    user, own = next(iter(users(data_plane.indexes).items()))
+    client = data_plane.redis(user, own[0])
+    assert client.info()["maxmemory_policy"] == "volatile-lru"
+    assert client.client_setname("worker")
+    assert any(found["name"] == "worker" for found in client.client_list())
+    heard = client.pubsub()
+    heard.subscribe("tried")
+    assert client.eval("return redis.call('INCR', KEYS[1])", 1, "tried:script") == 1
+    client.delete("tried:script")
+
+
+def test_known_gap_every_connection_starts_in_index_0(data_plane: DataPlane) -> None:
+    """Redis' ACLs know an index only as SELECT's argument; docs/decisions.md names what would close this."""
+    user = next(user for user, own in users(data_plane.indexes).items() if 0 not in own)
+    intruder = data_plane.redis(user)
+    intruder.set("tried:gap", user, ex=60)
+    assert data_plane.redis(ADMIN).get("tried:gap") == user
+    intruder.delete("tried:gap")
+
+
+def test_the_monitor_measures_and_reads_no_value(data_plane: DataPlane) -> None:
+    monitor = data_plane.redis(MONITOR, data_plane.indexes[-1].index)
+    assert monitor.info("memory")["maxmemory"] > 0
+    assert monitor.dbsize() >= 0
+    for command in (
+        ("GET", "x"),
+        ("SET", "x", "1"),
+        ("LRANGE", "x", "0", "1"),
+        ("CONFIG", "GET", "*"),
+        ("FLUSHALL",),
+    ):
+        with pytest.raises(exceptions.NoPermissionError):
+            monitor.execute_command(*command)
+
+
+def test_a_full_redis_gives_up_cached_keys_keeps_the_others_and_recovers(data_plane: DataPlane) -> None:
+    admin = data_plane.redis(ADMIN, REDIS_DATABASES - 1)
+    started = data_plane.inspect("shared-redis", "{{.State.StartedAt}}")
+    mebibyte = "return redis.call('SET', KEYS[1], string.rep('x', 1048576), unpack(ARGV))"
+    try:
+        for n in range(50):
+            admin.eval(mebibyte, 1, f"cached:{n}", "EX", "600")
+        with pytest.raises(exceptions.OutOfMemoryError):
+            for n in range(300):
+                admin.eval(mebibyte, 1, f"kept:{n}")
+        kept = sum(1 for _ in admin.scan_iter("kept:*"))
+        assert kept > 0.6 * admin.info("memory")["maxmemory"] / 1024**2
+        assert not list(admin.scan_iter("cached:*"))
+        assert admin.ping()
+    finally:
+        admin.flushdb()
+    admin.set("tried", 1, ex=1)
+    # It was Redis' own limit that it met, and not the container's.
+    assert data_plane.inspect("shared-redis", "{{.State.StartedAt}}") == started
+
+
+def test_drift_is_repaired_while_it_runs(data_plane: DataPlane, deploy: Deploy) -> None:
+    admin = data_plane.redis(ADMIN)
+    user = next(iter(users(data_plane.indexes)))
+    admin.execute_command("ACL", "SETUSER", user, "+@all", "nopass")
+    admin.execute_command("ACL", "SETUSER", "intruder", "on", "nopass", "~*", "+@all")
+    admin.config_set("maxmemory-policy", "noeviction")
+    admin.config_set("maxmemory", "64mb")
+    run = admin.info()["run_id"]
+    done = deploy()
+    assert done.rc == 0, done.output
+    assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
+    for name in (user, "intruder"):
+        with pytest.raises(exceptions.AuthenticationError):
+            data_plane.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
+    assert admin.info()["run_id"] == run
+    assert deploy().changed == []
+
+
+@pytest.mark.parametrize("whose", ["a project's", "ours"])
+def test_a_rotated_password_is_taken_over(data_plane: DataPlane, deploy: Deploy, whose: str) -> None:
+    user = ADMIN if whose == "ours" else list(users(data_plane.indexes))[-1]
+    old = data_plane.password(f"redis/{user}")
+    data_plane.redis(ADMIN, 1).set("tried:rotation", 1)
+    with data_plane.rotated(f"redis/{user}"):
+        done = deploy()
+    assert done.rc == 0, done.output
+    assert data_plane.redis(user).ping()
+    with pytest.raises(exceptions.AuthenticationError):
+        data_plane.redis(user, password=old).ping()
+    assert data_plane.redis(ADMIN, 1).getdel("tried:rotation") == "1"
+    assert deploy().changed == []

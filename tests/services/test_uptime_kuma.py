@@ -1,0 +1,138 @@
+"""Uptime Kuma: everything that is declared is up, what goes down is told once, what a person adds is left alone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from blueprint.secrets import Secrets
+from facts.uptime_kuma import PROGRAM
+from group_data.all import cron_jobs
+from group_data.gpu import ollama_instances
+from tests.host.conftest import Deploy, Telegrams, await_true
+from tests.lab.machine import Machine
+from tests.lab.paths import CHECKOUT
+from tests.services.conftest import Statuses
+
+DOWN, UP = 0, 1
+# An interval, two retries 20 s apart, and what the tries themselves take.
+NOTICED_S = 60 + 2 * 20 + 40
+ROUND_S = 300  # of the watch and the GPU watchdog
+
+
+@pytest.fixture
+def person(machine: Machine, password: str) -> Callable[..., dict[str, Any]]:
+    """Do what a person would on Uptime Kuma's pages; gives its monitors by name."""
+
+    def act(*actions: dict[str, Any]) -> dict[str, Any]:
+        request = {"username": "admin", "password": password, "actions": actions}
+        program = shlex.quote(PROGRAM.read_text())
+        command = "docker run --rm -i --network container:uptime-kuma --entrypoint node"
+        done = subprocess.run(
+            [
+                *("ssh", "-F", str(machine.lab.state / "ssh_config"), "lab"),
+                f"{command} $(docker inspect --format '{{{{.Image}}}}' uptime-kuma) -e {program}",
+            ],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+        assert done.returncode == 0, done.stderr
+        return {monitor["name"]: monitor for monitor in json.loads(done.stdout)["monitors"]}
+
+    return act
+
+
+@pytest.fixture
+def told_of(telegrams: Telegrams) -> Callable[[str], list[str]]:
+    """What was told of a monitor since the test began; of a job that missed its round there may be more."""
+    return lambda name: [text for text in telegrams() if f"[{name}]" in text]
+
+
+@pytest.mark.checklist("3.3", "F.5")
+def test_everything_of_the_notes_is_watched_and_up(
+    statuses: Statuses, person: Callable[..., dict[str, Any]]
+) -> None:
+    wanted = {
+        *("shared-redis", "shared-whisper", "bull-board", "flower", "flower-voicejury", "flower-renov-bati"),
+        *(f"ollama-{instance.name}" for instance in ollama_instances),
+        *(job.name for job in cron_jobs),
+    }
+    # Its metrics have no monitor that heard nothing since it was started; a job that other tests kept from running is
+    # up again with its next round.
+    assert person().keys() >= wanted
+    await_true(
+        lambda: set(statuses().values()) == {UP}, NOTICED_S + ROUND_S, "Uptime Kuma with all monitors up"
+    )
+
+
+@pytest.mark.checklist("3.4")
+def test_a_service_that_stops_is_told_once_and_so_is_its_return(
+    machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
+) -> None:
+    name = "flower-voicejury"
+    machine.run(f"docker stop {name}")
+    try:
+        await_true(lambda: statuses()[name] == DOWN, NOTICED_S, "monitor that is down")
+    finally:
+        machine.run(f"docker start {name}")
+    await_true(lambda: statuses()[name] == UP, NOTICED_S, "monitor that is up again")
+    await_true(lambda: len(told_of(name)) >= 2, 10, "second message")
+    down, up = told_of(name)
+    assert "Down" in down
+    assert "Up" in up
+
+
+def test_a_job_that_fails_is_told_at_once(
+    machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
+) -> None:
+    name = "docker-cleanup"
+    machine.run(f"/opt/scripts/heartbeat.sh {name} 3")
+    await_true(lambda: told_of(name), 10, "message")
+    assert statuses()[name] == DOWN
+    machine.run(f"/opt/scripts/heartbeat.sh {name} 0")
+    await_true(lambda: len(told_of(name)) >= 2, 10, "message of recovery")
+    assert statuses()[name] == UP
+    down, up = told_of(name)
+    assert "ended with status 3" in down
+    assert "Up" in up
+
+
+def test_what_a_person_does_is_left_alone_but_for_what_is_declared(
+    person: Callable[..., dict[str, Any]], deploy: Deploy
+) -> None:
+    blog = {"name": "my blog", "type": "port", "hostname": "127.0.0.1", "port": 3001, "interval": 60}
+    settings = {**blog, "description": "mine", "maxretries": 0, "retryInterval": 60}
+    added = person({"action": "add", "settings": settings})
+    try:
+        assert deploy().changed == []
+        ours = added["bull-board"]
+        person({"action": "edit", "id": ours["id"], "settings": {"interval": 3600}})
+        assert deploy().changes == 1
+        after = person()
+        assert after["bull-board"]["settings"]["interval"] == 60
+        assert _settled(after["my blog"]) == _settled(added["my blog"])
+    finally:
+        person({"action": "delete", "id": added["my blog"]["id"]})
+
+
+def _settled(monitor: dict[str, Any]) -> dict[str, Any]:
+    """A monitor without what changes by itself."""
+    return {key: value for key, value in monitor.items() if key not in ("status", "message")}
+
+
+def test_no_secret_is_in_a_process_list_or_a_log(machine: Machine, password: str) -> None:
+    secrets = Secrets.open("lab", CHECKOUT / "secrets")
+    hidden = [password, *(secrets.provided(f"uptime_kuma/push/{job.name}") for job in cron_jobs)]
+    for command in ("ps -eo args", "docker logs uptime-kuma 2>&1"):
+        shown = machine.run(command).stdout
+        assert not [secret for secret in hidden if secret in shown]
+    modes = machine.run("stat -c '%a' /etc/sourcefast/heartbeats /etc/sourcefast/heartbeats/*").stdout.split()
+    assert modes == ["700", *["600"] * len(cron_jobs)]

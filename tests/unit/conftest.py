@@ -1,0 +1,46 @@
+"""Fixtures that several files share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.bench import Bench
+from tests.unit.hosts import CHECKOUT
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Fake programs, and scripts of the host that find them on their PATH."""
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what pyinfra reads, with a lab that cannot be reached."""
+    for name in ("blueprint", "group_data", "operations", "facts", "phases", "templates", "files"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("inventory.py", "config.py"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    (tmp_path / "deploy.py").write_text("")
+    lab = tmp_path / ".lab"
+    lab.mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", lab / "id_ed25519"], check=True)
+    (lab / "known_hosts").touch()
+    (lab / "lab.json").write_text(
+        json.dumps(
+            {
+                "address": "127.0.0.1",
+                "port": 1,
+                "user": "root",
+                "key": ".lab/id_ed25519",
+                "known_hosts": ".lab/known_hosts",
+            }
+        )
+    )
+    (lab / "checksums.json").write_text(json.dumps({"ollama": "a" * 64, "nvidia_key": "A" * 40}))
+    return tmp_path

@@ -1,0 +1,205 @@
+"""The fact about backups, and the operation that makes fresh ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import OperationValueError
+
+from blueprint import DeclarationError, backup
+from blueprint.given import Given
+from blueprint.model import Backups as Choices
+from blueprint.model import (
+    BucketData,
+    Command,
+    Database,
+    PostgresData,
+    RedisData,
+    Restic,
+    Service,
+    Stack,
+    Watch,
+)
+from blueprint.phases import LITELLM, MONITORING
+from facts.backups import Backups, BackupState, read_backups
+from facts.script import SCRIPTS
+from operations.backup import _read_back, first, fresh
+from tests.unit.declared import declared
+from tests.unit.hosts import commands, scripted_host
+
+PIECE = "postgres/shared-postgres/litellm"
+ROOT = "/opt/backups"
+COMMAND = "/opt/scripts/backup-now.sh"
+
+
+def state(age_s: float = 0, doubt: str = "", stamp: str = "20261122T030000Z") -> BackupState:
+    return BackupState(stamp, time.time() - age_s, doubt, 1000)
+
+
+def manifest(**fields: object) -> str:
+    sound = {"time": 1.0, "doubt": "", "files": {"dump": {"bytes": 5}, "more": {"bytes": 2}}}
+    return json.dumps(sound | fields, indent=1)
+
+
+def made(root: Path, piece: str, stamp: str, text: str) -> None:
+    folder = root / piece / stamp
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(text)
+
+
+def asked(root: Path) -> dict[str, BackupState]:
+    script = str(SCRIPTS / "backups.sh")
+    done = subprocess.run(["sh", script, str(root)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return read_backups(done.stdout.splitlines())
+
+
+def test_the_newest_of_each_piece(tmp_path: Path) -> None:
+    made(tmp_path, PIECE, "20261121T030000Z", manifest(doubt="shrunken"))
+    made(tmp_path, PIECE, "20261122T030000Z", manifest())
+    made(tmp_path, PIECE, ".1234", manifest())
+    (tmp_path / PIECE / "20261123T030000Z").mkdir()  # not whole
+    made(tmp_path, "redis/shared-redis/all", "20261120T030000Z", manifest(doubt="small"))
+    made(tmp_path, "s3/minio/langfuse", "20261120T030000Z", "{")
+    assert asked(tmp_path) == {
+        PIECE: BackupState("20261122T030000Z", 1.0, "", 7),
+        "redis/shared-redis/all": BackupState("20261120T030000Z", 1.0, "small", 7),
+        "s3/minio/langfuse": BackupState("20261120T030000Z", 0.0, "its manifest cannot be read", 0),
+    }
+
+
+def test_no_backups_at_all(tmp_path: Path) -> None:
+    assert asked(tmp_path / "nowhere") == asked(tmp_path) == Backups.default() == {}
+
+
+def run(backups: dict[str, BackupState], *pieces: str) -> list[object]:
+    return commands(fresh, {Backups: backups}, pieces=pieces, command=COMMAND, root=ROOT)
+
+
+@pytest.mark.parametrize("backups", [{}, {PIECE: state()}, {PIECE: state(-3600)}])
+def test_it_is_saved_now_and_read_back_whatever_there_is(backups: dict[str, BackupState]) -> None:
+    """And whatever the clocks say."""
+    save, check = run(backups, "postgres/shared-postgres")
+    assert str(save).endswith(f"backup/save-first.sh {COMMAND} postgres/shared-postgres")
+    assert check.function is _read_back  # type: ignore[attr-defined]
+
+
+def test_a_first_backup_is_one_of_what_has_none() -> None:
+    pieces = {"pieces": [PIECE, "redis/shared-redis/all"], "command": COMMAND, "root": ROOT}
+    save, _ = commands(first, {Backups: {PIECE: state(10**6, doubt="small")}}, **pieces)
+    assert str(save).endswith(f"{COMMAND} redis/shared-redis/all")
+    there = {PIECE: state(), "redis/shared-redis/all": state()}
+    assert commands(first, {Backups: there}, **pieces) == []
+
+
+def test_no_pieces_is_a_mistake() -> None:
+    with pytest.raises(OperationValueError):
+        run({})
+
+
+@pytest.mark.parametrize(
+    ("after", "good"),
+    [
+        ({PIECE: state(stamp="20261122T040000Z")}, True),
+        ({PIECE: state(stamp="20261122T030000Z")}, False),
+        ({PIECE: state(stamp="20261122T040000Z", doubt="shrunken")}, True),  # it is what is there
+        ({}, False),
+    ],
+)
+def test_what_was_made_is_asked_for_again(after: dict[str, BackupState], good: bool) -> None:
+    with scripted_host({Backups: after}) as host:
+        found = _read_back(None, host, [PIECE], ROOT, {PIECE: "20261122T030000Z"})  # type: ignore[arg-type]
+    assert found is good
+
+
+# --- what the declarations make of it
+
+
+GIVEN = Given(declared(), {LITELLM, MONITORING})
+
+
+def test_pieces_follow_from_what_was_given() -> None:
+    assert backup.pieces(GIVEN) == {
+        "shared-postgres": tuple(
+            f"postgres/shared-postgres/{name}"
+            for name in ("_globals", *(database.name for database in GIVEN.databases))
+        ),
+        "shared-redis": ("redis/shared-redis/all",),
+        "clickhouse": ("clickhouse/clickhouse/default",),
+        "minio": ("s3/minio/langfuse",),
+        "uptime-kuma": ("volume/uptime-kuma/app_data",),
+    }
+    assert backup.held(GIVEN)["shared-postgres"] == ("postgres/shared-postgres",)
+    assert backup.all_pieces(GIVEN)[-2:] == ["folder/host/etc_sourcefast", "folder/host/opt_sourcefast"]
+    assert "uptime-kuma" not in backup.pieces(Given(GIVEN.plan, {LITELLM}))
+
+
+def test_another_postgres_says_itself_what_it_has() -> None:
+    temporal = Service(
+        name="temporal-pg",
+        image="postgres:16-alpine",
+        memory="96m",
+        health=Command(("pg_isready",)),
+        stateful=True,
+        data=PostgresData(superuser="temporal", databases=("temporal", "temporal_visibility")),
+        volumes={"data": "/var/lib/postgresql/data"},
+    )
+    stack = Stack(name="temporal", services=(temporal,), phase=MONITORING)
+    given = Given(
+        declared(leave_out=("augmenter",), shared_stacks=[*GIVEN.plan.shared_stacks, stack]), {MONITORING}
+    )
+    pieces = [f"postgres/temporal-pg/{name}" for name in ("_globals", "temporal", "temporal_visibility")]
+    assert backup.pieces(given)["temporal-pg"] == tuple(pieces)
+    (said,) = json.loads(backup.settings_json(given, "sourcefast"))["postgres"]
+    assert said == {
+        "container": "temporal-pg",
+        "databases": ["temporal", "temporal_visibility"],
+        "min_kib": {},
+    }
+    assert backup.logins(given, str)["temporal-pg"] == backup.Login("temporal", "")
+
+
+def test_settings_say_where_a_copy_goes_and_no_password() -> None:
+    choices = Choices(root=ROOT, restic=Restic(repository="sftp:away:/b"))
+    databases = [
+        replace(database, min_dump_kib=100) if database.name == "litellm" else database
+        for database in GIVEN.plan.shared_databases
+    ]
+    given = Given(declared(backups=choices, shared_databases=databases), {LITELLM})
+    said = json.loads(backup.settings_json(given, "sourcefast"))
+    assert said["restic"]["password_file"] == "/etc/sourcefast/restic-password"  # noqa: S105 - a path
+    assert said["postgres"][0]["min_kib"] == {"litellm": 100}
+    assert json.loads(backup.settings_json(GIVEN, "s"))["restic"] is None
+    assert "canary" not in backup.settings_json(GIVEN, "s")
+    logins = backup.logins(GIVEN, lambda name: f"canary of {name}")
+    assert {name: login.user for name, login in logins.items()} == {
+        "shared-postgres": "postgres",
+        "shared-redis": "admin",
+        "clickhouse": "langfuse",
+        "minio": "langfuse",
+    }
+    assert "canary" not in repr(logins)
+    assert json.loads(backup.credentials_json(logins))["minio"]["password"] == "canary of minio/password"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Choices(root="backups"),
+        lambda: Choices(root=ROOT, retention_days=0),
+        lambda: Database("x", min_dump_kib=-1),
+        lambda: RedisData("admin", "no secret's name"),
+        lambda: BucketData("x", "minio/password", "NO BUCKET"),
+        lambda: Restic(repository="two words"),
+        lambda: Watch(caches={16: 0}),
+        lambda: Watch(min_calls=0),
+    ],
+)
+def test_nonsense_is_refused(make: object) -> None:
+    with pytest.raises(DeclarationError):
+        make()  # type: ignore[operator]

@@ -1,0 +1,45 @@
+"""What `--data phase=` takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from blueprint import DeclarationError, phases_wanted
+
+# Run order, not that of the numbers.
+AVAILABLE = {"hardware": 0, "litellm": 1, "monitoring": 3, "augmenter": 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("all", ("hardware", "litellm", "monitoring", "augmenter")),
+        ("hardware", ("hardware",)),
+        (0, ("hardware",)),
+        ("0", ("hardware",)),
+        ("augmenter,3", ("monitoring", "augmenter")),
+        ("litellm, hardware, litellm,", ("hardware", "litellm")),
+        (["augmenter", 1], ("litellm", "augmenter")),
+        (("hardware",), ("hardware",)),
+        (["hardware,litellm", "all"], ("hardware", "litellm", "monitoring", "augmenter")),
+    ],
+)
+def test_names_numbers_lists_and_commas_in_the_order_they_run(value: object, wanted: tuple[str, ...]) -> None:
+    assert phases_wanted(value, AVAILABLE) == wanted
+
+
+@pytest.mark.parametrize("value", ["", [], ",", 7, True, None, "hardware;litellm"])
+def test_anything_else_is_refused(value: object) -> None:
+    with pytest.raises(DeclarationError, match=r"one of hardware \(0\), litellm \(1\), .*, all"):
+        phases_wanted(value, AVAILABLE)
+
+
+def test_each_unknown_phase_is_named_with_what_may_have_been_meant() -> None:
+    with pytest.raises(DeclarationError) as refused:
+        phases_wanted("hardwrae,litelm", AVAILABLE)
+    first, second = map(str, refused.value.problems)
+    assert first == (
+        "--data: phase is 'hardwrae', but must be one of hardware (0), litellm (1), monitoring (3), augmenter (2), all;"
+        " did you mean hardware?"
+    )
+    assert second.endswith("did you mean litellm?")

@@ -1,0 +1,294 @@
+"""Secrets: made once, kept privately, never shown."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+import string
+import sys
+from pathlib import Path
+
+import pyrage  # type: ignore[import-untyped]  # a binding without stubs
+import pytest
+import yaml
+
+from blueprint import DeclarationError, Secrets, rotation
+from blueprint.model import Backups, Restic
+from blueprint.rotation import rotate
+from blueprint.secrets import Secret
+from tests.unit.declared import declared
+
+TOKEN = "123456:a-token-of-the-owner"  # noqa: S105 - made up
+
+
+def provide(folder: Path, text: str, mode: int = 0o600) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "lab.yaml").write_text(text)
+    (folder / "lab.yaml").chmod(mode)
+
+
+def opened(folder: Path, **variables: str) -> Secrets:
+    return Secrets.open("lab", folder, variables)
+
+
+def refused(folder: Path, **variables: str) -> str:
+    with pytest.raises(DeclarationError) as error:
+        opened(folder, **variables)
+    return str(error.value)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_generated_secret_is_made_once(tmp_path: Path) -> None:
+    first = opened(tmp_path / "s").generated("postgres/litellm")
+    assert len(first) >= 32
+    assert set(first) <= set(string.ascii_letters + string.digits + "-_")
+    assert opened(tmp_path / "s").generated("postgres/litellm") == first
+    assert opened(tmp_path / "s").generated("postgres/langfuse") != first
+
+
+def test_how_it_is_made_can_be_chosen(tmp_path: Path) -> None:
+    assert opened(tmp_path).generated("langfuse/encryption_key", lambda: "ab" * 32) == "ab" * 32
+
+
+def test_file_and_folder_are_private_from_the_beginning(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    opened(folder).generated("postgres/litellm")
+    assert mode(folder) == 0o700
+    assert mode(folder / "lab.yaml") == 0o600
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "lab.yaml"]
+
+
+def test_the_file_nests_as_the_names_do_and_keeps_what_was_there(tmp_path: Path) -> None:
+    provide(tmp_path / "s", f"telegram:\n  token: {TOKEN}\n")
+    value = opened(tmp_path / "s").generated("postgres/litellm")
+    assert yaml.safe_load((tmp_path / "s" / "lab.yaml").read_text()) == {
+        "postgres": {"litellm": str(value)},
+        "telegram": {"token": TOKEN},
+    }
+
+
+def _generate(folder: Path, number: int) -> str:
+    return str(opened(folder).generated("shared")) + str(opened(folder).generated(f"own/{number}"))[:0]
+
+
+def test_runs_at_the_same_time_agree_and_lose_nothing(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        values = pool.starmap(_generate, [(tmp_path, number) for number in range(12)])
+    assert len(set(values)) == 1
+    assert len(yaml.safe_load((tmp_path / "lab.yaml").read_text())["own"]) == 12
+
+
+def test_a_run_that_began_earlier_sees_what_another_made(tmp_path: Path) -> None:
+    early, late = opened(tmp_path), opened(tmp_path)
+    assert early.generated("postgres/litellm") == late.generated("postgres/litellm")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = opened(tmp_path).generated("first")
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        opened(tmp_path).generated("second")
+    assert yaml.safe_load((tmp_path / "lab.yaml").read_text()) == {"first": str(value)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "lab.yaml"]
+
+
+def test_one_that_is_forgotten_is_made_anew_and_the_others_stay(tmp_path: Path) -> None:
+    provide(tmp_path, "litellm: {keys: {shop: old, other: kept}}\n")
+    opened(tmp_path).forget("litellm/keys/shop")
+    again = opened(tmp_path)
+    assert again.generated("litellm/keys/other") == "kept"
+    assert again.generated("litellm/keys/shop") != "old"
+    with pytest.raises(DeclarationError, match=r"litellm/keys/none is not there"):
+        again.forget("litellm/keys/none")
+
+
+COPY = Restic(repository="s3:https://s3.example/backups", environment={"AWS_SECRET_ACCESS_KEY": "s3/key"})
+
+
+def test_nothing_is_rotated_without_a_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rotation"])
+    assert rotation.main() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "make rotate: SECRET is missing, but must be the name of a secret; such as make rotate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("groq/api_key", "issued by others"),
+        ("telegram/token", "issued by others"),
+        ("litellm/salt_key", "one that stays (LiteLLM has encrypted"),
+        ("postgres/litellm.salt", "one that stays"),
+        ("postiz/jwt", "one that stays (Postiz has encrypted"),
+        ("restic/password", "one that stays (the copies elsewhere are encrypted with it)"),
+        ("s3/key", "issued by others"),
+    ],
+)
+def test_what_others_issued_and_what_must_last_is_not_rotated(tmp_path: Path, name: str, found: str) -> None:
+    group, _, leaf = name.rpartition("/")
+    provide(tmp_path, f"{group}: {{{leaf}: kept}}\n")
+    with pytest.raises(DeclarationError) as refusal:
+        rotate(name, declared(backups=Backups(root="/opt/backups", restic=COPY)), opened(tmp_path))
+    assert f"SECRET: {name} is {found}" in str(refusal.value)
+    assert opened(tmp_path).provided(name) == "kept"
+
+
+def test_provided_ones_are_read(tmp_path: Path) -> None:
+    provide(tmp_path, f"telegram: {{token: '{TOKEN}', chat: -100123}}\n")
+    secrets = opened(tmp_path)
+    assert secrets.provided("telegram/token") == TOKEN
+    assert secrets.provided("telegram/chat") == "-100123"
+    assert secrets.has("telegram/token")
+    assert not secrets.has("registry/password")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "telegram:\n", "telegram: {token: ''}\n", "telegram: {token: }\n", "telegram: x\n"]
+)
+def test_missing_ones_are_all_named_with_where_to_write_them(tmp_path: Path, text: str) -> None:
+    provide(tmp_path, text)
+    first, second = opened(tmp_path).missing(["telegram/token", "groq/key"])
+    assert str(first).startswith(f"{tmp_path}/lab.yaml: telegram/token is missing, but must be the value")
+    assert str(first).endswith('write it there as token: "…", below telegram:.')
+    assert second.key == "groq/key"
+
+
+def test_a_missing_one_stops_who_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="telegram/token is missing"):
+        opened(tmp_path).provided("telegram/token")
+
+
+@pytest.mark.parametrize("value", ["true", "1.5", "{a: b}", "[a]"])
+def test_a_secret_is_text(tmp_path: Path, value: str) -> None:
+    provide(tmp_path, f"telegram: {{token: {value}}}\n")
+    with pytest.raises(DeclarationError, match="but must be text; put it in quotes"):
+        opened(tmp_path).provided("telegram/token")
+    assert [problem.wanted for problem in opened(tmp_path).missing(["telegram/token"])] == ["text"]
+
+
+def test_a_name_below_a_text_cannot_be_made(tmp_path: Path) -> None:
+    provide(tmp_path, "postgres: hunter2\n")
+    with pytest.raises(DeclarationError, match="postgres/litellm") as error:
+        opened(tmp_path).generated("postgres/litellm")
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("wide", [0o644, 0o640, 0o604])
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, wide: int) -> None:
+    provide(tmp_path, f"token: {TOKEN}\n", wide)
+    message = refused(tmp_path)
+    assert f"is {wide:04o}, but must be 0600; run `chmod 600 {tmp_path}/lab.yaml`" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"token: [{TOKEN}\n", "line 2, column 1 is no YAML"),
+        (f"token: {TOKEN}\ntoken: b\n", "line 2, column 1 is no YAML"),
+        (TOKEN, "the file is a str, but must be a mapping of names"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence_without_the_secret(tmp_path: Path, text: str, said: str) -> None:
+    provide(tmp_path, text)
+    message = refused(tmp_path)
+    assert said in message
+    assert TOKEN not in message
+    assert "\n" not in message
+
+
+def test_a_binary_file(tmp_path: Path) -> None:
+    provide(tmp_path, "")
+    (tmp_path / "lab.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    assert f"{tmp_path}/lab.yaml" in refused(tmp_path)
+
+
+def test_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").mkdir()
+    assert "the file is unreadable (Is a directory)" in refused(tmp_path)
+
+
+def test_nothing_shows_by_accident(tmp_path: Path) -> None:
+    provide(tmp_path, f"telegram: {{token: '{TOKEN}'}}\n")
+    secrets = opened(tmp_path)
+    value = secrets.provided("telegram/token")
+    assert TOKEN not in repr(secrets) + repr(value) + repr([value]) + f"{value!r}"
+    assert f"{value}" == TOKEN
+    assert isinstance(value, Secret)
+
+
+# age
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> tuple[str, str]:
+    """Path of an identity and its public key."""
+    made = pyrage.x25519.Identity.generate()
+    path = tmp_path / "identity"
+    path.write_text(f"# created by a test\n{made}\n")
+    return str(path), str(made.to_public())
+
+
+def test_with_recipients_the_file_is_encrypted_and_opens_again(
+    tmp_path: Path, identity: tuple[str, str]
+) -> None:
+    path, public = identity
+    folder = tmp_path / "s"
+    provide(folder, f"telegram: {{token: '{TOKEN}'}}\n")
+    (folder / "recipients").write_text(f"# the owner\n{public}\n")
+    secrets = opened(folder, SOURCEFAST_AGE_IDENTITY=path)
+    assert not (folder / "lab.yaml").exists()
+    value = secrets.generated("postgres/litellm")
+    encrypted = folder / "lab.yaml.age"
+    assert mode(encrypted) == 0o600
+    assert encrypted.read_bytes().startswith(b"age-encryption.org/v1")
+    assert TOKEN.encode() not in encrypted.read_bytes()
+    again = opened(folder, SOURCEFAST_AGE_IDENTITY=path)
+    assert again.provided("telegram/token") == TOKEN
+    assert again.generated("postgres/litellm") == value
+    assert "decrypt the file with age" in again.missing(["groq/key"])[0].mend
+
+
+def test_an_encrypted_file_stays_encrypted_without_recipients(
+    tmp_path: Path, identity: tuple[str, str]
+) -> None:
+    path, public = identity
+    (tmp_path / "recipients").write_text(public)
+    opened(tmp_path, SOURCEFAST_AGE_IDENTITY=path).generated("a")
+    (tmp_path / "recipients").unlink()
+    opened(tmp_path, SOURCEFAST_AGE_IDENTITY=path).generated("b")
+    assert not (tmp_path / "lab.yaml").exists()
+    assert opened(tmp_path, SOURCEFAST_AGE_IDENTITY=path).has("a")
+
+
+def test_what_age_needs_is_said(tmp_path: Path, identity: tuple[str, str]) -> None:
+    path, public = identity
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "recipients").write_text(public)
+    opened(folder, SOURCEFAST_AGE_IDENTITY=path).generated("a")
+    assert "SOURCEFAST_AGE_IDENTITY is not set" in refused(folder)
+    assert "/nowhere, where no file is" in refused(folder, SOURCEFAST_AGE_IDENTITY="/nowhere")
+    other = tmp_path / "other"
+    other.write_text(str(pyrage.x25519.Identity.generate()))
+    assert "encrypted for another identity" in refused(folder, SOURCEFAST_AGE_IDENTITY=str(other))
+    other.write_text("no identity")
+    assert "no age identity" in refused(folder, SOURCEFAST_AGE_IDENTITY=str(other))
+    provide(folder, "a: b\n")
+    assert "there twice" in refused(folder, SOURCEFAST_AGE_IDENTITY=path)
+
+
+def test_a_recipient_that_is_none(tmp_path: Path) -> None:
+    provide(tmp_path, "a: b\n")
+    (tmp_path / "recipients").write_text("age1nonsense\n")
+    assert "no age public key" in refused(tmp_path)

@@ -1,0 +1,88 @@
+"""One page a phase: everything that it brings is on it, and the pages are those of the declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from blueprint import DeclarationError, Problem, notes
+from phases import Phase, pages, phases_of
+from tests.unit.declared import declared
+
+
+@pytest.fixture(scope="module")
+def texts() -> Mapping[str, str]:
+    return pages.pages()
+
+
+def test_the_pages_are_those_of_the_declarations(texts: Mapping[str, str]) -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in pages.FOLDER.glob("*.md")}
+    assert written.keys() == texts.keys(), "make pages writes them"
+    for name, text in texts.items():
+        assert written[name] == text, f"docs/phases/{name} is not what is declared: make pages writes it"
+
+
+@pytest.mark.parametrize("phase", phases_of(declared()), ids=lambda phase: phase.name)
+def test_everything_that_a_phase_brings_is_on_its_page(phase: Phase, texts: Mapping[str, str]) -> None:
+    plan = declared()
+    text = texts[f"{phase.number}-{phase.name}.md"]
+    assert text.startswith(f"# Phase {phase.number}: {phase.name}\n")
+    assert f"--data phase={phase.name}\n" in text
+    for name in (*phase.stands_on, *phase.provided(plan)):
+        assert name in text
+    for stack in plan.stacks_of(phase.name):
+        assert f"`/opt/sourcefast/{stack.name}`" in text
+        for service in stack.services:
+            (row,) = [
+                line
+                for line in text.splitlines()
+                if line.startswith((f"| {service.name}:", f"| {service.name} |"))
+            ]
+            for word in (
+                service.image,
+                service.memory,
+                *service.names[1:],
+                *service.domains,
+                *service.volumes,
+            ):
+                assert word in row, f"{word} of {service.name}"
+    for job in plan.cron_jobs:
+        assert (f"| `{job.schedule}` | `/opt/scripts/{job.script}` |" in text) is (job.phase == phase.name)
+    if phase.name == "hardware":
+        for instance in plan.ollama_instances:
+            assert (
+                f"`{instance.unit}`, {instance.model} | {instance.port} | {plan.parallel_of(instance)} |"
+                in text
+            )
+
+
+def test_declarations_that_make_no_sense_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> Mapping[str, str]:
+        raise DeclarationError([Problem("group_data/shop.py", "shop.number", "4", "another")])
+
+    monkeypatch.setattr(pages, "pages", refuse)
+    assert pages.main() == 1
+    assert capsys.readouterr().err == "group_data/shop.py: shop.number is 4, but must be another.\n"
+
+
+def test_what_a_project_is_given_is_on_its_page(texts: Mapping[str, str]) -> None:
+    for project in declared().projects:
+        text = texts[f"{project.number}-{project.phase}.md"]
+        for database in project.databases:
+            assert f"`{database.name}` of role `{database.role}`" in text
+        for index in project.redis:
+            assert f"| Redis | index {index.index}: {index.usage} |" in text
+        assert f"team `{project.team.shown_as}`, key `{project.team.key_alias}`" in text
+
+
+def test_the_containers_are_counted_and_those_beyond_the_notes_named(texts: Mapping[str, str]) -> None:
+    plan = declared()
+    names = [service.name for stack in plan.stacks for service in stack.services] + [plan.whisper.name]
+    drawn = [name for part in notes.CONTAINERS_DRAWN.values() for name in part]
+    assert set(drawn) <= set(names), "what the notes draw is declared"
+    assert f"= 33. Here are {len(names)}; beyond the notes':" in texts["README.md"]
+    for name in set(names) - set(drawn):
+        assert f"| {name} | {notes.CONTAINERS_BESIDE[name]} |" in texts["README.md"]
