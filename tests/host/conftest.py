@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import testinfra
 from testinfra.host import Host
 
 from group_data.all import paths
-from group_data.gpu import ollama_instances
+from group_data.gpu import ollama_instances, whisper
 from tests.lab import upstream
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT, Lab, lab
@@ -223,6 +224,28 @@ def await_true(condition: Callable[[], object], seconds: float, what: str) -> No
     while not condition():
         assert time.monotonic() < deadline, f"no {what} within {seconds} s"
         time.sleep(0.2)
+
+
+def await_answer(machine: Machine, *units: str) -> None:
+    """Wait until these units run, and what they serve on the loopback answers: they run before they listen.
+
+    Both, since a container may answer for a moment longer than its unit runs.
+    """
+    pages = {whisper.unit: f"{whisper.port}/docs"}
+    pages |= {instance.unit: f"{instance.port}/api/version" for instance in ollama_instances}
+    for unit in units:
+        asked = f"systemctl is-active --quiet {unit} && curl -fso /dev/null http://127.0.0.1:{pages[unit]}"
+        await_true(partial(_succeeds, machine, asked), 60, f"answer of {unit}")
+
+
+def _succeeds(machine: Machine, command: str) -> bool:
+    return machine.run(command, check=False).returncode == 0
+
+
+def await_well(machine: Machine, container: str, seconds: float = 120) -> None:
+    """Wait until Docker calls a container healthy."""
+    asked = f"docker inspect --format '{{{{.State.Health.Status}}}}' {container}"
+    await_true(lambda: machine.run(asked).stdout.strip() == "healthy", seconds, f"{container}, healthy")
 
 
 @pytest.fixture

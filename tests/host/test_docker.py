@@ -10,7 +10,7 @@ import pytest
 
 from group_data.all import coolify_network, docker
 from group_data.gpu import whisper
-from tests.host.conftest import Deploy, await_true, cards, python_in_container
+from tests.host.conftest import Deploy, await_answer, cards, python_in_container
 from tests.lab.machine import Machine
 
 
@@ -113,10 +113,6 @@ def process_of(machine: Machine, container: str) -> str:
     ).stdout
 
 
-def whisper_answers(machine: Machine) -> bool:
-    return machine.run("curl -fso /dev/null http://127.0.0.1:9000/docs", check=False).returncode == 0
-
-
 def test_containers_live_on_while_the_engine_restarts(machine: Machine, detached: str) -> None:
     before = process_of(machine, detached)
     machine.run("systemctl reset-failed docker; systemctl restart docker")
@@ -126,7 +122,7 @@ def test_containers_live_on_while_the_engine_restarts(machine: Machine, detached
     )
     assert machine.run(f"curl -fso /dev/null http://{address.stdout.strip()}/").returncode == 0
     # Its client is the unit's process, so it ends with the engine, and comes back with it.
-    await_true(lambda: whisper_answers(machine), 40, "answer of whisper")
+    await_answer(machine, whisper.unit)
 
 
 @pytest.fixture
@@ -141,7 +137,7 @@ def edited_settings(machine: Machine) -> Iterator[None]:
     yield
     machine.run("mv /run/daemon.json /etc/docker/daemon.json; systemctl reset-failed docker")
     machine.run("systemctl restart docker")
-    await_true(lambda: whisper_answers(machine), 40, "answer of whisper")
+    await_answer(machine, whisper.unit)
 
 
 @pytest.mark.usefixtures("edited_settings")
@@ -156,7 +152,7 @@ def test_settings_of_others_are_kept_and_ours_come_back(
     assert settings["log-opts"] == {"max-size": "10m", "max-file": "3", "labels": "coolify"}
     assert "nvidia" in json.loads(machine.run("docker info --format '{{json .Runtimes}}'").stdout)
     assert process_of(machine, detached) == before
-    await_true(lambda: whisper_answers(machine), 40, "answer of whisper")
+    await_answer(machine, whisper.unit)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from group_data.all import open_tcp_ports
-from group_data.gpu import ollama_instances
-from tests.host.conftest import Deploy, Outside, await_true, python_in_container
+from group_data.gpu import ollama_instances, whisper
+from tests.host.conftest import Deploy, Outside, await_answer, await_true, python_in_container
 from tests.lab.machine import Machine
 
 SCAN = str(Path(__file__).with_name("scan.py"))
@@ -114,4 +114,5 @@ def test_flushed_chains_are_put_back(machine: Machine, deploy: Deploy, outside: 
 def test_a_restart_of_docker_leaves_the_firewall(machine: Machine, outside: Outside) -> None:
     before = machine.run("iptables-save -t filter | grep HOST-; ip6tables-save | grep HOST-").stdout
     machine.run("systemctl reset-failed docker; systemctl restart docker")
+    await_answer(machine, whisper.unit)
     assert machine.run("iptables-save -t filter | grep HOST-; ip6tables-save | grep HOST-").stdout == before

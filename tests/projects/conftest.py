@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import await_true, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
+from tests.host.conftest import await_answer, await_well, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
 from tests.lab.machine import Machine
 from tests.lab.upstream import traffic
 from tests.services.conftest import data_plane, deploy, machine, no_cron, password, statuses, told  # noqa: F401 - fixtures
@@ -17,7 +17,6 @@ from tests.services.declared import everything
 
 PROJECTS = everything().projects
 Job = Callable[..., dict[str, Any]]
-WELL = "{{.State.Health.Status}}"
 
 
 @pytest.fixture
@@ -71,14 +70,4 @@ def broken(machine: Machine, no_cron: None) -> Iterator[Callable[..., None]]:  #
     for kind, name in stopped:
         machine.run(f"systemctl start {name}" if kind == "unit" else f"docker start {name}")
     for kind, name in stopped:
-        if kind == "container":
-            await_well(machine, name)
-
-
-def await_well(machine: Machine, container: str, seconds: float = 120) -> None:  # noqa: F811 - likewise
-    """Wait until Docker calls a container healthy."""
-
-    def well() -> bool:
-        return machine.run(f"docker inspect --format '{WELL}' {container}").stdout.strip() == "healthy"
-
-    await_true(well, seconds, f"{container}, healthy")
+        (await_answer if kind == "unit" else await_well)(machine, name)

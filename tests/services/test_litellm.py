@@ -18,7 +18,7 @@ from blueprint import Secrets, litellm
 from facts.litellm import PROGRAM
 from group_data.gpu import ollama_instances
 from group_data.shared import gateway
-from tests.host.conftest import Run, await_true
+from tests.host.conftest import Run, await_answer, await_true, await_well
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT
 from tests.lab.upstream import traffic
@@ -76,7 +76,9 @@ def failures(machine: Machine) -> Iterator[None]:
     yield
     machine.run("systemctl start cron")
     traffic.recover(machine.lab)
-    machine.run(f"systemctl start {' '.join(instance.unit for instance in ollama_instances)}")
+    units = [instance.unit for instance in ollama_instances]
+    machine.run(f"systemctl start {' '.join(units)}")
+    await_answer(machine, *units)
     forget_cooldowns(machine)
 
 
@@ -185,13 +187,7 @@ def test_each_model_of_ours_that_is_down_is_stood_in_for_by_the_next_in_its_chai
         else:  # declared so: nobody stands in for it
             assert answer.status_code >= 400, answer.text
         machine.run(f"systemctl start ollama@{model.instance}.service")
-        await_answer(machine, model.instance)
-
-
-def await_answer(machine: Machine, name: str) -> None:
-    port = next(instance.port for instance in ollama_instances if instance.name == name)
-    asked = f"curl -fsS http://127.0.0.1:{port}/api/version"
-    await_true(lambda: machine.run(asked, check=False).returncode == 0, 30, f"answer of {name}")
+        await_answer(machine, f"ollama@{model.instance}.service")
 
 
 def test_each_model_of_groqs_that_is_gone_is_stood_in_for_by_the_next_in_its_chain(
@@ -290,6 +286,7 @@ def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures:
         ill = verify()
     finally:
         machine.run("docker start flower")
+        await_well(machine, "flower")
     said = ill.stdout + ill.stderr
     assert ill.returncode != 0
     assert "LiteLLM, route groq-qwen3-32b" in said
