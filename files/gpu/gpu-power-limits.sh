@@ -17,18 +17,26 @@ done <"${1:-/dev/null}"
 limited=()
 [[ ! -e $record ]] || mapfile -t limited <"$record"
 
+remember() {
+    for uuid in "$@"; do echo "$uuid"; done | sort --unique >"$record.new"
+    mv "$record.new" "$record"
+}
+
+# Before any is set: whatever ends this, the next run knows which cards may have a limit.
+remember "${limited[@]}" "${!wanted[@]}"
+
 failed=0
+kept=() # a limit that could not be taken back
 for uuid in "${limited[@]}"; do
     [[ -z ${wanted[$uuid]-} ]] || continue
     # One that does not answer is gone, and comes back without a limit.
     if own=$(nvidia-smi -i "$uuid" --query-gpu=power.default_limit --format=csv,noheader,nounits); then
-        nvidia-smi -i "$uuid" -pl "$own" || failed=1
+        nvidia-smi -i "$uuid" -pl "$own" || kept+=("$uuid") failed=1
     fi
 done
 
-: >"$record"
 for uuid in "${!wanted[@]}"; do
-    echo "$uuid" >>"$record"
     "${0%/*}/wait-for-gpu.sh" "$uuid" "$patience" && nvidia-smi -i "$uuid" -pl "${wanted[$uuid]}" || failed=1
 done
+remember "${kept[@]}" "${!wanted[@]}"
 exit "$failed"

@@ -112,3 +112,24 @@ def test_a_missing_card_does_not_keep_the_others_from_theirs(rig: Bench) -> None
 def test_a_card_that_went_away_with_its_limit_is_no_failure(rig: Bench) -> None:
     (rig.folder / "record").write_text("gone\na\n")
     assert hold(rig) == (0, ["-i a -pl 220.00"])
+
+
+def test_a_limit_that_could_not_be_taken_back_is_tried_again(rig: Bench) -> None:
+    hold(rig, "a 180")
+    smi = rig.programs / "nvidia-smi"
+    well = smi.read_text()
+    smi.write_text(well.replace("-L)", "*-pl*) exit 4 ;;\n-L)"))
+    assert hold(rig)[0] == 1
+    smi.write_text(well)
+    assert hold(rig) == (0, ["-i a -pl 220.00"])
+    assert hold(rig) == (0, [])
+
+
+def test_no_card_is_forgotten_by_a_run_that_was_killed(rig: Bench) -> None:
+    hold(rig, "a 180", "b 280")
+    smi = rig.programs / "nvidia-smi"
+    well = smi.read_text()
+    smi.write_text(well.replace("-L)", '*-pl*) kill -KILL "$PPID" ;;\n-L)'))
+    assert hold(rig, "a 170", "b 270")[0] != 0
+    smi.write_text(well)
+    assert hold(rig) == (0, ["-i a -pl 220.00", "-i b -pl 220.00"])
