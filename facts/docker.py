@@ -26,11 +26,6 @@ class Server:
     driver: str  # of the storage
     root: str  # directory of its data
     live_restore: bool
-    logging: str
-    pools: tuple[
-        tuple[str, int], ...
-    ]  # networks from which new ones are taken, and the prefix length of each
-    runtimes: frozenset[str]
     running: int  # containers
     containers: int
 
@@ -41,12 +36,7 @@ class Network:
 
     name: str
     driver: str
-    scope: str = "local"
     internal: bool = False
-    attachable: bool = False
-    ipv6: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ def read_engine(output: Iterable[str]) -> EngineState:
 
     config = said.get("config", [])
     client = first("client")
-    networks = [Network(**_without_nulls(_json(line))) for line in said.get("networks", ()) if line]
+    networks = [Network(**_json(line)) for line in said.get("networks", ()) if line]
     return EngineState(
         installed="installed" in said,
         # Docker version 26.1.5+dfsg1, build a72d7cd
@@ -123,9 +113,7 @@ def _server(line: str | None) -> Server | None:
         return None
     if not said["version"]:  # how `docker info` fills in a daemon that it did not reach
         return None
-    pools = tuple((pool["Base"], pool["Size"]) for pool in said.pop("pools") or ())
-    runtimes = frozenset(said.pop("runtimes")) - {""}
-    return Server(pools=pools, runtimes=runtimes, **said)
+    return Server(**said)
 
 
 class Statuses(FactBase[dict[str, str]]):
@@ -175,7 +163,3 @@ def _json(line: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise FactProcessError(f"not an answer of docker: {line!r}") from error
     return said
-
-
-def _without_nulls(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in said.items() if value is not None}

@@ -33,17 +33,14 @@ if asked versions || asked daemon; then
     # Without an answer of the daemon the template fails half way, and what is printed is not JSON.
     echo "@@server"
     docker info --format '{"version":{{json .ServerVersion}},"driver":{{json .Driver}},"root":{{json .DockerRootDir}},
-"live_restore":{{json .LiveRestoreEnabled}},"logging":{{json .LoggingDriver}},"pools":{{json .DefaultAddressPools}},
-"runtimes":[{{range $name, $_ := .Runtimes}}{{json $name}},{{end}}""],
-"running":{{json .ContainersRunning}},"containers":{{json .Containers}}}' | tr -d '\n'
+"live_restore":{{json .LiveRestoreEnabled}},"running":{{json .ContainersRunning}},"containers":{{json .Containers}}}' | tr -d '\n'
     echo
 fi
 
 if asked networks; then
     echo "@@networks"
     docker network ls --quiet | xargs -r docker network inspect --format '{"name":{{json .Name}},
-"driver":{{json .Driver}},"scope":{{json .Scope}},"internal":{{json .Internal}},"attachable":{{json .Attachable}},
-"ipv6":{{json .EnableIPv6}},"labels":{{json .Labels}},"options":{{json .Options}}}' |
+"driver":{{json .Driver}},"internal":{{json .Internal}}}' |
         tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
     echo
 fi

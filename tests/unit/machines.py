@@ -85,9 +85,6 @@ def engine(**replaced: Any) -> EngineState:
         driver="overlay2",
         root="/var/lib/docker",
         live_restore=True,
-        logging="json-file",
-        pools=(("10.0.0.0/8", 24),),
-        runtimes=frozenset({"nvidia", "runc"}),
         running=1,
         containers=1,
     )
