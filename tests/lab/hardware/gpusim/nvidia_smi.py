@@ -1,6 +1,7 @@
 """`nvidia-smi`: the queries and settings that provisioning and monitoring use, with the real texts and exit codes.
 
-Source: nvidia-smi(1) of driver 550, RETURN VALUE and the lists of `--help-query-gpu`, `--help-query-compute-apps`.
+Source: transcripts of driver 580.159.04 (tests/unit/fixtures/nvidia-smi), also where 550, which the lab installs, may
+differ. What they do not show, settings above all, is from nvidia-smi(1) of driver 550.
 """
 
 from __future__ import annotations
@@ -8,21 +9,29 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
-from .state import HELD, Gpu, Machine, Runtime, driver_loaded, load, runtime
+from .state import Gpu, Machine, Runtime, driver_loaded, load, runtime
 
-INVALID_ARGUMENT, NO_PERMISSION, NOT_FOUND, DRIVER_NOT_LOADED = 2, 4, 6, 9
+INVALID_ARGUMENT, NO_PERMISSION, NOT_FOUND, DRIVER_NOT_LOADED, BAD_COMMAND_LINE = 2, 4, 6, 9, 255
 IDLE_TEMPERATURE_C = 38
 
-ALIASES = {
-    "gpu_name": "name",
-    "gpu_uuid": "uuid",
-    "gpu_bus_id": "pci.bus_id",
-    "pm": "persistence_mode",
-    "name": "process_name",
-    "used_memory": "used_gpu_memory",
+FLAGS = {"-L": "list", "--list-gpus": "list"}
+VALUED = {
+    "-i": "id",
+    "--id": "id",
+    "-pl": "pl",
+    "--power-limit": "pl",
+    "-pm": "pm",
+    "--persistence-mode": "pm",
+    "--query-gpu": "query-gpu",
+    "--query-compute-apps": "query-compute-apps",
+    "--format": "format",
 }
+FORMATS = {"csv", "noheader", "nounits"}
+
+GPU_ALIASES = {"gpu_name": "name", "gpu_uuid": "uuid", "gpu_bus_id": "pci.bus_id"}
+APP_ALIASES = {"name": "process_name", "used_memory": "used_gpu_memory"}
 UNITS = {
     "memory.total": "MiB",
     "memory.reserved": "MiB",
@@ -72,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sys.stdout.write(_answer(sys.argv[1:] if arguments is None else arguments))
     except RefusedError as refused:
-        sys.stdout.write(refused.text + "\n")
+        sys.stdout.write(refused.text)
         return refused.code
     return 0
 
@@ -82,7 +91,7 @@ def _answer(arguments: list[str]) -> str:
     if not driver_loaded():
         raise RefusedError(
             "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
-            "Make sure that the latest NVIDIA driver is installed and running.\n",
+            "Make sure that the latest NVIDIA driver is installed and running.\n\n",
             DRIVER_NOT_LOADED,
         )
     machine = load()
@@ -105,71 +114,81 @@ def _answer(arguments: list[str]) -> str:
 
 def _parse(arguments: list[str]) -> dict[str, str]:
     """Options by their long name. Values follow after a blank or an equals sign, as nvidia-smi takes both."""
-    flags = {"-L": "list", "--list-gpus": "list"}
-    valued = {
-        "-i": "id",
-        "--id": "id",
-        "-pl": "pl",
-        "--power-limit": "pl",
-        "-pm": "pm",
-        "--persistence-mode": "pm",
-    }
-    valued |= {f"--{name}": name for name in ("query-gpu", "query-compute-apps", "format")}
     options: dict[str, str] = {}
     words = iter(arguments)
     for word in words:
         name, equals, value = word.partition("=")
-        if name in flags and not equals:
-            options[flags[name]] = ""
-        elif name in valued:
-            options[valued[name]] = value if equals else next(words, "")
-        else:
+        if word in FLAGS:
+            options[FLAGS[word]] = ""
+        elif name not in VALUED:
             raise RefusedError(
-                "Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n",
-                INVALID_ARGUMENT,
+                f"ERROR: Option {word} is not recognized. Please run 'nvidia-smi -h'.\n\n", BAD_COMMAND_LINE
             )
-    if ("query-gpu" in options or "query-compute-apps" in options) and "csv" not in options.get("format", ""):
+        else:
+            following = value if equals else next(words, None)
+            if following is None:
+                raise RefusedError(
+                    f"ERROR: Option {word} is missing its value. Please run 'nvidia-smi -h' for help.\n\n",
+                    BAD_COMMAND_LINE,
+                )
+            options[VALUED[name]] = following
+    if "list" in options and "id" in options:
         raise RefusedError(
-            "\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n", INVALID_ARGUMENT
+            "ERROR: Option -i is not valid for this command. Please run 'nvidia-smi -h' for help.\n\n",
+            INVALID_ARGUMENT,
         )
+    if "query-gpu" in options and "query-compute-apps" in options:
+        raise RefusedError("Only one --query-* switch can be used at a time.\n", INVALID_ARGUMENT)
+    if not FORMATS.issuperset(_format(options)):
+        raise RefusedError("Format modifier is not recognized.\n", INVALID_ARGUMENT)
     return options
 
 
+def _format(options: dict[str, str]) -> list[str]:
+    return options.get("format", "csv").split(",")
+
+
 def _chosen(machine: Machine, ids: str | None) -> list[Gpu]:
-    found = machine.present if ids is None else map(machine.find, ids.split(","))
-    chosen = [gpu for gpu in found if gpu is not None]
+    """The cards that are asked for, each once and in the order of their indices; unknown ones are passed over."""
+    if ids == "":
+        raise RefusedError("Failed to parse device string on command line", BAD_COMMAND_LINE)
+    wanted = machine.present if ids is None else [machine.find(each.strip()) for each in ids.split(",")]
+    chosen = [gpu for gpu in machine.present if gpu in wanted]
     if not chosen:
-        raise RefusedError("No devices were found", NOT_FOUND)
+        raise RefusedError("No devices were found\n", NOT_FOUND)
     return chosen
 
 
+def _fields(asked: str, aliases: dict[str, str], known: Container[str]) -> list[str]:
+    """The fields of a list by the names that head their columns."""
+    fields = []
+    for name in filter(None, asked.split(",")):
+        field = aliases.get(name, name)
+        if field not in known:
+            raise RefusedError(f'Field "{name}" is not a valid field to query.\n\n', INVALID_ARGUMENT)
+        fields.append(field)
+    return fields
+
+
 def _query_gpus(machine: Machine, known: Runtime, chosen: list[Gpu], options: dict[str, str]) -> str:
-    wanted = [field.strip() for field in options["query-gpu"].split(",")]
-    fields = [ALIASES.get(field, field) if field != "name" else field for field in wanted]
-    for asked, field in zip(wanted, fields, strict=True):
-        if field not in GPU_FIELDS:
-            raise RefusedError(f'Field "{asked}" is not a valid field to query.\n', INVALID_ARGUMENT)
+    fields = _fields(options["query-gpu"], GPU_ALIASES, GPU_FIELDS)
     rows = [[GPU_FIELDS[field](machine, known, gpu) for field in fields] for gpu in chosen]
-    return _csv(fields, rows, options["format"])
+    return _csv(fields, rows, _format(options))
 
 
 def _query_apps(known: Runtime, chosen: list[Gpu], options: dict[str, str]) -> str:
-    wanted = [field.strip() for field in options["query-compute-apps"].split(",")]
-    fields = [field if field in APP_FIELDS else ALIASES.get(field, field) for field in wanted]
-    for asked, field in zip(wanted, fields, strict=True):
-        if field not in APP_FIELDS:
-            raise RefusedError(f'Field "{asked}" is not a valid field to query.\n', INVALID_ARGUMENT)
+    fields = _fields(options["query-compute-apps"], APP_ALIASES, APP_FIELDS)
     rows = []
     for gpu in chosen:
-        for allocation in known.allocations:
-            if allocation.uuid == gpu.uuid and allocation.pid != HELD:
-                values = (gpu.uuid, gpu.name, gpu.bus_id, allocation.pid, allocation.process, allocation.mib)
-                row = dict(zip(APP_FIELDS, map(str, values), strict=True))
-                rows.append([row[field] for field in fields])
-    return _csv(fields, rows, options["format"])
+        for app in known.processes(gpu):
+            process = app.process.replace(",", "?")  # a comma ends a field
+            values = (gpu.uuid, gpu.name, gpu.bus_id, app.pid, process, app.mib)
+            row = dict(zip(APP_FIELDS, map(str, values), strict=True))
+            rows.append([row[field] for field in fields])
+    return _csv(fields, rows, _format(options))
 
 
-def _csv(fields: list[str], rows: list[list[str]], form: str) -> str:
+def _csv(fields: list[str], rows: list[list[str]], form: list[str]) -> str:
     lines = []
     if "noheader" not in form:
         lines.append(", ".join(f"{field} [{UNITS[field]}]" if field in UNITS else field for field in fields))
@@ -191,7 +210,7 @@ def _require_root(what: str, gpu: Gpu) -> None:
     if os.geteuid() != 0:
         raise RefusedError(
             f"Unable to set {what} for GPU {gpu.bus_id}: Insufficient Permissions\n"
-            "Terminating early due to previous errors.",
+            "Terminating early due to previous errors.\n",
             NO_PERMISSION,
         )
 
@@ -201,14 +220,14 @@ def _set_power_limit(known: Runtime, chosen: list[Gpu], value: str) -> str:
     try:
         wanted = float(value)
     except ValueError:
-        raise RefusedError(f"Invalid value for power limit: {value}", INVALID_ARGUMENT) from None
+        raise RefusedError(f"Invalid value for power limit: {value}\n", INVALID_ARGUMENT) from None
     for gpu in chosen:
         _require_root("power limit", gpu)
         if not gpu.power_min_w <= wanted <= gpu.power_max_w:
             raise RefusedError(
                 f"Provided power limit {wanted:.2f} W is not a valid power limit which should be between "
                 f"{gpu.power_min_w:.2f} W and {gpu.power_max_w:.2f} W for GPU {gpu.bus_id}\n"
-                "Terminating early due to previous errors.",
+                "Terminating early due to previous errors.\n",
                 INVALID_ARGUMENT,
             )
         lines.append(
@@ -220,7 +239,7 @@ def _set_power_limit(known: Runtime, chosen: list[Gpu], value: str) -> str:
 
 def _set_persistence(known: Runtime, chosen: list[Gpu], value: str) -> str:
     if value not in ("0", "1", "DISABLED", "ENABLED"):
-        raise RefusedError(f"Invalid value for persistence mode: {value}", INVALID_ARGUMENT)
+        raise RefusedError(f"Invalid value for persistence mode: {value}\n", INVALID_ARGUMENT)
     wanted = value in ("1", "ENABLED")
     word = "Enabled" if wanted else "Disabled"
     lines = []
@@ -246,28 +265,33 @@ def _table(machine: Machine, known: Runtime, chosen: list[Gpu]) -> str:
         time.strftime("%a %b %e %H:%M:%S %Y") + "       ",
         f"+{wide}+",
         f"| NVIDIA-SMI {driver:<22} Driver Version: {driver:<14} CUDA Version: {cuda:<8} |",
-        f"|{rule}+",
+        f"+{rule}+",
         row("GPU  Name                 Persistence-M", "Bus-Id          Disp.A", "Volatile Uncorr. ECC"),
         row("Fan  Temp   Perf          Pwr:Usage/Cap", "Memory-Usage", "GPU-Util  Compute M."),
+        row("", "", "MIG M."),
         f"|{rule.replace('-', '=')}|",
     ]
     apps = []
     for gpu in chosen:
         index = machine.present.index(gpu)
         persistence = "On" if gpu.uuid in known.persistent else "Off"
+        fan, idle, ecc, mig = (
+            ("N/A", "P0", "0", "Disabled") if gpu.data_center else ("0%", "P8", "N/A", "N/A")
+        )
         power = f"15W / {_limit_w(known, gpu):4.0f}W"
-        memory = f"{known.used_mib(gpu)}MiB / {gpu.memory_mib:5d}MiB"
+        memory = f"{known.used_mib(gpu)}MiB / {gpu.memory_mib:6d}MiB"
         lines += [
-            row(f"{index:3d}  {gpu.name:<29}{persistence:>5}", f"{gpu.bus_id}    Off", "N/A"),
-            row(f"  0%   {IDLE_TEMPERATURE_C}C    P8{power:>22}", memory, "0%      Default"),
+            row(f"{index:3d}  {gpu.name:<31}{persistence:<3}", f"{gpu.bus_id} Off", ecc),
+            row(f"{fan:>3}   {IDLE_TEMPERATURE_C}C    {idle}{power:>24}", memory, "0%      Default"),
+            row("", "", mig),
             f"+{rule}+",
         ]
         apps += [
-            f"| {index:>4}   N/A  N/A {app.pid:>9}      C   {app.process:<45}{app.mib:>8}MiB |"
-            for app in known.allocations
-            if app.uuid == gpu.uuid and app.pid != HELD
+            f"| {index:>4}   N/A  N/A {app.pid:>15}      C   {app.process:<37}{app.mib:>6}MiB |"
+            for app in sorted(known.processes(gpu), key=lambda app: app.pid)
         ]
     lines += ["", f"+{wide}+", f"| {'Processes:':<87} |"]
-    lines.append(f"| {'GPU   GI   CI        PID   Type   Process name':<69}{'GPU Memory':>18} |")
+    lines.append(f"| {' GPU   GI   CI              PID   Type   Process name':<70}{'GPU Memory':>17} |")
+    lines.append(f"| {'       ID   ID':<77}{'Usage':<10} |")
     lines += [f"|{'=' * 89}|", *(apps or [f"|  {'No running processes found':<86} |"]), f"+{wide}+"]
     return "\n".join(lines) + "\n"

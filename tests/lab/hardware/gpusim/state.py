@@ -37,7 +37,10 @@ def runtime_folder() -> Path:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card. `bus` as lspci prints it; memory in MiB, of which the driver keeps `reserved_mib`; power in watts."""
+    """One card. `bus` as lspci prints it; memory in MiB, of which the driver keeps `reserved_mib`; power in watts.
+
+    A `data_center` card has no fan, and has ECC and MIG.
+    """
 
     bus: str
     uuid: str
@@ -50,6 +53,7 @@ class Gpu:
     power_default_w: int
     power_min_w: int
     power_max_w: int
+    data_center: bool = False
     present: bool = True
 
     @property
@@ -126,6 +130,10 @@ class Runtime:
 
     def used_mib(self, gpu: Gpu) -> int:
         return sum(allocation.mib for allocation in self.allocations if allocation.uuid == gpu.uuid)
+
+    def processes(self, gpu: Gpu) -> list[Allocation]:
+        """What processes hold on a card, as far as nvidia-smi can name them."""
+        return [a for a in self.allocations if a.uuid == gpu.uuid and a.pid != HELD]
 
     def free_mib(self, gpu: Gpu) -> int:
         return gpu.memory_mib - gpu.reserved_mib - self.used_mib(gpu)
