@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -90,7 +89,8 @@ def parse_list(lines: Iterable[str]) -> list[Gpu]:
 def parse_query(lines: Iterable[str]) -> list[Gpu]:
     """The cards in the output of `nvidia-smi --query-gpu=…`, with FIELDS, noheader and nounits."""
     gpus = []
-    for row in csv.reader(lines, skipinitialspace=True):
+    for line in lines:
+        row = line.split(", ")
         if len(row) != len(FIELDS) or not row[1].startswith("GPU-"):
             continue  # a message about a card that could not be asked
         value = {key: _value(text) for key, text in zip(FIELDS, row, strict=True)}
@@ -117,11 +117,10 @@ def parse_query(lines: Iterable[str]) -> list[Gpu]:
 def parse_processes(lines: Iterable[str]) -> list[Process]:
     """The programs in the output of `nvidia-smi --query-compute-apps=…`, with the fields of gpus.sh."""
     processes = []
-    for row in csv.reader(lines, skipinitialspace=True):
-        if len(row) >= 4 and row[0].startswith("GPU-") and row[1].isdigit():
-            # A command line may have commas of its own.
-            name = ", ".join(row[2:-1])
-            processes.append(Process(row[0], int(row[1]), name, _int(_value(row[-1]))))
+    for line in lines:
+        row = line.split(", ")  # nothing is quoted; a comma in a name is shown as "?"
+        if len(row) == 4 and row[0].startswith("GPU-") and row[1].isdigit():
+            processes.append(Process(row[0], int(row[1]), row[2], _int(_value(row[3]))))
     return processes
 
 

@@ -1,4 +1,4 @@
-"""The GPU fact against answers of the real program (tests/unit/fixtures)."""
+"""The GPU fact: the answers of nvidia-smi, a real one (tests/unit/fixtures/nvidia-smi) and made ones."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def test_pci_address(written: str, short: str) -> None:
 def test_processes() -> None:
     lines = [
         f"{HEAVY}, 1234, /usr/local/bin/ollama, 5843",
-        f"{HEAVY}, 77, a, b, [N/A]",
+        f'{HEAVY}, 77, "a? b, [N/A]',
         "No running processes found",
     ]
     assert gpu.parse_processes(lines) == [
         Process(HEAVY, 1234, "/usr/local/bin/ollama", 5843),
-        Process(HEAVY, 77, "a, b", None),
+        Process(HEAVY, 77, '"a? b', None),
     ]
 
 
@@ -98,6 +98,30 @@ def test_answer_of_all_parts() -> None:
     assert state.gpus[1].memory_total_mib == 10240
     assert state.gpus[0].memory_total_mib is None  # listed, not asked
     assert state.processes == (Process(HEAVY, 9, "ollama", 10),)
+
+
+def test_answer_of_a_real_card() -> None:
+    uuid = "GPU-c38a1b2a-3a87-e7fb-5f19-5fcccd9ead06"
+    assert gpu.parse((FIXTURES / "nvidia-smi/gpus.txt").read_text().splitlines()) == GpuState(
+        installed=True,
+        gpus=(
+            Gpu(
+                index=0,
+                uuid=uuid,
+                name="NVIDIA H200",
+                bus="00:06.0",
+                memory_total_mib=143771,
+                memory_used_mib=3099,
+                driver="580.159.04",
+                power_limit_w=700.0,
+                power_default_w=700.0,
+                power_min_w=200.0,
+                power_max_w=700.0,
+                persistence=True,
+            ),
+        ),
+        processes=(Process(uuid, 593, "./python3", 1542), Process(uuid, 592, "/tmp/a? b", 1542)),  # noqa: S108 - a name
+    )
 
 
 def test_driver_that_does_not_answer_is_not_a_missing_one() -> None:
