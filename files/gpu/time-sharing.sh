@@ -15,9 +15,8 @@ ask() { # path, data, seconds
     curl --silent --show-error --fail --noproxy '*' --max-time "${3:-10}" ${2:+--data "$2"} "$url$1"
 }
 loaded() { ask /api/ps | grep -qF "\"name\":\"$model\""; }
-free_mib() {
-    timeout 30 nvidia-smi --id="$uuid" --query-gpu=memory.total,memory.used --format=csv,noheader,nounits |
-        awk -F, '{ print $1 - $2 }'
+free_mib() { # not what is unused: the driver keeps some for itself; 0 where it does not answer with a number
+    timeout 30 nvidia-smi --id="$uuid" --query-gpu=memory.free --format=csv,noheader,nounits | awk '{ print $1 + 0 }'
 }
 until_true() { # seconds, command: whether it holds within them
     local deadline=$((SECONDS + $1))

@@ -73,9 +73,10 @@ case $path in
 esac
 """
 NVIDIA = """
-used=4828
-grep -q qwen3 "$STATE/loaded" || used=$(cat "$STATE/others" 2>/dev/null || echo 512)
-echo "8192, $used"
+[[ $* == "--id=GPU-"*" --query-gpu=memory.free "* ]] || exit 2
+free=3138
+grep -q qwen3 "$STATE/loaded" || free=7454
+echo "$free"
 """
 
 
@@ -104,7 +105,7 @@ def run(bench: Bench, state: Path) -> Any:
 def test_the_model_leaves_the_container_has_its_card_and_the_model_is_back(bench: Bench, card: Path) -> None:
     done = run(bench, card)
     assert done.returncode == 0, done.stderr
-    assert f"qwen3:4b left {UUID}: 7680 MiB free, 5120 wanted" in done.stdout
+    assert f"qwen3:4b left {UUID}: 7454 MiB free, 5120 wanted" in done.stdout
     assert "qwen3:4b answered again after" in done.stdout
     assert json.loads((card / "loaded").read_text())["models"] == [{"name": "qwen3:4b"}]
     assert (card / "marks/worker-heavy").read_text() == f"{SHARING.mark}\n"
