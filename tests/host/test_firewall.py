@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,18 +16,29 @@ from tests.host.conftest import Deploy, Outside, await_answer, await_true, pytho
 from tests.lab.machine import Machine
 
 SCAN = str(Path(__file__).with_name("scan.py"))
-LISTENER = "systemd-run --quiet --unit=listener-{port} python3 -m http.server --bind :: {port}"
+
+
+@contextmanager
+def listening(machine: Machine, *ports: int) -> Iterator[None]:
+    """Programs that listen on all addresses.
+
+    In units of names of their own: systemd forgets a stopped one only some time after it stopped.
+    """
+    units = {port: f"listener-{port}-{secrets.token_hex(4)}" for port in ports}
+    for port, unit in units.items():
+        machine.run(f"systemd-run --quiet --collect --unit={unit} python3 -m http.server --bind :: {port}")
+    try:
+        await_true(lambda: set(ports) <= _listening(machine), 60, f"listeners on {ports}")
+        yield
+    finally:
+        machine.run(f"systemctl stop {' '.join(units.values())}", check=False)
 
 
 @pytest.fixture
-def listeners(machine: Machine) -> Iterator[tuple[int, ...]]:
-    """Programs that listen on all addresses: on the web's ports, and on some that nobody should reach."""
-    ports = (80, 443, 5432, 8000, 65535)
-    for port in ports:
-        machine.run(LISTENER.format(port=port))
-    await_true(lambda: set(ports) <= _listening(machine), 10, f"listeners on {ports}")
-    yield ports
-    machine.run("systemctl stop 'listener-*'")
+def listeners(machine: Machine) -> Iterator[None]:
+    """On the web's ports, and on some that nobody should reach."""
+    with listening(machine, 80, 443, 5432, 8000, 65535):
+        yield
 
 
 def _listening(machine: Machine) -> set[int]:
@@ -39,10 +52,9 @@ def scan(outside: Outside, address: str) -> set[int]:
     return set(map(int, done.stdout.split()))
 
 
+@pytest.mark.usefixtures("listeners")
 @pytest.mark.parametrize("family", ["v4", "v6"])
-def test_a_stranger_reaches_ssh_and_the_web_only(
-    machine: Machine, outside: Outside, listeners: tuple[int, ...], family: str
-) -> None:
+def test_a_stranger_reaches_ssh_and_the_web_only(machine: Machine, outside: Outside, family: str) -> None:
     address = machine.lab.machine if family == "v4" else machine.lab.address6(2)
     assert scan(outside, address) == set(open_tcp_ports)
 
@@ -54,7 +66,7 @@ def test_a_stranger_does_not_reach_a_published_port(machine: Machine, outside: O
     try:
         await_true(
             lambda: machine.run("curl -fso /dev/null http://127.0.0.1:4000/", check=False).returncode == 0,
-            20,
+            120,
             "answer on the published port from the host itself",
         )
         for address in (machine.lab.machine, f"[{machine.lab.address6(2)}]"):
@@ -89,26 +101,20 @@ def test_containers_reach_ollama_and_whisper(machine: Machine) -> None:
 
 
 def test_containers_do_not_reach_the_hosts_other_ports(machine: Machine) -> None:
-    machine.run(LISTENER.format(port=8001))
-    try:
-        connect = "import socket; socket.create_connection(('host.docker.internal', 8001), 3)"
+    connect = "import socket; socket.create_connection(('host.docker.internal', 8001), 3)"
+    with listening(machine, 8001):
         done = python_in_container(machine, connect, options=HOST_GATEWAY)
-        assert done.returncode != 0
-        assert "timed out" in done.stderr, done.stderr
-    finally:
-        machine.run("systemctl stop listener-8001")
+    assert done.returncode != 0
+    assert "timed out" in done.stderr, done.stderr
 
 
 def test_flushed_chains_are_put_back(machine: Machine, deploy: Deploy, outside: Outside) -> None:
     machine.run("iptables -F HOST-INPUT; ip6tables -D INPUT -j HOST-INPUT")
-    machine.run(LISTENER.format(port=8002))
-    try:
+    with listening(machine, 8002):
         deploy()
         for address in (machine.lab.machine, f"[{machine.lab.address6(2)}]"):
             tried = outside("curl", "-sS", "--noproxy", "*", "--max-time", "3", f"http://{address}:8002/")
             assert tried.returncode == 28, tried.stdout + tried.stderr
-    finally:
-        machine.run("systemctl stop listener-8002")
 
 
 def test_a_restart_of_docker_leaves_the_firewall(machine: Machine, outside: Outside) -> None:
