@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -327,7 +327,22 @@ def quiet(machine: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
     A unit of its own for each module: systemd forgets a stopped one only some time after it stopped.
     """
     unit = request.module.__name__.replace(".", "-")
-    lock = f"{paths.locks}/gpu.lock"
-    machine.run(f"systemd-run --quiet --collect --unit={unit} flock {lock} sleep infinity")
+    lock, held = f"{paths.locks}/gpu.lock", f"/run/{unit}"
+    holding = f"flock {lock} sh -c 'touch {held} && exec sleep infinity'"
+    machine.run(f"rm -f {held}; systemd-run --quiet --collect --unit={unit} {holding}")
+    # A round of it, or of the nightly restart, may have begun: it goes on until it is done.
+    await_true(lambda: _succeeds(machine, f"test -e {held}"), 900, "lock of the GPU watchdog")
     yield
     machine.run(f"systemctl stop {unit}", check=False)
+
+
+@contextmanager
+def without_cron(machine: Machine) -> Iterator[None]:
+    """What cron would run stays out, and what it has begun is over: stopping cron does not end that."""
+    machine.run("systemctl stop cron")
+    try:
+        # Each job has a process of cron's own beside it.
+        await_true(lambda: not _succeeds(machine, "pgrep -x cron"), 1800, "end of cron's jobs")
+        yield
+    finally:
+        machine.run("systemctl start cron")

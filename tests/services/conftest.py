@@ -18,6 +18,7 @@ from tests.host.conftest import (  # noqa: F401 - fixtures
     run_pyinfra,
     telegrams,
     the_lab,
+    without_cron,
 )
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT, Lab
@@ -47,10 +48,9 @@ def deploy(machine: Machine) -> Callable[..., Run]:
 
 @pytest.fixture(scope="module")
 def no_cron(machine: Machine) -> Iterator[None]:
-    """What cron would run stays out, and what it has begun is over."""
-    machine.run("systemctl stop cron")
-    yield
-    machine.run("systemctl start cron")
+    """Cron's own rounds stay out."""
+    with without_cron(machine):
+        yield
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from blueprint import Secrets, litellm
 from facts.litellm import PROGRAM
 from group_data.gpu import ollama_instances
 from group_data.shared import gateway
-from tests.host.conftest import Run, await_answer, await_true, await_well
+from tests.host.conftest import Run, await_answer, await_true, await_well, without_cron
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT
 from tests.lab.upstream import traffic
@@ -72,9 +72,8 @@ def forget_cooldowns(machine: Machine) -> None:
 @pytest.fixture
 def failures(machine: Machine) -> Iterator[None]:
     """What a test breaks stays broken, without a watchdog that mends it, and works again afterwards."""
-    machine.run("systemctl stop cron")
-    yield
-    machine.run("systemctl start cron")
+    with without_cron(machine):
+        yield
     traffic.recover(machine.lab)
     units = [instance.unit for instance in ollama_instances]
     machine.run(f"systemctl start {' '.join(units)}")
