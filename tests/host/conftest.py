@@ -235,17 +235,26 @@ def await_answer(machine: Machine, *units: str) -> None:
     pages |= {instance.unit: f"{instance.port}/api/version" for instance in ollama_instances}
     for unit in units:
         asked = f"systemctl is-active --quiet {unit} && curl -fso /dev/null http://127.0.0.1:{pages[unit]}"
-        await_true(partial(_succeeds, machine, asked), 60, f"answer of {unit}")
+        await_true(partial(_succeeds, machine, asked), 300, f"answer of {unit}")
 
 
 def _succeeds(machine: Machine, command: str) -> bool:
     return machine.run(command, check=False).returncode == 0
 
 
-def await_well(machine: Machine, container: str, seconds: float = 120) -> None:
-    """Wait until Docker calls a container healthy."""
-    asked = f"docker inspect --format '{{{{.State.Health.Status}}}}' {container}"
-    await_true(lambda: machine.run(asked).stdout.strip() == "healthy", seconds, f"{container}, healthy")
+def await_well(machine: Machine) -> None:
+    """Wait until Docker calls every container that runs healthy, and found each so when it last looked.
+
+    Every one: who needs what was broken notices it only some time later, and its return, too.
+    """
+    health = "{{with .State.Health}}{{.Status}} {{.FailingStreak}}{{else}}healthy 0{{end}}"
+    asked = f"docker ps --quiet | xargs docker inspect --format '{{{{.Name}}}} {health}'"
+
+    def well() -> bool:
+        said = machine.run(asked, check=False).stdout.splitlines()
+        return bool(said) and all(line.endswith(" healthy 0") for line in said)
+
+    await_true(well, 600, "health of every container")
 
 
 @pytest.fixture

@@ -69,5 +69,5 @@ def broken(machine: Machine, no_cron: None) -> Iterator[Callable[..., None]]:  #
     traffic.recover(machine.lab)
     for kind, name in stopped:
         machine.run(f"systemctl start {name}" if kind == "unit" else f"docker start {name}")
-    for kind, name in stopped:
-        (await_answer if kind == "unit" else await_well)(machine, name)
+    await_answer(machine, *(name for kind, name in stopped if kind == "unit"))
+    await_well(machine)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.host.conftest import Run, await_true, cards, mend_instances
+from tests.host.conftest import Run, await_well, cards, mend_instances
 from tests.lab.machine import Machine
 from tests.projects.conftest import PROJECTS
 
@@ -95,8 +95,7 @@ def test_phases_in_another_order_give_the_same_host(machine: Machine, deploy: De
         done = deploy("--data", f"phase={phase}")
         assert done.rc == 0, done.output
     assert written() == before
-    sick = "docker ps --all --quiet --filter health=starting --filter health=unhealthy"
-    await_true(lambda: not machine.run(sick).stdout, 120, "health of every container")
+    await_well(machine)
     assert deploy().changed == []
 
 

@@ -14,7 +14,7 @@ from blueprint.secrets import Secrets
 from facts.uptime_kuma import PROGRAM
 from group_data.all import cron_jobs
 from group_data.gpu import ollama_instances
-from tests.host.conftest import Deploy, Telegrams, await_true
+from tests.host.conftest import Deploy, Telegrams, await_true, await_well
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT
 from tests.services.conftest import Statuses
@@ -83,6 +83,7 @@ def test_a_service_that_stops_is_told_once_and_so_is_its_return(
         await_true(lambda: statuses()[name] == DOWN, NOTICED_S, "monitor that is down")
     finally:
         machine.run(f"docker start {name}")
+        await_well(machine)
     await_true(lambda: statuses()[name] == UP, NOTICED_S, "monitor that is up again")
     await_true(lambda: len(told_of(name)) >= 2, 10, "second message")
     down, up = told_of(name)
