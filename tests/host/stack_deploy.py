@@ -27,9 +27,12 @@ resolver = Resolver(
 
 def _service(declared: dict[str, Any]) -> Service:
     health = declared.pop("health", "/")
-    probe = Http(health, interval_s=1, timeout_s=3, retries=2, start_s=3)
+    interval_s = declared.pop("interval_s", 1)
+    probe = Http(health, interval_s=interval_s, timeout_s=10, retries=2, start_s=15)
     tuples = {key: tuple(value) for key, value in declared.items() if isinstance(value, list)}
-    healthy = probe if isinstance(health, str) else Command(health, interval_s=1, retries=2, start_s=2)
+    healthy = (
+        probe if isinstance(health, str) else Command(health, interval_s=interval_s, retries=2, start_s=15)
+    )
     return Service(**{**declared, **tuples, "health": healthy})
 
 
@@ -48,7 +51,7 @@ stacks.up(
     name="Stacks of the case",
     root=case["root"],
     stacks=declared,
-    timeout_s=case.get("timeout_s", 60),
+    timeout_s=case.get("timeout_s", 300),
     before_recreate=Saving(**case["saving"]) if "saving" in case else None,
     unless=case.get("unless"),
 )
