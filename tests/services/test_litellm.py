@@ -28,6 +28,8 @@ SECRETS = Secrets.open("lab")
 MASTER_KEY = SECRETS.generated("litellm/master_key")
 PRICED = "gpt-4o-mini"
 TEAMS = [project.team for project in everything().projects]
+# What a model costs at least that is tried again as often as is declared.
+RETRIES_S = gateway.router.num_retries * gateway.router.retry_after_s
 Ask = Callable[..., httpx.Response]
 
 
@@ -120,10 +122,13 @@ def test_the_gateway_is_not_published(machine: Machine) -> None:
 
 @pytest.mark.checklist("1.7", "V.1")
 def test_health_costs_nothing(machine: Machine, ask: Ask) -> None:
-    before = len(traffic.requests(machine.lab))
+    def models_asked() -> int:  # others may be told something on Telegram at any moment
+        return sum(bool(request["model"]) for request in traffic.requests(machine.lab))
+
+    before = models_asked()
     assert ask("/health/liveliness", key="").status_code == 200
     assert ask("/health/readiness", key="").json()["db"] == "connected"
-    assert len(traffic.requests(machine.lab)) == before
+    assert models_asked() == before
 
 
 @pytest.mark.parametrize("key", ["", "sk-0123456789abcdef0123456789", "sk-augmenter"])
@@ -168,7 +173,7 @@ def test_a_model_of_ours_that_is_down_is_stood_in_for(machine: Machine, ask: Ask
         answer = ask("/v1/chat/completions", question(asked))
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-litellm-model-group"] == gateway.fallbacks[light.name][0]
-        assert time.monotonic() - started < gateway.router.retry_after_s
+        assert time.monotonic() - started < RETRIES_S
 
 
 def test_each_model_of_ours_that_is_down_is_stood_in_for_by_the_next_in_its_chain(
@@ -207,7 +212,7 @@ def test_a_whole_provider_that_is_down_is_stood_in_for(machine: Machine, ask: As
         assert answer.headers["x-litellm-model-group"] == gateway.fallbacks["groq-analysis"][0]
     started = time.monotonic()
     ask("/v1/chat/completions", question("groq-analysis"))
-    assert time.monotonic() - started < gateway.router.retry_after_s
+    assert time.monotonic() - started < RETRIES_S
 
 
 LITELLM_ONLY = ("--data", "phase=litellm")
@@ -297,11 +302,12 @@ def test_an_answer_is_kept_as_long_as_it_was_asked_to_be(ask: Ask) -> None:
         return str(content["id"])
 
     started = time.time()
-    cache = {"use-cache": True, "ttl": 2}
+    kept_s = 10
+    cache = {"use-cache": True, "ttl": kept_s}
     first = answer(cache=cache)
     assert answer(cache=cache) == first
     assert answer() != first
-    time.sleep(2.5)
+    time.sleep(kept_s + 1)
     assert answer(cache=cache) != first
 
 
