@@ -74,7 +74,7 @@ def pyinfra_command(*arguments: str) -> list[str]:
     return [program, "--json", *sure, "inventory.py", "deploy.py", *HARDWARE, *arguments]
 
 
-def kill_after(command: Sequence[str], operation: str, words: str, patience_s: float = 300) -> str:
+def kill_after(command: Sequence[str], operation: str, words: str, patience_s: float = 900) -> str:
     """Start a deploy, and kill pyinfra when `operation` says `words`; gives what was said until then.
 
     :raises AssertionError: it has not said them within `patience_s`
@@ -201,7 +201,7 @@ def forward(machine: Machine) -> Iterator[Forward]:
         alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]
         command = ["ssh", "-F", str(config), *alone, "-N", "-L", f"127.0.0.1:{local}:{address}:{port}", "lab"]
         processes.append(subprocess.Popen(command))
-        await_true(lambda: _listens(local), 10, f"an SSH forward to {address}:{port}")
+        await_true(lambda: _listens(local), 60, f"an SSH forward to {address}:{port}")
         return local
 
     yield open_forward
@@ -324,9 +324,9 @@ def mend_instances(machine: Machine) -> None:
     machine.run("gpu-sim give-back; rm -f /var/lib/gpu-sim/ollama-*")
     if not all_warm(machine):
         machine.run(
-            f"systemctl restart {' '.join(instance.unit for instance in ollama_instances)}", timeout=200
+            f"systemctl restart {' '.join(instance.unit for instance in ollama_instances)}", timeout=600
         )
-        await_true(lambda: all_warm(machine), 60, "model on its card in every instance")
+        await_true(lambda: all_warm(machine), 300, "model on its card in every instance")
 
 
 @pytest.fixture(scope="module")

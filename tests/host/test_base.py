@@ -77,7 +77,7 @@ def test_security_upgrades_install_themselves(machine: Machine) -> None:
         assert show(machine, unit, "ActiveState") == {"ActiveState": "active"}
     enabled = machine.run("apt-config shell IT APT::Periodic::Unattended-Upgrade").stdout
     assert enabled.strip() == "IT='1'"
-    done = machine.run("unattended-upgrade --dry-run --debug 2>&1", check=False, timeout=120)
+    done = machine.run("unattended-upgrade --dry-run --debug 2>&1", check=False, timeout=600)
     assert done.returncode == 0, done.stdout
     origins = next(line for line in done.stdout.splitlines() if line.startswith("Allowed origins are:"))
     assert "label=Debian-Security" in origins, origins

@@ -28,7 +28,7 @@ def test_a_run_is_killed(bare: Machine, operation: str, words: str) -> None:
 def test_the_next_run_completes_it(bare: Machine) -> None:
     done = run_pyinfra()
     assert done.rc == 0, done.output
-    await_true(lambda: all_warm(bare), 60, "warm instance")
+    await_true(lambda: all_warm(bare), 300, "warm instance")
     assert bare.run("systemctl --failed --plain --no-legend").stdout == ""
 
 

@@ -31,7 +31,7 @@ def unfit(bare: Machine) -> Machine:
     profile.present(bare.root, "i7_9700k")
     bare.run("gpu-sim take-away 2")
     bare.run(f'systemd-run --quiet --unit=squatter python3 -c "{listen}"')
-    await_true(lambda: ":11434" in bare.run("ss -Hltn").stdout, 10, "program on port 11434")
+    await_true(lambda: ":11434" in bare.run("ss -Hltn").stdout, 60, "program on port 11434")
     return bare
 
 

@@ -65,7 +65,7 @@ def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[Run]:
     back = run_pyinfra()
     assert back.rc == 0, back.output
     assert parallel(machine) == celeron_g4930.profile.ollama_parallel
-    await_true(lambda: all_warm(machine), 60, "warm instance")
+    await_true(lambda: all_warm(machine), 300, "warm instance")
 
 
 def test_the_new_profile_restarts_what_depends_on_it_only(
@@ -84,7 +84,7 @@ def test_the_new_profile_restarts_what_depends_on_it_only(
 def test_the_new_profile_is_in_force(machine: Machine, upgraded: Run) -> None:
     assert upgraded.rc == 0
     assert parallel(machine) == i7_9700k.profile.ollama_parallel
-    await_true(lambda: all_warm(machine), 60, "warm instance")
+    await_true(lambda: all_warm(machine), 300, "warm instance")
 
 
 def test_the_new_profile_is_where_the_next_run_begins(upgraded: Run, deploy: Deploy) -> None:

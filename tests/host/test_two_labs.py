@@ -20,11 +20,11 @@ from tests.lab.paths import CHECKOUT, Lab, lab
 
 
 def up(checkout: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tests.host.second_lab"], cwd=checkout, check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "tests.host.second_lab"], cwd=checkout, check=True, timeout=900)
 
 
 def down(checkout: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tests.lab", "down"], cwd=checkout, check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "tests.lab", "down"], cwd=checkout, check=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +85,10 @@ def test_two_labs_have_nothing_in_common(machine: Machine, second: Lab) -> None:
     stranger = ["ip", "netns", "exec", f"{second.name}out", "bash", "-c"]
     knock = "exec 3<>/dev/tcp/{}/22 && head -c 4 <&3"
     own = subprocess.run(
-        [*stranger, knock.format(second.machine)], capture_output=True, timeout=20, check=False
+        [*stranger, knock.format(second.machine)], capture_output=True, timeout=60, check=False
     )
     other = subprocess.run(
-        [*stranger, knock.format(machine.lab.machine)], capture_output=True, timeout=20, check=False
+        [*stranger, knock.format(machine.lab.machine)], capture_output=True, timeout=60, check=False
     )
     assert own.stdout == b"SSH-"
     assert other.returncode != 0, other.stdout

@@ -36,7 +36,7 @@ def look(machine: Machine) -> Iterator[Look]:
         machine.run(f"{SCRIPT} --config {CONFIG}")
 
     def run() -> int:
-        return machine.run(f"{SCRIPT} --config {CONFIG}", check=False, timeout=240).returncode
+        return machine.run(f"{SCRIPT} --config {CONFIG}", check=False, timeout=600).returncode
 
     yield run
     machine.run("rm -r /run/watchdog")
@@ -60,7 +60,7 @@ def test_a_stopped_instance_is_restarted_and_told_once(
     assert telegrams()[0].endswith(
         "Ollama reasoning does not answer on port 11438; ollama@reasoning.service restarted"
     )
-    await_true(lambda: all_warm(machine), 60, "warm instance")
+    await_true(lambda: all_warm(machine), 300, "warm instance")
     assert look() == 0
     assert look() == 0
     _, over = telegrams()
@@ -74,7 +74,7 @@ def test_a_blocked_instance_is_restarted(machine: Machine, look: Look, telegrams
     machine.run("systemctl kill --signal=STOP ollama@light")
     assert look() == 0
     assert machine.run("systemctl show --value -p MainPID ollama@light").stdout != before
-    await_true(lambda: all_warm(machine), 60, "warm instance")
+    await_true(lambda: all_warm(machine), 300, "warm instance")
     look()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
     assert "Ollama light does not answer" in telegrams()[0]
@@ -158,7 +158,7 @@ def test_telegram_being_unreachable_does_not_stop_the_mending(
     upstream.disturb(machine.lab, "api.telegram.org", status=500)
     machine.run("systemctl stop ollama@twitch")
     assert look() == 1
-    await_true(lambda: all_warm(machine), 60, "warm instance")
+    await_true(lambda: all_warm(machine), 300, "warm instance")
     upstream.recover(machine.lab)
     assert look() == 0
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
@@ -179,7 +179,7 @@ def test_the_nightly_maintenance_restarts_one_after_the_other(machine: Machine) 
         return machine.run(f"systemctl show --value --property={name} {unit}").stdout.strip()
 
     before = {name: show(instance.unit, "InvocationID") for name, instance in INSTANCES.items()}
-    done = machine.run("/opt/scripts/ollama-maintenance.sh", timeout=300)
+    done = machine.run("/opt/scripts/ollama-maintenance.sh", timeout=900)
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         f"{name}:" for name in sorted(INSTANCES)
     ]

@@ -71,16 +71,16 @@ class Machine:
                 f"--bind={self.disks / 'docker'}:/var/lib/docker",
             ],
         )
-        self._await_ssh(timeout=60)
+        self._await_ssh(timeout=180)
 
     def stop(self, *, hard: bool = False) -> None:
         """Power off; `hard` pulls the plug."""
         self._hang_up()
-        nspawn.stop(self.lab.name, self.disks, seconds=0 if hard else 90)
+        nspawn.stop(self.lab.name, self.disks, seconds=0 if hard else 180)
         network.unplug(self.lab)
         overlay.unmount(self.root)
 
-    def reboot(self, timeout: float = 90) -> None:
+    def reboot(self, timeout: float = 300) -> None:
         """Have the system inside reboot; returns when its sshd answers again.
 
         :param timeout: seconds for going down and coming up
@@ -141,7 +141,7 @@ class Machine:
         return sorted(path.name for path in (self.lab.state / "snapshots").glob("[!.]*"))
 
     def run(
-        self, command: str, *, check: bool = True, timeout: float = 60, input: str | None = None
+        self, command: str, *, check: bool = True, timeout: float = 300, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the machine as root, over SSH.
 

@@ -112,9 +112,9 @@ def stop(name: str, state: Path, seconds: float = 30) -> None:
     # the first process inside goes first (all others go with it), then whatever is left.
     with suppress(NspawnError, ProcessLookupError):
         os.kill(leader(name), signal.SIGKILL)
-    if pid is not None and not _gone(state, 10):
+    if pid is not None and not _gone(state, 30):
         os.killpg(pid, signal.SIGKILL)
-        if not _gone(state, 10):
+        if not _gone(state, 30):
             raise NspawnError(f"machine {name} survives SIGKILL to process group {pid}")
     for left in [*_processes(f"--machine={name}"), *_members(name)]:
         with suppress(ProcessLookupError):
@@ -233,7 +233,7 @@ def _members(name: str) -> set[int]:
 
 
 def _remove_cgroups(name: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while _members(name) and time.monotonic() < deadline:  # killed, but not all gone yet
         time.sleep(0.02)
     for mount in _cgroup_mounts():

@@ -59,7 +59,7 @@ def migrate(*arguments: str) -> Run:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=1800,
     )
     try:
         return Run(done.returncode, done.stderr, json.loads(done.stdout))

@@ -62,14 +62,14 @@ def start(machine: Machine, words: str) -> None:
 
 def answers(machine: Machine, question: str) -> None:
     """Ask until there is an answer."""
-    machine.run(f"for i in $(seq 240); do {question} && exit 0; sleep 0.5; done; exit 1", timeout=150)
+    machine.run(f"for i in $(seq 600); do {question} && exit 0; sleep 0.5; done; exit 1", timeout=600)
 
 
 def sql(machine: Machine, container: str, database: str, statements: str) -> list[str]:
     """Lines of an answer, asked as the container's superuser."""
     psql = f'psql -XqAt -v ON_ERROR_STOP=1 -U "${{POSTGRES_USER:-postgres}}" -d {database}'
     ask = f"docker exec -i {container} sh -c '{psql}'"
-    return machine.run(ask, input=statements, timeout=120).stdout.splitlines()
+    return machine.run(ask, input=statements, timeout=600).stdout.splitlines()
 
 
 def redis_cli(machine: Machine, container: str, *words: str) -> str:

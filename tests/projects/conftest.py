@@ -35,7 +35,7 @@ def containers(machine: Machine) -> Callable[[], dict[str, Any]]:  # noqa: F811 
 
 def job_of(machine: Machine, container: str, *words: str) -> Any:  # noqa: F811 - the fixture's name
     """Have a container put a job into a queue; the completed process, with the answer on its standard output."""
-    return machine.run(f"docker exec {container} scaffold-job {shlex.join(words)}", check=False, timeout=180)
+    return machine.run(f"docker exec {container} scaffold-job {shlex.join(words)}", check=False, timeout=300)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_the_trace_of_an_analysis_is_in_langfuse(
         assert isinstance(content, dict)
         return content
 
-    await_true(lambda: len(trace().get("observations", [])) == 3, 60, "the trace with three generations")
+    await_true(lambda: len(trace().get("observations", [])) == 3, 300, "the trace with three generations")
     assert trace()["name"] == "voicejury.analyze_performance"
     assert {each["name"] for each in trace()["observations"]} == {
         *("jury-comment-le-cassant", "jury-comment-l-encourageant", "jury-comment-le-technique")

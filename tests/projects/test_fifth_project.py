@@ -72,7 +72,7 @@ def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     assert done.rc == 0, done.output
     health = "docker inspect --format '{{.State.Health.Status}}' " + " ".join(CONTAINERS)
     # Its own wires: database, index, key, each with what it was given.
-    await_true(lambda: set(machine.run(health).stdout.split()) == {"healthy"}, 120, "health of the shop")
+    await_true(lambda: set(machine.run(health).stdout.split()) == {"healthy"}, 600, "health of the shop")
     with data_plane.connect("shop", "shop", server=POOLER) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     with data_plane.connect("shop", "shop") as connection:

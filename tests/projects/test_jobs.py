@@ -73,4 +73,4 @@ def test_a_job_waits_for_a_worker_that_is_away(
     with data_plane.redis(renov_bati.redis_user, renov_bati.broker) as broker:
         assert broker.llen("etl") == 1
         machine.run("docker start renov-etl-worker")
-        await_true(lambda: broker.llen("etl") == 0, 60, "the job, taken")
+        await_true(lambda: broker.llen("etl") == 0, 300, "the job, taken")

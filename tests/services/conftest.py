@@ -73,6 +73,6 @@ def password() -> str:
 @pytest.fixture
 def statuses(forward: Callable[[str, int], int], password: str) -> Iterator[Statuses]:  # noqa: F811 - likewise
     """Every monitor's status, as Uptime Kuma tells a Prometheus: not the way that the deploy asks."""
-    with httpx.Client(auth=("admin", password), timeout=20, trust_env=False) as client:
+    with httpx.Client(auth=("admin", password), timeout=60, trust_env=False) as client:
         url = f"http://127.0.0.1:{forward('127.0.0.1', 3001)}/metrics"
         yield lambda: {name: int(status) for name, status in METRIC.findall(client.get(url).text)}

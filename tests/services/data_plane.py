@@ -67,7 +67,7 @@ class DataPlane:
             dbname=database,
             user=role,
             password=self.password(f"postgres/{role}") if password is None else password,
-            connect_timeout=10,
+            connect_timeout=60,
             autocommit=True,
             **options,
         )
@@ -85,7 +85,7 @@ class DataPlane:
             db=index,
             username=user,
             password=password,
-            socket_timeout=20,
+            socket_timeout=60,
             decode_responses=True,
         )
 

@@ -158,7 +158,7 @@ def test_an_interrupted_first_start_begins_anew(data_plane: DataPlane) -> None:
         )
         machine.run(run)
         ready = "docker exec scratch-postgres pg_isready -qh 127.0.0.1"
-        await_true(lambda: machine.run(ready, check=False).returncode == 0, 30, "server in the new volume")
+        await_true(lambda: machine.run(ready, check=False).returncode == 0, 300, "server in the new volume")
     finally:
         machine.run("docker rm -f scratch-postgres; docker volume rm scratch-postgres")
 

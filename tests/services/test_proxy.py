@@ -104,7 +104,7 @@ def test_an_unknown_name_gets_nothing_of_ours(machine: Machine, browse: Browse, 
         for path in ("/", "/ping", "/api/public/health", "/dashboard/"):
             done = browse(f"{scheme}://{name}{path}", "--insecure", *STATUS)
             assert done.stdout == "404 page not found\n\n404"
-    shown = ssl.get_server_certificate((machine.lab.machine, 443), timeout=10)
+    shown = ssl.get_server_certificate((machine.lab.machine, 443), timeout=60)
     subject = subprocess.run(
         ["openssl", "x509", "-noout", "-text"], input=shown, capture_output=True, text=True, check=True
     ).stdout
@@ -132,7 +132,7 @@ def test_certificates_outlive_the_proxy(machine: Machine, browse: Browse) -> Non
     machine.run("docker restart traefik")
     domain = "litellm.augmenter.pro"
     await_true(
-        lambda: browse(f"https://{domain}/health/liveliness").returncode == 0, 30, "proxy after its restart"
+        lambda: browse(f"https://{domain}/health/liveliness").returncode == 0, 300, "proxy after its restart"
     )
     assert machine.run("docker exec traefik cat /traefik/acme.json").stdout == before
 
@@ -162,7 +162,7 @@ def test_coolifys_proxy_serves_our_domains_and_ours_goes_on_request(
     assert (again.rc, again.changes) == (0, 0), again.output
     assert machine.run("docker inspect --format '{{.State.Status}}' traefik").stdout.strip() == "exited"
     url = "https://litellm.augmenter.pro/health/liveliness"
-    await_true(lambda: "alive" in browse(url).stdout, 30, "answer through Coolify's proxy")
+    await_true(lambda: "alive" in browse(url).stdout, 300, "answer through Coolify's proxy")
     gone = deploy("--data", "phase=litellm", "--data", "remove=proxy")
     assert gone.rc == 0, gone.output
     assert machine.run("docker inspect traefik", check=False).returncode != 0

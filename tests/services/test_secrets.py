@@ -71,7 +71,7 @@ def test_no_secret_in_an_argument_while_everything_is_saved_and_tried(
     machine.run(f"systemd-run --quiet --unit=seen-backup sh -c '{scripts}'")
     look = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
     looking = f"while systemctl -q is-active seen-backup; do {look}; sleep 0.1; done"
-    machine.run(f"({looking}) >/run/canaries/seen; grep -q pg_dump /run/canaries/seen", timeout=600)
+    machine.run(f"({looking}) >/run/canaries/seen; grep -q pg_dump /run/canaries/seen", timeout=3600)
     assert machine.run("systemctl is-failed seen-backup", check=False).stdout.strip() == "inactive"
     assert found("cat /run/canaries/seen") == set()
 
@@ -122,7 +122,7 @@ def test_no_secret_in_what_a_run_shows(machine: Machine, canaries: dict[str, str
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=600,
+                timeout=1800,
             )
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["plan"]

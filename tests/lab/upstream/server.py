@@ -239,7 +239,7 @@ def _has_addresses(lab: Lab) -> bool:
     return True
 
 
-def _await_answers(lab: Lab, seconds: float = 30) -> None:
+def _await_answers(lab: Lab, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while silent := _silent(lab):
         if time.monotonic() > deadline or not nspawn.running(lab.state / "upstream"):
