@@ -10,7 +10,7 @@ import pytest
 
 from group_data.all import coolify_network, docker
 from group_data.gpu import whisper
-from tests.host.conftest import Deploy, await_answer, cards, python_in_container
+from tests.host.conftest import Deploy, await_answer, await_true, cards, python_in_container
 from tests.lab.machine import Machine
 
 
@@ -103,8 +103,18 @@ def detached(machine: Machine) -> Iterator[str]:
     image = machine.run("docker inspect --format '{{.Image}}' shared-whisper").stdout.strip()
     serve = f"--entrypoint python3 {image} -m http.server 80"
     machine.run(f"docker run -d --init --name detached --network coolify {serve}")
-    yield "detached"
-    machine.run("docker rm -f detached")
+    try:
+        await_true(lambda: _answers(machine, "detached"), 120, "answer of the container")
+        yield "detached"
+    finally:
+        machine.run("docker rm -f detached")
+
+
+def _answers(machine: Machine, container: str) -> bool:
+    address = machine.run(
+        f"docker inspect --format '{{{{.NetworkSettings.Networks.coolify.IPAddress}}}}' {container}"
+    ).stdout.strip()
+    return machine.run(f"curl -fso /dev/null http://{address}/", check=False).returncode == 0
 
 
 def process_of(machine: Machine, container: str) -> str:
@@ -117,10 +127,7 @@ def test_containers_live_on_while_the_engine_restarts(machine: Machine, detached
     before = process_of(machine, detached)
     machine.run("systemctl reset-failed docker; systemctl restart docker")
     assert process_of(machine, detached) == before
-    address = machine.run(
-        f"docker inspect --format '{{{{.NetworkSettings.Networks.coolify.IPAddress}}}}' {detached}"
-    )
-    assert machine.run(f"curl -fso /dev/null http://{address.stdout.strip()}/").returncode == 0
+    assert _answers(machine, detached)
     # Its client is the unit's process, so it ends with the engine, and comes back with it.
     await_answer(machine, whisper.unit)
 
