@@ -50,6 +50,13 @@ class Run:
         return [one["name"] for one in self.answer["results"]["operations"] if one["success"]]
 
     @property
+    def changed_beside_waits(self) -> list[str]:
+        """Those, but for the wait until restarted instances have their models: whether there is one depends on how
+        fast these are.
+        """
+        return [name for name in self.changed if name != "Phase 0: hardware | Ollama | Warm-up"]
+
+    @property
     def changes(self) -> int:
         """How many these are, as pyinfra counts."""
         return int(self.answer["results"]["totals"]["success"])
