@@ -54,7 +54,7 @@ class Machine:
         return nspawn.running(self.disks)
 
     def start(self) -> None:
-        """Boot the machine as it was left, or a fresh one; returns when its sshd answers."""
+        """Boot the machine as it was left, or a fresh one; returns when it is up."""
         if self.running:
             return
         self.stop(hard=True)  # whatever a killed run, or the machine of other disks, left in its place
@@ -72,6 +72,8 @@ class Machine:
             ],
         )
         self._await_ssh(timeout=180)
+        # Its sshd answers before all of it is up. Whether that succeeds is for others to say.
+        self.run("timeout 300 systemctl is-system-running --wait", check=False, timeout=360)
 
     def stop(self, *, hard: bool = False) -> None:
         """Power off; `hard` pulls the plug."""
