@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.lab.machine import Machine
+from tests.lab.machine import Machine, midday
 from tests.lab.paths import Lab
 
 
@@ -72,3 +75,16 @@ def test_an_unknown_snapshot_is_named_with_the_known_ones(machine: Unplugged) ->
     machine.snapshot("one")
     with pytest.raises(SystemExit, match=r"no snapshot 'two'; there are: one"):
         machine.restore("two")
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_it_is_midday_at_whatever_hour_a_machine_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hour: int
+) -> None:
+    now = datetime(2026, 11, 22, hour, 30, tzinfo=UTC)
+    monkeypatch.setattr(time, "gmtime", lambda: now.timetuple())
+    (tmp_path / "etc").mkdir()
+    for _ in range(2):  # a second start, and its own link is there
+        midday(tmp_path)
+    zone = (tmp_path / "etc/localtime").readlink().relative_to("/usr/share/zoneinfo")
+    assert now.astimezone(ZoneInfo(str(zone))).hour == 12
