@@ -44,7 +44,7 @@ def browse(machine: Machine, outside: Outside) -> Browse:
         resolved = ("--resolve", known[0], "--resolve", known[1])
         trusted = ("--cacert", str(authority.certificate_file()))
         return outside(
-            "curl", "-sS", "--noproxy", "*", "--max-time", "20", *resolved, *trusted, *options, url
+            "curl", "-sS", "--noproxy", "*", "--max-time", "60", *resolved, *trusted, *options, url
         )
 
     return curl
