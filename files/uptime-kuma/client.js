@@ -14,7 +14,7 @@ const { get } = require("http");
 const { io } = require("socket.io-client");
 
 const ADDRESS = "http://127.0.0.1:3001";
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 const FIRST_BEAT_MS = 100_000;
 const PENDING = 2;
 const SECRET = ["pushToken", "databaseConnectionString", "telegramBotToken", "telegramChatID"];
