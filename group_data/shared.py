@@ -198,6 +198,8 @@ flower = Service(
 
 # What both parts of Langfuse read (v3; notes 2 and 10).
 _LANGFUSE_ENV = {
+    # Both listen on the address of HOSTNAME, which Docker sets to the container's: its own health check asks 127.0.0.1.
+    "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
     "CLICKHOUSE_URL": "http://clickhouse:8123",
     "CLICKHOUSE_USER": "langfuse",
     "CLICKHOUSE_CLUSTER_ENABLED": "false",
@@ -370,7 +372,6 @@ shared_stacks = [
                     **_LANGFUSE_ENV,
                     "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
                     "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
-                    "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
                     "LANGFUSE_INIT_ORG_ID": "sourcefast",
                     "LANGFUSE_INIT_PROJECT_ID": "sourcefast",
                     "LANGFUSE_INIT_USER_EMAIL": "admin@augmenter.pro",

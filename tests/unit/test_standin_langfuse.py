@@ -20,6 +20,7 @@ import pytest
 from tests.lab.images.langfuse.standin import ingestion, settings, stores, tables
 from tests.lab.images.langfuse.standin import web as webserver
 from tests.lab.images.langfuse.standin import worker as background
+from tests.unit.declared import declared
 
 ENVIRONMENT = {
     "DATABASE_URL": "postgresql://langfuse:p%40ss@shared-postgres:5432/langfuse",
@@ -90,10 +91,19 @@ BATCH: list[dict[str, Any]] = [
 def test_a_whole_environment_is_enough() -> None:
     found = settings.read(ENVIRONMENT, worker=False)
     assert (found.host, found.port, found.clickhouse_database) == (EVERYWHERE, 3000, "default")
-    assert settings.read(ENVIRONMENT | {"HOSTNAME": "3f2a"}, worker=False).host == "3f2a"
-    assert settings.read(ENVIRONMENT | {"HOSTNAME": "3f2a"}, worker=True).host == EVERYWHERE
+    for worker in (False, True):
+        assert settings.read(ENVIRONMENT | {"HOSTNAME": "3f2a"}, worker=worker).host == "3f2a"
     without = {name: value for name, value in ENVIRONMENT.items() if name not in settings.WEB_ONLY}
     assert settings.read(without, worker=True).port == 3030
+
+
+@pytest.mark.parametrize("name", ["langfuse-web", "langfuse-worker"])
+def test_the_declared_containers_answer_their_own_health_check(name: str) -> None:
+    services = (service for stack in declared().shared_stacks for service in stack.services)
+    (service,) = (service for service in services if service.name == name)
+    # As Docker has it: its own HOSTNAME, unless the container is given another.
+    environment = {"HOSTNAME": name} | {key: str(value) for key, value in service.env.items()}
+    assert settings.read(ENVIRONMENT | environment, worker=name == "langfuse-worker").host == EVERYWHERE
 
 
 @pytest.mark.parametrize("missing", sorted({*ENVIRONMENT} - {"LANGFUSE_S3_EVENT_UPLOAD_PREFIX"}))

@@ -111,8 +111,8 @@ def read(environment: Mapping[str, str], worker: bool) -> Settings:
             for name, value in env.items()
             if name.startswith("LANGFUSE_INIT_")
         },
-        # Next.js listens on the address HOSTNAME resolves to, which Docker sets to the container's own: not loopback.
-        host="0.0.0.0" if worker else env.get("HOSTNAME", "0.0.0.0"),  # noqa: S104 - inside its container
+        # Both listen on the address HOSTNAME resolves to, which Docker sets to the container's own: not loopback.
+        host=env.get("HOSTNAME", "0.0.0.0"),  # noqa: S104 - inside its container
         port=int(env.get("PORT", port)),
     )
 
