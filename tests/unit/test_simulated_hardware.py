@@ -19,6 +19,9 @@ from tests.lab.hardware.gpusim import container, control, nvidia_ctk, nvidia_smi
 FIXTURES = Path(__file__).parent / "fixtures"
 TWITCH = "GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122"
 HEAVY = "GPU-bdb1f5e4-7a0e-6c52-93d1-2f6b8c40e7a9"
+CUDA_12_6 = (
+    "NVIDIA_REQUIRE_CUDA=cuda>=12.6 brand=tesla,driver>=535,driver<536 brand=tesla,driver>=550,driver<551"
+)
 
 
 @pytest.fixture
@@ -207,6 +210,29 @@ def test_containers_asking_for_other_cards_are_refused(
 ) -> None:
     assert hook(monkeypatch, tmp_path, [f"NVIDIA_VISIBLE_DEVICES={value}"]) == 1
     assert f"nvidia-container-cli: device error: {value}: unknown device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [
+        ([CUDA_12_6], True),
+        ([CUDA_12_6, "NVIDIA_DISABLE_REQUIRE=0"], True),
+        ([CUDA_12_6, "NVIDIA_DISABLE_REQUIRE=1"], False),
+        (["NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=535,driver<536"], False),
+        (["NVIDIA_REQUIRE_CUDA=cuda>=12.6 brand=geforce,driver>=550,driver<551"], False),
+        (["NVIDIA_REQUIRE_CUDA=cuda>=12.0", "NVIDIA_REQUIRE_DRIVER=driver>=560"], True),
+    ],
+)
+def test_containers_made_for_another_driver_are_refused(
+    machine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: list[str],
+    refused: bool,
+) -> None:
+    assert hook(monkeypatch, tmp_path, [f"NVIDIA_VISIBLE_DEVICES={TWITCH}", *environment]) == refused
+    assert ("requirement error: unsatisfied condition: " in capsys.readouterr().err) == refused
 
 
 def test_the_runtime_adds_the_hook_once(tmp_path: Path) -> None:

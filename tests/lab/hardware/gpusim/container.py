@@ -1,5 +1,8 @@
 """The container toolkit's hook, and its runtime: containers get the cards they ask for, or do not start.
 
+Images on CUDA say which driver they are made for (`NVIDIA_REQUIRE_CUDA`): a container on a card of another brand or
+with an older driver does not start, unless it says `NVIDIA_DISABLE_REQUIRE`.
+
 Docker runs `nvidia-container-runtime-hook prestart` for `--gpus`; `--runtime=nvidia` comes through
 `nvidia-container-runtime`, which adds the same hook and hands over to runc. The real hook mounts the driver into
 the container; here the environment variable is all that a container gets.
@@ -9,14 +12,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from .state import driver_loaded, load
+from .state import Gpu, Machine, driver_loaded, load
 
 HOOK = "/usr/bin/nvidia-container-runtime-hook"
 VARIABLE = "NVIDIA_VISIBLE_DEVICES"
+REQUIRE, REQUIRE_NOTHING = "NVIDIA_REQUIRE_", "NVIDIA_DISABLE_REQUIRE"
+_CONDITION = re.compile(r"(cuda|driver|brand)(>=|<=|!=|=|<|>)(.+)")
 
 
 def hook() -> int:
@@ -24,10 +30,11 @@ def hook() -> int:
     if sys.argv[1:] not in ([], ["prestart"]):  # createRuntime and the later hooks have nothing to do
         return 0
     bundle = Path(json.load(sys.stdin)["bundle"])
-    wanted = visible_devices(json.loads((bundle / "config.json").read_text()))
+    config = json.loads((bundle / "config.json").read_text())
+    wanted = visible_devices(config)
     if not wanted:
         return 0
-    problem = _problem(wanted)
+    problem = _problem(wanted, requirements(config))
     if problem is None:
         return 0
     sys.stderr.write(f"Auto-detected mode as 'legacy'\nnvidia-container-cli: {problem}\n")
@@ -36,24 +43,63 @@ def hook() -> int:
 
 def visible_devices(config: dict[str, Any]) -> list[str]:
     """The cards in a container's configuration: indexes or full UUIDs, `all`, or nothing."""
-    value = ""
-    for entry in config.get("process", {}).get("env") or []:
-        name, _, content = entry.partition("=")
-        if name == VARIABLE:
-            value = content
+    value = _environment(config).get(VARIABLE, "")
     if value in ("", "void", "none"):
         return []
     return value.split(",")
 
 
-def _problem(wanted: list[str]) -> str | None:
+def requirements(config: dict[str, Any]) -> list[str]:
+    """What a container requires of driver and cards; each has alternatives, of conditions that go together."""
+    environment = _environment(config)
+    if environment.get(REQUIRE_NOTHING) in ("1", "t", "T", "true", "TRUE", "True"):  # as Go reads a boolean
+        return []
+    return [value for name, value in environment.items() if name.startswith(REQUIRE)]
+
+
+def _environment(config: dict[str, Any]) -> dict[str, str]:
+    entries = config.get("process", {}).get("env") or []
+    return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+
+
+def _problem(wanted: list[str], required: list[str]) -> str | None:
     if not driver_loaded():
         return "initialization error: nvml error: driver not loaded"
     machine = load()
+    cards: list[Gpu] = []
     for device in wanted:
-        if device != "all" and (machine.find(device) is None or ":" in device):
+        found = machine.present if device == "all" else [machine.find(device)]
+        if ":" in device or None in found:
             return f"device error: {device}: unknown device"
+        cards += [card for card in found if card]
+    for requirement in required:
+        for card in cards:
+            if not any(
+                all(_holds(condition, machine, card) for condition in alternative.split(","))
+                for alternative in requirement.split()
+            ):
+                return (
+                    f"requirement error: unsatisfied condition: {requirement.split()[0]}, please update your driver to"
+                    " a newer version, or use an earlier cuda container"
+                )
     return None
+
+
+def _holds(condition: str, machine: Machine, card: Gpu) -> bool:
+    match = _CONDITION.fullmatch(condition)
+    if match is None:
+        return False
+    what, comparator, value = match.groups()
+    if what == "brand":
+        brand = "tesla" if card.data_center else "geforce"
+        return (brand == value) == (comparator == "=")
+    found = _version(machine.cuda_version if what == "cuda" else machine.driver_version)
+    order = (found > _version(value)) - (found < _version(value))
+    return order in {">=": (0, 1), "<=": (-1, 0), "!=": (-1, 1), "=": (0,), "<": (-1,), ">": (1,)}[comparator]
+
+
+def _version(text: str) -> list[int]:
+    return [int(part) for part in text.split(".")]
 
 
 def runtime() -> int:
