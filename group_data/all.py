@@ -146,10 +146,10 @@ docker = DockerSettings(
     live_restore=True,
 )
 
-# Oldest engine and Compose plugin that are kept where they are already there. From 23 on the engine labels volumes that
-# nobody named, which is how the cleanup knows them; from 2.17 on Compose waits for health with a limit.
-docker_minimum = "23.0"
-compose_minimum = "2.17"
+# Oldest engine and Compose plugin that are kept where they are already there: those that know `start_interval`, which
+# every health check has. (From 23 on the engine labels volumes that nobody named: so the cleanup knows them.)
+docker_minimum = "25.0"
+compose_minimum = "2.20.2"
 
 # The network on which all containers of the platform meet; Coolify's "predefined network" (notes 11.2).
 coolify_network = "coolify"

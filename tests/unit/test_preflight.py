@@ -357,7 +357,7 @@ def whole(state: HostState, docker: EngineState | None = None) -> str:
         return "\n".join(f"- {problem}" for problem in unfit(declared()))
 
 
-@pytest.mark.parametrize("docker", [EngineState(), engine(), engine(compose="v2.17.0")])
+@pytest.mark.parametrize("docker", [EngineState(), engine(), engine(compose="v2.20.2")])
 def test_a_fit_host_goes_on(docker: EngineState) -> None:
     assert whole(machine(), docker) == ""
 
@@ -367,11 +367,14 @@ def test_a_fit_host_goes_on(docker: EngineState) -> None:
     [
         (engine(server=None), "- Docker engine\n    found:  installed, but it does not answer\n"),
         (
-            engine(server=replace(engine().server or None, version="20.10.24")),  # type: ignore[type-var]
-            "- Docker engine\n    found:  version 20.10.24\n    wanted: at least 23.0\n",
+            engine(server=replace(engine().server or None, version="24.0.9")),  # type: ignore[type-var]
+            "- Docker engine\n    found:  version 24.0.9\n    wanted: at least 25.0\n",
         ),
         (engine(compose=None), "- Docker Compose\n    found:  no `docker compose`\n"),
-        (engine(compose="2.6.0"), "- Docker Compose\n    found:  version 2.6.0\n    wanted: at least 2.17,"),
+        (
+            engine(compose="2.20.1"),
+            "- Docker Compose\n    found:  version 2.20.1\n    wanted: at least 2.20.2,",
+        ),
     ],
 )
 def test_an_engine_that_cannot_be_kept(docker: EngineState, said: str) -> None:
@@ -393,6 +396,6 @@ def test_everything_in_one_report() -> None:
     mend:   systemctl disable --now nginx.service
 - Docker Compose
     found:  no `docker compose`
-    wanted: at least 2.17, as a plugin of docker
+    wanted: at least 2.20.2, as a plugin of docker
     mend:   install the Compose plugin that belongs to the engine (docker-compose-plugin for docker-ce)"""
     )
