@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -360,6 +361,9 @@ def test_a_scratch_container_that_a_killed_run_left_is_in_nobody_s_way(host: Bac
     calls = host.arguments.splitlines()
     begun = next(number for number, call in enumerate(calls) if call.startswith("run --detach --name"))
     assert calls[begun - 1] == "rm --force --volumes restore-test-shared-redis"
+    # Threads count: an idle ClickHouse, which is tried out in such a container too, has eight hundred.
+    limit = re.search(r"--pids-limit (\d+) ", calls[begun])
+    assert limit and int(limit[1]) > 1000
 
 
 def test_a_copy_elsewhere_goes_on_after_a_run_that_was_killed(host: BackupHost) -> None:

@@ -20,6 +20,7 @@ from tests.lab.images.clickhouse.standin.server import (
     QueryError,
     Server,
     initialise,
+    starts,
     status,
 )
 
@@ -185,6 +186,13 @@ def test_an_empty_data_folder_gets_the_database_of_the_environment(engine: Engin
     (tmp_path / "readme").write_text("no")
     initialise(Database(engine), {"CLICKHOUSE_DB": "lf`x"}, tmp_path)
     assert engine.asked == [b"CREATE DATABASE IF NOT EXISTS `lf\\`x`", b"CREATE TABLE t"]
+
+
+@pytest.mark.parametrize(("limit", "enough"), [("max\n", True), ("4096\n", True), ("512\n", False)])
+def test_it_wants_as_many_threads_as_the_real_server(tmp_path: Path, limit: str, enough: bool) -> None:
+    (tmp_path / "pids.max").write_text(limit)
+    assert starts(tmp_path / "pids.max") == enough
+    assert starts(tmp_path / "none")
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 54058, 2**35])

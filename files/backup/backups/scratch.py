@@ -13,6 +13,8 @@ from containers import ScriptError, docker, inspect, the_running
 PREFIX = "restore-test"
 LABEL = "com.sourcefast.scratch=restore-test"
 MEMORY = 512 * 1024 * 1024
+# Threads count, and an idle ClickHouse has eight hundred: 512 wait in one of its pools.
+PROCESSES = 4096
 START_S = 60
 
 
@@ -63,7 +65,7 @@ def _container(
     name = f"{PREFIX}-{like['Name'].removeprefix('/')}"
     docker("rm", "--force", "--volumes", name)  # of a run that was killed; nobody else is at work here
     memory = str(like["HostConfig"]["Memory"] or MEMORY)
-    limits = ("--memory", memory, "--memory-swap", memory, "--pids-limit", "512")
+    limits = ("--memory", memory, "--memory-swap", memory, "--pids-limit", str(PROCESSES))
     try:
         docker(
             *("run", "--detach", "--name", name, "--label", LABEL, "--pull", "never"),

@@ -29,6 +29,8 @@ from .native import NativeServer
 CONFIG = "/etc/clickhouse-server/config.xml"
 DATA = "/var/lib/clickhouse"
 INITIAL = "/docker-entrypoint-initdb.d"
+THREADS = 800  # of an idle server: its pools are filled when it starts, that of schedules alone with 512
+PIDS = Path("/sys/fs/cgroup/pids.max")
 VERSION = "25.8.0.0 (stand-in)"
 AUTHENTICATION_FAILED, REQUIRED_PASSWORD = 516, 194
 # What the real server answers to an error, by the error's number; 500 for all others.
@@ -313,6 +315,12 @@ def initialise(database: Database, environment: Mapping[str, str], folder: Path)
         database.query(script.read_bytes(), "Null")
 
 
+def starts(limit: Path = PIDS) -> bool:
+    """Whether the container may have as many threads as the real server makes when it starts."""
+    allowed = limit.read_text().strip() if limit.exists() else "max"
+    return allowed == "max" or int(allowed) > THREADS
+
+
 def say(text: str) -> None:
     """One line of the log."""
     sys.stderr.write(f"<Information> {text}\n")
@@ -322,6 +330,9 @@ def say(text: str) -> None:
 def main() -> int:
     """Serve until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not starts():
+        say("<Fatal> BackgroundSchedulePool/BgSchPool: Couldn't get 512 threads from global thread pool")
+        return 1
     account = Account.of(os.environ)
     fresh = not (Path(DATA) / "metadata").is_dir()
     os.umask(0o027)
