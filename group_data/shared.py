@@ -370,6 +370,8 @@ shared_stacks = [
                 redis_user="langfuse",
                 env={
                     **_LANGFUSE_ENV,
+                    # Node would take half of the container for its heap, and end when that is full.
+                    "NODE_OPTIONS": "--max-old-space-size=512",
                     "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
                     "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
                     "LANGFUSE_INIT_ORG_ID": "sourcefast",
@@ -395,7 +397,7 @@ shared_stacks = [
                 database="langfuse",
                 redis=(4,),
                 redis_user="langfuse",
-                env=_LANGFUSE_ENV,
+                env={**_LANGFUSE_ENV, "NODE_OPTIONS": "--max-old-space-size=384"},
                 secrets=_LANGFUSE_SECRETS,
             ),
         ),

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from blueprint.model import Service
 from tests.lab.images.langfuse.standin import ingestion, settings, stores, tables
 from tests.lab.images.langfuse.standin import web as webserver
 from tests.lab.images.langfuse.standin import worker as background
@@ -97,10 +98,21 @@ def test_a_whole_environment_is_enough() -> None:
     assert settings.read(without, worker=True).port == 3030
 
 
-@pytest.mark.parametrize("name", ["langfuse-web", "langfuse-worker"])
-def test_the_declared_containers_answer_their_own_health_check(name: str) -> None:
+def declared_container(name: str) -> Service:
     services = (service for stack in declared().shared_stacks for service in stack.services)
     (service,) = (service for service in services if service.name == name)
+    return service
+
+
+@pytest.mark.parametrize("name", ["langfuse-web", "langfuse-worker"])
+def test_the_declared_containers_have_their_memory_for_node_s_heap(name: str) -> None:
+    service = declared_container(name)
+    assert service.env["NODE_OPTIONS"] == f"--max-old-space-size={service.memory_mib}"
+
+
+@pytest.mark.parametrize("name", ["langfuse-web", "langfuse-worker"])
+def test_the_declared_containers_answer_their_own_health_check(name: str) -> None:
+    service = declared_container(name)
     # As Docker has it: its own HOSTNAME, unless the container is given another.
     environment = {"HOSTNAME": name} | {key: str(value) for key, value in service.env.items()}
     assert settings.read(ENVIRONMENT | environment, worker=name == "langfuse-worker").host == EVERYWHERE
