@@ -107,6 +107,7 @@ def test_another_container_in_its_place_is_replaced(machine: Machine, deploy: De
     machine.run("systemctl stop shared-whisper")
     machine.run(
         f"docker run -d --name shared-whisper --network coolify --gpus '\"device={card}\"' "
+        "--env NVIDIA_DISABLE_REQUIRE=1 --tmpfs /usr/local/cuda/compat "
         f"--env ASR_ENGINE=faster_whisper --env ASR_MODEL=medium {image}"
     )
     done = deploy()

@@ -291,6 +291,8 @@ def test_whisper_is_started_as_decided() -> None:
     assert "--pull never" in command
     assert "--label keep=true" in command
     assert "--env ASR_MODEL=large-v3-turbo" in command
+    assert "--env NVIDIA_DISABLE_REQUIRE=1" in command
+    assert "--tmpfs /usr/local/cuda/compat" in command
     assert command.rstrip().endswith(WHISPER.image)
     assert "\n\n" not in command  # a line that does not go on would end it early
 

@@ -130,6 +130,15 @@ def test_what_it_refuses_stops_it(tmp_path: Path, environment: dict[str, str], r
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_newer_drivers_libcuda_works_on_no_geforce(tmp_path: Path) -> None:
+    asked = {"ASR_DEVICE": "cuda", "NVIDIA_VISIBLE_DEVICES": CARD}
+    whisper_asr.configure(asked, compat=tmp_path)
+    (tmp_path / "libcuda.so.560.35.05").touch()
+    whisper_asr.configure({**asked, "ASR_DEVICE": "cpu"}, compat=tmp_path)
+    with pytest.raises(ValueError, match="forward compatibility was attempted on non supported HW"):
+        whisper_asr.configure(asked, compat=tmp_path)
+
+
 def test_asr_in_every_format(start: Start) -> None:
     api = start(ASR_MODEL="tiny").api
 

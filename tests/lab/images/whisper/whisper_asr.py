@@ -44,6 +44,7 @@ ENGINES = ("openai_whisper", "faster_whisper", "whisperx")
 LANGUAGES = {"de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian"}
 SOUNDS = (b"RIFF", b"ID3", b"\xff\xfb", b"\xff\xf3", b"OggS", b"fLaC", b"\x1aE\xdf\xa3")
 IDLE_TICK_S = 1.0
+COMPAT = Path("/usr/local/cuda/compat")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Config:
     sample_rate: int
 
 
-def configure(environment: Mapping[str, str]) -> Config:
+def configure(environment: Mapping[str, str], compat: Path = COMPAT) -> Config:
     """The settings in an environment; raises ValueError for what the service refuses."""
     gpu = environment.get("NVIDIA_VISIBLE_DEVICES", "void") not in ("", "void", "none")
     config = Config(
@@ -80,6 +81,8 @@ def configure(environment: Mapping[str, str]) -> Config:
         raise ValueError(f"Invalid model size '{config.model}', expected one of: {known}")
     if config.device == "cuda" and not gpu:
         raise ValueError("CUDA failed with error no CUDA-capable device is detected")
+    if config.device == "cuda" and any(compat.glob("libcuda.so.*")):  # a newer driver's, on a GeForce
+        raise ValueError("CUDA failed with error forward compatibility was attempted on non supported HW")
     if config.device == "cpu" and config.quantization == "float16":
         raise ValueError(
             "Requested float16 compute type, but the target device or backend do not support efficient float16"
