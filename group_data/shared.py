@@ -203,6 +203,7 @@ _LANGFUSE_ENV = {
     "CLICKHOUSE_URL": "http://clickhouse:8123",
     "CLICKHOUSE_USER": "langfuse",
     "CLICKHOUSE_CLUSTER_ENABLED": "false",
+    "TELEMETRY_ENABLED": "false",
     "LANGFUSE_S3_EVENT_UPLOAD_BUCKET": "langfuse",
     "LANGFUSE_S3_EVENT_UPLOAD_ENDPOINT": "http://minio:9000",
     "LANGFUSE_S3_EVENT_UPLOAD_REGION": "auto",
@@ -307,7 +308,7 @@ shared_stacks = [
         services=(
             Service(
                 name="traefik",
-                image="traefik:v3.3",
+                image="traefik:v3.6.13",  # from 3.6.1 on it asks an engine 29, too
                 memory="128m",
                 public=(80, 443),
                 public_udp=(443,),
@@ -373,6 +374,7 @@ shared_stacks = [
                     # Node would take half of the container for its heap, and end when that is full.
                     "NODE_OPTIONS": "--max-old-space-size=512",
                     "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
+                    "AUTH_DISABLE_SIGNUP": "true",  # whoever finds its page could have an account
                     "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
                     "LANGFUSE_INIT_ORG_ID": "sourcefast",
                     "LANGFUSE_INIT_PROJECT_ID": "sourcefast",

@@ -3,5 +3,5 @@
 It reads what our stacks and Coolify use: rules of Host and PathPrefix, entry points, TLS, the middlewares that redirect
 to https, and services with a port. What it does not know is refused in the log and its router is not served, as there.
 Each connection carries one request. Certificates come by one POST of a signing request, not by RFC 8555.
-Sources: https://doc.traefik.io/traefik/v3.3/routing/providers/docker/, https://doc.traefik.io/traefik/v3.3/reference/
+Sources: https://doc.traefik.io/traefik/v3.6/routing/providers/docker/, https://doc.traefik.io/traefik/v3.6/reference/
 """
