@@ -47,11 +47,13 @@ class AdoptionState:
     :param containers: those that were asked for and are there, by name
     :param volumes: names of the volumes that are recorded as whole copies
     :param copied: names of the containers whose databases are recorded as copied
+    :param occupied: names of the volumes that were asked for and hold something that we did not copy
     """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
     volumes: frozenset[str] = frozenset()
     copied: frozenset[str] = frozenset()
+    occupied: frozenset[str] = frozenset()
 
 
 class Adoption(FactBase[AdoptionState]):
@@ -59,11 +61,12 @@ class Adoption(FactBase[AdoptionState]):
 
     + state: folder of the host in which it is recorded
     + names: of containers
+    + volumes: names of those that their data is to be copied into
     """
 
-    def command(self, state: str, names: Iterable[str]) -> StringCommand:
+    def command(self, state: str, names: Iterable[str], volumes: Iterable[str] = ()) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("adoption.sh", state, *names)
+        return script.ask("adoption.sh", state, " ".join(names), " ".join(volumes))
 
     @staticmethod
     def default() -> AdoptionState:
@@ -84,6 +87,7 @@ def read_adoption(output: Iterable[str]) -> AdoptionState:
         {container.name: container for container in containers},
         frozenset(said.get("volumes", ())),
         frozenset(said.get("copied", ())),
+        frozenset(said.get("occupied", ())),
     )
 
 

@@ -61,9 +61,12 @@ class Successor:
         return self.replaces(there) and same and self.kind != "postgres"
 
 
-def names(successors: Iterable[Successor]) -> list[str]:
-    """Everything that has to be asked for."""
-    return [name for successor in successors for name in (successor.name, successor.aside)]
+def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
+    """Everything that the fact has to be asked for."""
+    return {
+        "names": [name for successor in successors for name in (successor.name, successor.aside)],
+        "volumes": [volume for successor in successors for volume, _ in successor.volumes.values()],
+    }
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def problems(
                 what,
                 f"its data is in {', '.join(taken)}, which is what ours is called",
                 "a volume of another name, to be copied from and kept",
-                "copy the volume into one of another name, and make the container anew with that",
+                "copy the volume into one of another name, make the container anew with that, and remove this one",
             )
         elif successor.kind == "postgres" and not migrate_postgres:
             yield Problem(
@@ -142,17 +145,24 @@ def problems(
         elif successor.kind == "postgres" and successor.aside in found.copied:
             volumes = [volume for volume, _ in successor.volumes.values()]
             yield _back_again(what, volumes, f"rm -r {state_folder}/{successor.aside}")
-        elif successor.kind != "postgres":
-            for volume, _ in successor.volumes.values():
+        else:
+            for path, (volume, _) in successor.volumes.items():
                 if volume in found.volumes:
                     yield _back_again(what, [volume], f"rm {state_folder}/volumes/{volume}")
-            for path in successor.volumes.keys() - foreign.volumes.keys():
-                yield Problem(
-                    f"{what}: {path}",
-                    "no volume there: its data is in the container",
-                    "a volume",
-                    "save it by hand",
-                )
+                elif volume in found.occupied:
+                    yield Problem(
+                        what,
+                        f"a volume {volume} that holds something, which is what ours is called",
+                        "none: what the container has goes into a new one",
+                        f"save what is in it if that is wanted, and docker volume rm {volume}",
+                    )
+                if successor.kind != "postgres" and path not in foreign.volumes:
+                    yield Problem(
+                        f"{what}: {path}",
+                        "no volume there: its data is in the container",
+                        "a volume",
+                        "save it by hand",
+                    )
 
 
 def _back_again(what: str, volumes: Sequence[str], forget: str) -> Problem:
@@ -192,14 +202,15 @@ def adopted(
     on with by the next.
 
     Raises `OperationError`, before anything is changed, for containers that Coolify manages, for a Postgres without
-    `migrate_postgres`, for data outside of volumes, for what was adopted before and is back, and for what could not be
-    kept: volumes with the names of the declared ones, and containers that Compose would take for its own.
+    `migrate_postgres`, for data outside of volumes, for what was adopted before and is back, for declared volumes that
+    hold something already, and for what could not be kept: volumes with the names of the declared ones, and containers
+    that Compose would take for its own.
 
     + successors: the declared containers
     + state_folder: private folder of the host for records
     + migrate_postgres: a Postgres that was there before is set aside, to be copied from
     """
-    found: AdoptionState = host.get_fact(Adoption, state=state_folder, names=names(successors))
+    found: AdoptionState = host.get_fact(Adoption, state=state_folder, **asked(successors))
     todo = difference(successors, found)
     if wrong := list(problems(successors, found, state_folder, migrate_postgres)):
         raise OperationError(report(REFUSED, wrong))

@@ -47,8 +47,8 @@ def successors(stacks: Sequence[Stack]) -> list[Successor]:
     ]
 
 
-def _found(plan: Blueprint, names: Collection[str]) -> AdoptionState:
-    found: AdoptionState = host.get_fact(Adoption, state=folder(plan), names=names)
+def _found(plan: Blueprint, names: Collection[str], volumes: Collection[str] = ()) -> AdoptionState:
+    found: AdoptionState = host.get_fact(Adoption, state=folder(plan), names=names, volumes=volumes)
     return found
 
 
@@ -60,7 +60,7 @@ def before(plan: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> Adopti
     if not stacks:
         return AdoptionState()
     ours = successors(stacks)
-    found = _found(plan, adoption.names(ours))
+    found = _found(plan, **adoption.asked(ours))
     problems = [
         *adoption.problems(ours, found, folder(plan), plan.postgres_migrate),
         *_unknown_keys(plan, stacks, found, secrets),

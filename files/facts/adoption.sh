@@ -1,10 +1,11 @@
 #!/bin/sh
-# What facts/adoption.py asks. Arguments: the folder of the migrations, and names of containers that may be somebody else's.
-# Of each that is there, where its data is, and the system that it is made of; no environment.
+# What facts/adoption.py asks. Arguments: the folder of the migrations, names of containers that may be somebody else's, and
+# names of volumes that theirs are to be copied into. Of each container that is there, where its data is, and the system that
+# it is made of; no environment.
+# shellcheck disable=SC2086 # names have no blanks
 set -u
 exec 2>/dev/null
-state=$1
-shift
+state=$1 names=$2 volumes=$3
 
 echo '@@volumes'
 ls -1 "$state/volumes"
@@ -19,14 +20,20 @@ docker inspect --type container --format '{"name":{{json .Name}},"status":{{json
 "service":{{json (index .Config.Labels "com.docker.compose.service")}},
 "managed":{{json (index .Config.Labels "coolify.managed")}},"digest":{{json (index .Config.Labels "stack.digest")}},
 "image":{{json .Config.Image}},
-"restart":{{json .HostConfig.RestartPolicy.Name}},"mounts":{{json .Mounts}}}' -- "$@" | tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
+"restart":{{json .HostConfig.RestartPolicy.Name}},"mounts":{{json .Mounts}}}' -- $names | tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
 echo
 echo '@@systems'
-docker inspect --type container --format '{{.Name}} {{index .Config.Labels "stack.digest"}}' -- "$@" |
+docker inspect --type container --format '{{.Name}} {{index .Config.Labels "stack.digest"}}' -- $names |
     while read -r name ours; do
         # What carries our label is made of what was declared. Not by a command in it: it need not run.
         [ -z "$ours" ] || continue
         id=$(docker cp --follow-link "${name#/}:/etc/os-release" - | tar --extract --to-stdout --file - | sed -n 's/^ID=//p' | tr -d '"')
         echo "${name#/} $id"
+    done
+echo '@@occupied'
+docker volume inspect --format '{{.Name}} {{.Mountpoint}} {{index .Labels "migration.source"}}' -- $volumes |
+    while read -r name folder source; do
+        # What we began to copy is gone on with.
+        [ -n "$source" ] || [ -z "$(find "$folder" -mindepth 1 -print -quit)" ] || echo "$name"
     done
 exit 0

@@ -114,6 +114,16 @@ def test_what_is_refused(there: list[Container], words: str) -> None:
         run(found(*there), REDIS)
 
 
+@pytest.mark.parametrize(("there", "successor"), [("redis", REDIS), ("postgres", POSTGRES)])
+def test_a_volume_of_ours_that_holds_something_is_not_copied_into(there: str, successor: Successor) -> None:
+    volume = f"data_{there}"
+    state = replace(found(foreign(there)), occupied=frozenset({volume}))
+    with pytest.raises(
+        OperationError, match=f"(?s)a volume {volume} that holds something.*docker volume rm {volume}"
+    ):
+        run(state, successor, migrate=True)
+
+
 def test_what_was_adopted_before_and_is_back_is_not_taken_for_copied() -> None:
     with pytest.raises(OperationError, match="docker volume rm data_redis and rm /state/volumes/data_redis"):
         run(found(foreign("redis"), volumes=("data_redis",)), REDIS)
@@ -171,8 +181,19 @@ def test_the_host_is_asked_for_what_is_recorded(tmp_path: Path, bench: Bench) ->
         (tmp_path / "state" / name).mkdir(parents=True)
     for name in ("volumes/data_redis", "old/.complete", "old/shop", "half/shop"):
         (tmp_path / "state" / name).touch()
-    done = bench.run("facts/adoption.sh", tmp_path / "state", "redis")
+    done = bench.run("facts/adoption.sh", tmp_path / "state", "redis", "")
     assert read_adoption(done.stdout.splitlines()) == found(volumes=("data_redis",), copied=("old",))
+
+
+def test_the_host_is_asked_for_volumes_that_hold_what_we_did_not_copy(tmp_path: Path, bench: Bench) -> None:
+    for name in ("empty", "full", "ours"):
+        (tmp_path / name).mkdir()
+    for name in ("full", "ours"):
+        (tmp_path / name / "data").touch()
+    told = f"printf '%s\\n' 'a {tmp_path}/empty ' 'b {tmp_path}/full ' 'c {tmp_path}/ours redis-old'"
+    bench.program("docker", f'[[ $* != "volume inspect "*" -- a b c d" ]] || {told}')
+    done = bench.run("facts/adoption.sh", tmp_path / "state", "redis", "a b c d")
+    assert read_adoption(done.stdout.splitlines()).occupied == {"b"}
 
 
 @pytest.mark.parametrize("nameless", ["", "0123abcd"])
