@@ -65,13 +65,10 @@ def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
             name=f"NVIDIA GeForce {gpu.model}",
             bus=gpu.bus,
             memory_total_mib=gpu.vram_mib,
-            memory_used_mib=300,
             driver="550.163.01",
             power_limit_w=220.0,
-            power_default_w=220.0,
             power_min_w=100.0,
             power_max_w=240.0,
-            persistence=True,
         )
         for index, gpu in enumerate((plan or declared()).gpus)
     ]
