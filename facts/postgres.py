@@ -49,7 +49,6 @@ class Database:
     name: str
     owner: str
     encoding: str = "UTF8"
-    collation: str = "C.UTF-8"
     allows_connections: bool = True
     connection_limit: int = -1
     grants: Mapping[str | None, frozenset[str]] = field(default_factory=dict)

@@ -53,11 +53,6 @@ else
     if has mokutil; then mokutil --sb-state 2>/dev/null; fi
 fi
 
-if has timedatectl; then
-    section ntp
-    timeout 5 timedatectl show --property=NTPSynchronized --value 2>/dev/null
-fi
-
 if has systemd-detect-virt; then
     section virtualization
     systemd-detect-virt
@@ -109,13 +104,5 @@ done
 if has nvidia-smi; then
     section nvidia
     timeout 30 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | grep -m 1 -E '^[0-9.]+$'
-fi
-
-# The port that this very session came through; sudo keeps the variable for itself.
-section ssh
-if [ -n "${SSH_CONNECTION:-}" ]; then
-    echo "$SSH_CONNECTION"
-elif [ -r "/proc/$PPID/environ" ]; then
-    tr '\0' '\n' <"/proc/$PPID/environ" | grep '^SSH_CONNECTION=' | cut -d = -f 2
 fi
 exit 0

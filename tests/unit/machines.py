@@ -41,7 +41,6 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         nouveau=False,
         secure_boot=False,
         clock_offset_s=0.4,
-        clock_synchronised=True,
         listeners=(Listener("::", 22, "sshd", 512, "ssh.service"),),
         displays=tuple(
             Display(gpu.bus, "10de:2484", f"NVIDIA Corporation GA104 [GeForce {gpu.model}]")
@@ -51,7 +50,6 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         nvidia=None,
         reboot_required=False,
         virtualization="none",
-        ssh_port=22,
     )
     return replace(state, **replaced)
 

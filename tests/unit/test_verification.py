@@ -68,7 +68,7 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     wanted = placements(GIVEN.plan, full_uuids(GIVEN.plan, found))["placements"]
 
     def loaded(placement: Placement) -> Instance:
-        model = Loaded(placement.model, 1, 1, None, "")
+        model = Loaded(placement.model, 1, 1, None)
         return Instance("0.15.2", (), () if placement.instance in away else (model,))
 
     def line() -> numbers.Line:
