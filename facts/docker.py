@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -91,7 +89,7 @@ def read_engine(output: Iterable[str]) -> EngineState:
 
     config = said.get("config", [])
     client = first("client")
-    networks = [Network(**_json(line)) for line in said.get("networks", ()) if line]
+    networks = [Network(**script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
     return EngineState(
         installed="installed" in said,
         # Docker version 26.1.5+dfsg1, build a72d7cd
@@ -155,11 +153,3 @@ class Images(FactBase[dict[str, str]]):
     def process(self, output: list[str]) -> dict[str, str]:
         """Read the answer of `command`."""
         return dict(line.split(" ", 1) for line in output if line)
-
-
-def _json(line: str) -> dict[str, Any]:
-    try:
-        said: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of docker: {line!r}") from error
-    return said

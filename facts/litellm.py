@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -80,10 +77,7 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
     line = next((line for line in output if line), None)
     if line is None:
         return ProxyState()
-    try:
-        said: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of LiteLLM: {line[:200]!r}") from error
+    said = script.from_json(line, "LiteLLM")
     return ProxyState(
         running=True,
         teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),

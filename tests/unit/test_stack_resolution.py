@@ -327,8 +327,14 @@ def test_names_across_stacks_agree_too() -> None:
 def test_a_stack_is_known_without_its_secrets(resolver: Resolver) -> None:
     """What is left of an earlier declaration can be told of in a run for which nobody has provided any key."""
     config = service(
-        files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"}, secrets={"KEY": "web/key"}
+        aliases=("web-api",),
+        files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"},
+        secrets={"KEY": "web/key"},
     )
     stack = Stack(name="front", services=(config,))
     contents = {file: Content("") for file in config.files}
-    assert outline(ROOT, stack) == wanted(resolver.resolve(stack, contents)).outline
+    given, known = wanted(resolver.resolve(stack, contents)), outline(ROOT, stack)
+    assert known.name == given.name
+    assert known.containers == given.services.keys()
+    assert known.aliases == set(given.services["web"]["networks"]["coolify"]["aliases"])
+    assert known.paths == {entry.path for entry in given.files} | {f"{given.folder}/compose.yaml"}
