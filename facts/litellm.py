@@ -13,6 +13,8 @@ from facts import script
 
 # What asks, changes and tries the proxy from inside its container, where the master key is.
 PROGRAM = Path(__file__).resolve().parent.parent / "files" / "litellm" / "proxy.py"
+# Seconds to wait for a proxy that is just starting.
+WAIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,14 @@ class Proxy(FactBase[ProxyState]):
 
     + container: the proxy's
     + port: where it listens in there
-    + wait_s: seconds to wait for a proxy that is just starting; then the fact fails with what it said
-    + required: it has to answer; otherwise one that does not is as one that does not run
+    + required: it has to answer, or the fact fails with what it said; otherwise one that does not answer is as one that
+        does not run
     """
 
-    def command(
-        self, container: str, port: int = 4000, wait_s: int = 60, required: bool = True
-    ) -> StringCommand:
+    def command(self, container: str, port: int, required: bool = True) -> StringCommand:
         """The script and its arguments."""
         must = "yes" if required else "no"
-        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, wait_s, must)
+        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, WAIT_S, must)
 
     @staticmethod
     def default() -> ProxyState:

@@ -308,8 +308,6 @@ def test_containers_survive_the_restart_that_switches_live_restore_on(
 def test_a_network_is_created_once() -> None:
     (create,) = commands(docker.network, {Engine: ENGINE}, "coolify")
     assert str(create) == "docker network create --driver bridge --attachable coolify"
-    (create,) = commands(docker.network, {Engine: ENGINE}, "x", internal=True)
-    assert str(create) == "docker network create --driver bridge --attachable --internal x"
     there = replace(ENGINE, networks={"coolify": Network("coolify", "bridge")})
     assert commands(docker.network, {Engine: there}, "coolify") == []
 
