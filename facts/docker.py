@@ -50,7 +50,6 @@ class EngineState:
     """
 
     installed: bool = False
-    client: str | None = None
     compose: str | None = None
     server: Server | None = None
     config: str | None = None
@@ -88,12 +87,9 @@ def read_engine(output: Iterable[str]) -> EngineState:
         return next((line for line in said.get(title, ()) if line), None)
 
     config = said.get("config", [])
-    client = first("client")
     networks = [Network(**script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
     return EngineState(
         installed="installed" in said,
-        # Docker version 26.1.5+dfsg1, build a72d7cd
-        client=client.removeprefix("Docker version ").partition(",")[0] if client else None,
         compose=first("compose"),
         server=_server(first("server")),
         config="\n".join(config[1:]) if config else None,

@@ -13,21 +13,19 @@ from facts import script
 
 # As in files/facts/gpus.sh.
 FIELDS = (
-    "index", "uuid", "name", "pci.bus_id", "memory.total", "driver_version",
+    "uuid", "name", "pci.bus_id", "memory.total", "driver_version",
     "power.limit", "power.min_limit", "power.max_limit",
 )  # fmt: skip
-LISTED = re.compile(r"GPU (?P<index>\d+): (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
+LISTED = re.compile(r"GPU \d+: (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
 
 
 @dataclass(frozen=True)
 class Gpu:
     """One card. What the driver does not tell ("[N/A]", or a card that it lists and cannot ask) is None.
 
-    :param index: the driver's number, which can change at a reboot: never name a card by it
     :param bus: PCI address as lspci shows it, "03:00.0"
     """
 
-    index: int
     uuid: str
     name: str
     bus: str | None = None
@@ -69,7 +67,7 @@ def pci_address(text: str) -> str:
 def parse_list(lines: Iterable[str]) -> list[Gpu]:
     """The cards in the output of `nvidia-smi -L`; slices of a card (MIG) and messages are passed over."""
     found = (LISTED.fullmatch(line.strip()) for line in lines)
-    return [Gpu(int(card["index"]), card["uuid"], card["name"]) for card in found if card]
+    return [Gpu(card["uuid"], card["name"]) for card in found if card]
 
 
 def parse_query(lines: Iterable[str]) -> list[Gpu]:
@@ -77,15 +75,14 @@ def parse_query(lines: Iterable[str]) -> list[Gpu]:
     gpus = []
     for line in lines:
         row = line.split(", ")
-        if len(row) != len(FIELDS) or not row[1].startswith("GPU-"):
+        if len(row) != len(FIELDS) or not row[0].startswith("GPU-"):
             continue  # a message about a card that could not be asked
         value = {key: _value(text) for key, text in zip(FIELDS, row, strict=True)}
         bus, memory = value["pci.bus_id"], value["memory.total"]
         gpus.append(
             Gpu(
-                index=int(row[0]),
-                uuid=row[1],
-                name=row[2],
+                uuid=row[0],
+                name=row[1],
                 bus=pci_address(bus) if bus else None,
                 memory_total_mib=int(memory) if memory else None,
                 driver=value["driver_version"],

@@ -63,7 +63,6 @@ class Listener:
     :param unit: of systemd, that the process belongs to; None for a process outside of all
     """
 
-    address: str
     port: int
     process: str | None
     pid: int | None
@@ -143,12 +142,11 @@ def parse_listeners(lines: Iterable[str], units: Mapping[int, str] | None = None
         columns = line.split(maxsplit=5)
         if len(columns) < 5:
             continue
-        address, _, port = columns[3].rpartition(":")
+        port = columns[3].rpartition(":")[2]
         user = re.search(r'\("(?P<name>[^"]*)",pid=(?P<pid>\d+)', columns[5] if len(columns) > 5 else "")
         pid = int(user["pid"]) if user else None
         listeners.append(
             Listener(
-                address.strip("[]"),
                 int(port),
                 user["name"] if user else None,
                 pid,

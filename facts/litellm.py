@@ -41,9 +41,8 @@ class Key:
 
 @dataclass(frozen=True)
 class ProxyState:
-    """Answer of `Proxy`. Where `running` is false, the rest is unknown."""
+    """Answer of `Proxy`; nothing where none runs."""
 
-    running: bool = False
     teams: tuple[Team, ...] = ()
     keys: tuple[Key, ...] = ()
 
@@ -79,7 +78,6 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
         return ProxyState()
     said = script.from_json(line, "LiteLLM")
     return ProxyState(
-        running=True,
         teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),
         keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in said["keys"]),
     )

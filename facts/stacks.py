@@ -31,8 +31,7 @@ class Container:
     :param digest: its label `stack.digest`, empty for none
     :param managed: whether Coolify manages it
     :param aliases: further names on its networks
-    :param image: reference it was made from
-    :param image_id: the image that reference then pointed at
+    :param image_id: the image that it was made from
     :param status: created, running, restarting, exited, paused or dead
     :param health: starting, healthy or unhealthy; None without a health check
     :param started: when it was started, in seconds since the epoch
@@ -46,7 +45,6 @@ class Container:
     digest: str = ""
     managed: bool = False
     aliases: frozenset[str] = frozenset()
-    image: str = ""
     image_id: str = ""
     status: str = "running"
     health: str | None = None
@@ -136,7 +134,6 @@ def _container(said: Mapping[str, Any]) -> Container:
         digest=said["digest"] or "",
         managed=said["managed"] == "true",
         aliases=frozenset(alias for names in said["aliases"] for alias in names or ()),
-        image=said["image"],
         image_id=said["image_id"],
         status=said["status"],
         health=said["health"],

@@ -12,6 +12,6 @@ echo '@@list'
 ask -L
 echo "@@status $?"
 echo '@@query'
-ask --query-gpu=index,uuid,name,pci.bus_id,memory.total,driver_version,power.limit,power.min_limit,power.max_limit \
+ask --query-gpu=uuid,name,pci.bus_id,memory.total,driver_version,power.limit,power.min_limit,power.max_limit \
     --format=csv,noheader,nounits
 exit 0

@@ -22,7 +22,7 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "folder":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},
 "digest":{{json (index .Config.Labels "stack.digest")}},"managed":{{json (index .Config.Labels "coolify.managed")}},
 "aliases":[{{range .NetworkSettings.Networks}}{{json .Aliases}},{{end}}null],
-"image":{{json .Config.Image}},"image_id":{{json .Image}},"status":{{json .State.Status}},
+"image_id":{{json .Image}},"status":{{json .State.Status}},
 "health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
 "started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}}}' |
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'

@@ -41,7 +41,7 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         nouveau=False,
         secure_boot=False,
         clock_offset_s=0.4,
-        listeners=(Listener("::", 22, "sshd", 512, "ssh.service"),),
+        listeners=(Listener(22, "sshd", 512, "ssh.service"),),
         displays=tuple(
             Display(gpu.bus, "10de:2484", f"NVIDIA Corporation GA104 [GeForce {gpu.model}]")
             for gpu in plan.gpus
@@ -58,7 +58,6 @@ def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
     """The declared cards as a driver lists them that is in order; these fields are those of the first."""
     found = [
         Gpu(
-            index=index,
             uuid=UUIDS[gpu.uuid],
             name=f"NVIDIA GeForce {gpu.model}",
             bus=gpu.bus,
@@ -68,7 +67,7 @@ def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
             power_min_w=100.0,
             power_max_w=240.0,
         )
-        for index, gpu in enumerate((plan or declared()).gpus)
+        for gpu in (plan or declared()).gpus
     ]
     return GpuState(installed=True, gpus=(replace(found[0], **replaced), *found[1:]))
 
@@ -83,6 +82,4 @@ def engine(**replaced: Any) -> EngineState:
         running=1,
         containers=1,
     )
-    return replace(
-        EngineState(installed=True, client="26.1.5", compose="2.26.1-4", server=server), **replaced
-    )
+    return replace(EngineState(installed=True, compose="2.26.1-4", server=server), **replaced)

@@ -15,7 +15,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 LIST = (FIXTURES / "nvidia-smi-L.txt").read_text().splitlines()
 HEAVY = "GPU-bdb1f5e4-7a0e-6c52-93d1-2f6b8c40e7a9"
 # The row of that card as nvidia-smi answers gpus.sh, in the order of FIELDS.
-ROW = f"1, {HEAVY}, NVIDIA GeForce RTX 3080, 00000000:03:00.0, 10240, 550.163.01, 280.00, 100.00, 370.00"
+ROW = f"{HEAVY}, NVIDIA GeForce RTX 3080, 00000000:03:00.0, 10240, 550.163.01, 280.00, 100.00, 370.00"
 NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
     "NVIDIA driver is installed and running."
@@ -24,8 +24,8 @@ NO_DRIVER = (
 
 def test_list_of_the_five_cards() -> None:
     cards = gpu.parse_list(LIST)
-    assert [card.index for card in cards] == [0, 1, 2, 3, 4]
-    assert cards[1] == Gpu(1, HEAVY, "NVIDIA GeForce RTX 3080")
+    assert len(cards) == 5
+    assert cards[1] == Gpu(HEAVY, "NVIDIA GeForce RTX 3080")
 
 
 def test_list_passes_over_slices_and_messages() -> None:
@@ -40,7 +40,6 @@ def test_list_passes_over_slices_and_messages() -> None:
 def test_query() -> None:
     assert gpu.parse_query([ROW]) == [
         Gpu(
-            index=1,
             uuid=HEAVY,
             name="NVIDIA GeForce RTX 3080",
             bus="03:00.0",
@@ -54,7 +53,7 @@ def test_query() -> None:
 
 
 def test_query_without_values() -> None:
-    row = f"1, {HEAVY}, NVIDIA T400, 00000000:03:00.0, [N/A], 550.1, [Not Supported], N/A, [Unknown Error]"
+    row = f"{HEAVY}, NVIDIA T400, 00000000:03:00.0, [N/A], 550.1, [Not Supported], N/A, [Unknown Error]"
     (card,) = gpu.parse_query([row])
     assert card.memory_total_mib is None
     assert (card.power_limit_w, card.power_min_w, card.power_max_w) == (None, None, None)
@@ -89,7 +88,6 @@ def test_answer_of_a_real_card() -> None:
         installed=True,
         gpus=(
             Gpu(
-                index=0,
                 uuid=uuid,
                 name="NVIDIA H200",
                 bus="00:06.0",
@@ -115,7 +113,7 @@ def test_driver_that_hangs_has_an_error_too() -> None:
 
 def test_prefixes() -> None:
     state = gpu.parse(["@@list", *LIST, "@@status 0"])
-    assert [card.index for card in state.matching("GPU-bdb1f5e4")] == [1]
+    assert [card.uuid for card in state.matching("GPU-bdb1f5e4")] == [HEAVY]
     assert len(state.matching("GPU-")) == 5
     assert state.matching("GPU-0000") == ()
 

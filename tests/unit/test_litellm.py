@@ -37,7 +37,7 @@ SHOP = Team(
 )
 SHOP_STATE = ActualTeam("shop", "the-shop", 20.0, "30d", ("small",))
 SHOP_KEY = Key(SHOP.key_hash, "sk-shop", "shop", ())
-AS_WANTED = ProxyState(running=True, teams=(SHOP_STATE,), keys=(SHOP_KEY,))
+AS_WANTED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
 
 
 def told(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
@@ -133,7 +133,7 @@ def test_what_a_team_has_spent_is_saved_before_it_goes() -> None:
 
 def test_keys_travel_on_standard_input_only() -> None:
     [command] = commands(
-        litellm.teams, {Proxy: ProxyState(running=True)}, container="litellm-proxy", port=4000, wanted=[SHOP]
+        litellm.teams, {Proxy: ProxyState()}, container="litellm-proxy", port=4000, wanted=[SHOP]
     )
     assert SHOP.key not in str(command)
     assert SHOP.key in command.payload

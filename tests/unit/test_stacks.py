@@ -93,7 +93,6 @@ def as_declared(stack: Stack) -> StacksState:
                 service=name,
                 folder=stack.folder,
                 digest=stack.digest(name),
-                image=IMAGE,
                 image_id="sha256:1",
                 health="healthy",
                 started=200.0,
