@@ -92,8 +92,6 @@ class HostState:
     :param clock_offset_s: seconds that the host's clock is ahead of the controller's
     :param listeners: listening TCP ports, None without `ss`
     :param displays: display adapters on the PCI bus
-    :param docker: version of the Docker engine, None where none answers
-    :param nvidia: version of the NVIDIA driver, None where none answers
     :param virtualization: as systemd-detect-virt names it, "none" on bare metal
     """
 
@@ -114,8 +112,6 @@ class HostState:
     clock_offset_s: float
     listeners: tuple[Listener, ...] | None
     displays: tuple[Display, ...]
-    docker: str | None
-    nvidia: str | None
     reboot_required: bool
     virtualization: str | None
 
@@ -198,8 +194,6 @@ def parse(output: Iterable[str], now: float) -> HostState:
         clock_offset_s=int(first("clock") or 0) - now,
         listeners=parse_listeners(said["listeners"], units) if "listeners" in said else None,
         displays=parse_displays(said.get("pci", [])),
-        docker=first("docker"),
-        nvidia=first("nvidia"),
         reboot_required=first("reboot") == "required",
         virtualization=first("virtualization"),
     )

@@ -88,8 +88,6 @@ fi
 
 docker_root=
 if has docker; then
-    section docker
-    timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null
     docker_root=$(timeout 10 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
 fi
 
@@ -100,9 +98,4 @@ for path in / "${docker_root:-/var/lib/docker}"; do
     # Neither a line of titles nor the device's name, which may contain blanks.
     echo "$path $(df --block-size=1 --output=size,used,avail "$place" | tail -n 1)"
 done
-
-if has nvidia-smi; then
-    section nvidia
-    timeout 30 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | grep -m 1 -E '^[0-9.]+$'
-fi
 exit 0

@@ -46,8 +46,6 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
             Display(gpu.bus, "10de:2484", f"NVIDIA Corporation GA104 [GeForce {gpu.model}]")
             for gpu in plan.gpus
         ),
-        docker=None,
-        nvidia=None,
         reboot_required=False,
         virtualization="none",
     )

@@ -55,15 +55,11 @@ LISTEN 0      128    *:11434          *:*
 0000:01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA104 [GeForce RTX 3070] [10de:2484] (rev a1)
 0000:01:00.1 Audio device [0403]: NVIDIA Corporation GA104 High Definition Audio Controller [10de:228b] (rev a1)
 0000:03:00.0 3D controller [0302]: NVIDIA Corporation GA102 [GeForce RTX 3080] [10de:2206] (rev a1)
-@@docker
-26.1.5
 @@disks
 / 245107195904 219043332096 13958643712
 /var/lib/docker 245107195904 219043332096 13958643712
-@@nvidia
-550.163.01
 """
-# The same machine with nothing installed: no ss, no lspci, no systemd, no engine, no driver.
+# The same machine with nothing installed: no ss, no lspci, no systemd.
 BARE = """\
 @@os-release
 ID=debian
@@ -109,7 +105,6 @@ def test_everything_there() -> None:
         Display("01:00.0", "10de:2484", "NVIDIA Corporation GA104 [GeForce RTX 3070]"),
         Display("03:00.0", "10de:2206", "NVIDIA Corporation GA102 [GeForce RTX 3080]"),
     )
-    assert (state.docker, state.nvidia) == ("26.1.5", "550.163.01")
     assert not state.reboot_required
     assert not state.container
     assert state.root_disk.percent == 95
@@ -119,7 +114,7 @@ def test_nothing_there() -> None:
     state = host.parse(BARE.splitlines(), now=160.0)
     assert state.listeners is None
     assert state.displays == ()
-    assert (state.docker, state.nvidia, state.virtualization) == (None, None, None)
+    assert state.virtualization is None
     assert (state.cpu, state.cores, state.memory) == ("unknown", 0, 0)
     assert state.headers == "missing"
     assert state.nouveau
@@ -178,4 +173,4 @@ def test_command_with_next_to_nothing(tmp_path: Path) -> None:
         ["/bin/sh", "-c", command], env=environment, check=True, capture_output=True, text=True
     )
     state = Host().process(done.stdout.splitlines())
-    assert (state.listeners, state.docker, state.nvidia) == (None, None, None)
+    assert (state.listeners, state.virtualization) == (None, None)
