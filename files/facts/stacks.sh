@@ -8,7 +8,7 @@ root=$1
 # What lies in a staging folder was left by an interrupted run, or is being written this moment.
 echo "@@files"
 find "$root" -name '.pyinfra-tree.*' -printf 'abandoned\t%p\n' -prune -o \
-    -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%s\t%p\t%l\n'
+    -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%p\t%l\n'
 find "$root" -name '.pyinfra-tree.*' -prune -o -type f -exec sha256sum -- {} +
 echo "@@changed"
 find "$root" -name '.pyinfra-tree.*' -prune -o -printf '%C@\t%p\n'

@@ -80,9 +80,9 @@ def as_declared(stack: Stack) -> StacksState:
     for entry in stack.entries():
         if isinstance(entry, File):
             owner = (entry.owner, "0")
-            found[entry.path] = Found("file", int(entry.mode, 8), owner, owner, 1, sha256=entry.sha256)
+            found[entry.path] = Found("file", int(entry.mode, 8), owner, owner, sha256=entry.sha256)
         elif isinstance(entry, Directory):
-            found[entry.path] = Found("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"), 1)
+            found[entry.path] = Found("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"))
     return StacksState(
         tree=TreeState(found),
         changed=dict.fromkeys(found, 100.0),
@@ -496,8 +496,8 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
     old = Container(name="old", project="back", folder=f"{ROOT}/back")
     orphan = Container(name="orphan", project="front", folder=FOLDER)
     foreign = Container(name="foreign", project="theirs", folder="/srv/theirs")
-    folder = Found("directory", 0o700, ("root", "0"), ("root", "0"), 1)
-    file = Found("file", 0o600, ("root", "0"), ("root", "0"), 1)
+    folder = Found("directory", 0o700, ("root", "0"), ("root", "0"))
+    file = Found("file", 0o600, ("root", "0"), ("root", "0"))
     tree = {
         **state.tree.found,
         f"{ROOT}/gone": folder,

@@ -156,12 +156,12 @@ def test_monitors_of_ours_are_counted_and_those_down_named() -> None:
     ("state", "found"),
     [
         (None, "none"),
-        (BackupState("20260101T030000Z", time.time(), "shrunken", 1), "shrunken"),
-        (BackupState("20260101T030000Z", time.time() - 40 * 3600, "", 1), "40 h old"),
+        (BackupState("20260101T030000Z", time.time(), "shrunken"), "shrunken"),
+        (BackupState("20260101T030000Z", time.time() - 40 * 3600, ""), "40 h old"),
     ],
 )
 def test_a_backup_that_is_missing_doubtful_or_old_is_named(state: BackupState | None, found: str) -> None:
-    good = BackupState("20260102T030000Z", time.time(), "", 1)
+    good = BackupState("20260102T030000Z", time.time(), "")
     saved = {"redis/shared-redis/all": good} | ({"s3/minio/langfuse": state} if state else {})
     line = numbers.backups(["redis/shared-redis/all", "s3/minio/langfuse"], saved, 26)
     assert line.found == "1 of 2 good, the last of 20260102T030000Z"
