@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from blueprint.environment import environment_name as environment_name
+from blueprint.keys import KEYS, checked
 from blueprint.model import Project
 from blueprint.phases import phases_wanted as phases_wanted
-from blueprint.plan import KEYS
 from blueprint.plan import Blueprint as Blueprint
 from blueprint.problems import DeclarationError as DeclarationError
 from blueprint.problems import Problem as Problem
@@ -30,4 +30,4 @@ def for_host(data: HostData) -> Blueprint:
     :raises DeclarationError: with all problems; inventory.py has found them before
     """
     known = {key: value for key, value in data.dict().items() if key in KEYS or isinstance(value, Project)}
-    return Blueprint.from_data(known)
+    return checked(known)

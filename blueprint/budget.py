@@ -173,7 +173,7 @@ def _schedule(plan: Blueprint) -> Table:
 
 def _notes_memory(plan: Blueprint) -> Table:
     limits = {service.name: service.memory_mib for service in _services(plan)}
-    different = {one.line: one for one in notes.memory_differences(limits)}
+    different = notes.memory_differences(limits)
     table = _table("memory (notes 2.2), M", "of", "what", "notes", "here", "why", numbers=("notes", "here"))
     for section in notes.MEMORY:
         for line in section.lines:
@@ -182,7 +182,7 @@ def _notes_memory(plan: Blueprint) -> Table:
                 section.title,
                 line.what,
                 str(line.mib),
-                "" if here is None else str(here.declared_mib),
+                "" if here is None else str(here),
                 "" if here is None else line.why,
             )
         table.add_row(

@@ -55,7 +55,7 @@ def cron(plan: Blueprint, job: CronJob) -> str:
     # 75: a round that was left out because the lock was taken. heartbeat.sh tells nothing of it.
     run = f"flock -E 75 {patience} {lock} {plan.paths.scripts}/{job.script} >>{log} 2>&1"
     told = f"{plan.paths.scripts}/heartbeat.sh {job.name} $? >>{log} 2>&1"
-    return f'SHELL=/bin/sh\nPATH={_CRON_PATH}\nMAILTO=""\n{job.schedule} {job.user} {run}; {told}\n'
+    return f'SHELL=/bin/sh\nPATH={_CRON_PATH}\nMAILTO=""\n{job.schedule} root {run}; {told}\n'
 
 
 def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str) -> str:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_type
 from blueprint.model import Project
-from blueprint.plan import KEYS, Blueprint, plain_keys, unknown_keys, wrong_type
+from blueprint.plan import Blueprint
 from blueprint.problems import DeclarationError, Problem, closest
 
 FOLDER = Path(__file__).resolve().parent.parent / "group_data"
@@ -92,7 +93,7 @@ class GroupData:
             hint = closest(str(upgrade), self.profiles)
             raise DeclarationError([Problem(file, "upgrade_to", repr(upgrade), allowed, hint)])
         take(self.layers[profile])
-        return Blueprint.from_data(chosen, sources)
+        return checked(chosen, sources)
 
 
 def read(folder: Path = FOLDER) -> GroupData:

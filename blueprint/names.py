@@ -1,7 +1,7 @@
 """Containers that others speak to by name: in addresses, and in operations that act in them.
 
-A declaration that calls one of them otherwise is refused (`Blueprint.problems`), since whoever speaks to it would not
-know.
+A declaration that calls one of them otherwise is refused (`stack_problems.spoken_of`), since whoever speaks to it
+would not know.
 """
 
 POSTGRES, POOLER, REDIS = "shared-postgres", "pgbouncer", "shared-redis"

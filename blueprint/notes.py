@@ -6,7 +6,7 @@ knows them sees at once where this server is another, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -281,25 +281,16 @@ def _card_errors() -> Iterator[str]:
     )
 
 
-@dataclass(frozen=True)
-class MemoryDifference:
-    """A line of 2.2 beside what is declared for it."""
-
-    section: str
-    line: MemoryLine
-    declared_mib: int
-
-
-def memory_differences(limits: Mapping[str, int]) -> Sequence[MemoryDifference]:
-    """Lines of 2.2 whose containers have another limit here.
+def memory_differences(limits: Mapping[str, int]) -> dict[MemoryLine, int]:
+    """Lines of 2.2 whose containers have another limit here, with that limit in MiB.
 
     :param limits: limit of each declared container, in MiB
     """
-    return [
-        MemoryDifference(section.title, line, declared)
+    return {
+        line: declared
         for section in MEMORY
         for line in section.lines
         if line.containers
         and all(name in limits for name in line.containers)
         and (declared := sum(limits[name] for name in line.containers)) != line.mib
-    ]
+    }

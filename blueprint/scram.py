@@ -21,14 +21,13 @@ def salt() -> str:
     return base64.b64encode(secrets.token_bytes(SALT_BYTES)).decode()
 
 
-def verifier(password: str, salt: str, iterations: int = ITERATIONS) -> str:
+def verifier(password: str, salt: str) -> str:
     """The verifier of a password, in the form of pg_authid.rolpassword and of PgBouncer's userlist.
 
     RFC 5802, as Postgres stores it: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
 
     :param password: printable ASCII, which SASLprep leaves as it is
     :param salt: base64
-    :param iterations: of PBKDF2
     :raises ValueError: for another password or salt; neither is in the message
     """
     if not password or not (password.isascii() and password.isprintable()):
@@ -39,9 +38,9 @@ def verifier(password: str, salt: str, iterations: int = ITERATIONS) -> str:
         raise ValueError("the salt of a password must be base64") from None
     if not raw:
         raise ValueError("the salt of a password must not be empty")
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), raw, iterations)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), raw, ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     stored_key = hashlib.sha256(client_key).digest()
     server_key = hmac.digest(salted, b"Server Key", "sha256")
     keys = (base64.b64encode(key).decode() for key in (stored_key, server_key))
-    return f"SCRAM-SHA-256${iterations}:{salt}${':'.join(keys)}"
+    return f"SCRAM-SHA-256${ITERATIONS}:{salt}${':'.join(keys)}"

@@ -183,12 +183,10 @@ class Resolver:
             },
         }
         optional: dict[str, Any] = {
-            "entrypoint": list(service.entrypoint),
             "command": list(service.command),
             "user": service.user,
             "cpus": service.cpus,
             "shm_size": service.shm_size,
-            "cap_add": list(service.capabilities),
             "extra_hosts": ["host.docker.internal:host-gateway"] if service.host_gateway else None,
             "ports": list(_ports(service)),
             "volumes": list(_mounts(f"{self.root}/{stack.name}", service)),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -92,10 +90,7 @@ def read_adoption(output: Iterable[str]) -> AdoptionState:
 
 
 def _container(line: str, systems: Mapping[str, str]) -> Container:
-    try:
-        said = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of docker: {line!r}") from error
+    said = script.from_json(line, "docker")
     name = said["name"].removeprefix("/")
     return Container(
         name=name,

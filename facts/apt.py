@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.exceptions import FactProcessError
@@ -16,23 +16,18 @@ UPDATED = "/var/lib/apt/periodic/update-success-stamp"
 
 
 @dataclass(frozen=True)
-class Installed:
-    """An installed package."""
-
-    version: str
-    held: bool = False
-
-
-@dataclass(frozen=True)
 class PackagesState:
     """Answer of `Packages`. Times are seconds since the epoch by the host's clock, None for never.
 
-    `candidates` are what apt could install; they are asked for only when a package is missing.
+    :param held: of the installed ones, those that no upgrade touches
+    :param broken: half-installed, unpacked, half-configured or waiting for triggers
+    :param candidates: what apt could install; asked for only when a package is missing
     """
 
-    installed: dict[str, Installed] = field(default_factory=dict)
-    broken: tuple[str, ...] = ()  # half-installed, unpacked, half-configured or waiting for triggers
-    candidates: dict[str, str] = field(default_factory=dict)
+    installed: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    broken: tuple[str, ...] = ()
+    candidates: frozenset[str] = frozenset()
     now: float = 0.0
     sources_changed: float | None = None
     updated: float | None = None
@@ -51,7 +46,7 @@ class Packages(FactBase[PackagesState]):
         further = [QuoteString(name) for name in dict.fromkeys(others)]
         return StringCommand(
             *("set --", *wanted, "; export LC_ALL=C;"),
-            r"dpkg-query -W -f 'package\t${Package}\t${db:Status-Abbrev}\t${Version}\n' --",
+            r"dpkg-query -W -f 'package\t${db:Status-Abbrev}\t${Package}\n' --",
             *('"$@"', *further, "2>/dev/null;"),
             r"dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\n' | sed -n '/^.[HUFWt]\|^..R/s/^/broken /p';",
             r"""[ -z "$(ls /var/lib/dpkg/updates 2>/dev/null)" ] || printf 'broken iU\tdpkg\n';""",
@@ -77,17 +72,20 @@ class Packages(FactBase[PackagesState]):
 
 def read_packages(output: Iterable[str]) -> PackagesState:
     """Read what `Packages.command` prints."""
-    installed: dict[str, Installed] = {}
+    installed: set[str] = set()
+    held: set[str] = set()
     broken: list[str] = []
-    candidates: dict[str, str] = {}
+    candidates: set[str] = set()
     times: dict[str, list[float]] = {"now": [], "sources": [], "updated": []}
     policy_of = ""
     for line in output:
         word, _, rest = line.partition(" ")
         if line.startswith("package\t"):
-            _, name, status, version = line.split("\t")
+            _, status, name = line.split("\t")
             if status[1] == "i":
-                installed[name] = Installed(version, held=status[0] == "h")
+                installed.add(name)
+                if status[0] == "h":
+                    held.add(name)
         elif word == "broken":
             broken.append(rest.partition("\t")[2])
         elif word in times:
@@ -95,13 +93,14 @@ def read_packages(output: Iterable[str]) -> PackagesState:
         elif line.endswith(":") and not line.startswith(" "):
             policy_of = line[:-1]
         elif line.startswith("  Candidate: ") and "(none)" not in line:
-            candidates[policy_of] = line.removeprefix("  Candidate: ")
+            candidates.add(policy_of)
     if not times["now"]:
         raise FactProcessError("the host did not say what time it is; its answer was cut short")
     return PackagesState(
-        installed,
+        frozenset(installed),
+        frozenset(held),
         tuple(dict.fromkeys(broken)),
-        candidates,
+        frozenset(candidates),
         times["now"][0],
         max(times["sources"], default=None),
         max(times["updated"], default=None),

@@ -20,13 +20,11 @@ class BackupState:
     :param stamp: its name, the time at which it was made
     :param made: that time, in seconds since the epoch
     :param doubt: why it may not be what it should be; empty for a good one
-    :param size: bytes of its files
     """
 
     stamp: str
     made: float
     doubt: str
-    size: int
 
     @property
     def age_s(self) -> float:
@@ -61,8 +59,7 @@ def read_backups(output: Iterable[str]) -> dict[str, BackupState]:
         piece, _, stamp = title.rpartition(" ")
         try:
             said = json.loads("\n".join(lines))
-            size = sum(file["bytes"] for file in said["files"].values())
-            backups[piece] = BackupState(stamp, float(said["time"]), said["doubt"], size)
+            backups[piece] = BackupState(stamp, float(said["time"]), said["doubt"])
         except (ValueError, KeyError, TypeError):
-            backups[piece] = BackupState(stamp, 0.0, "its manifest cannot be read", 0)
+            backups[piece] = BackupState(stamp, 0.0, "its manifest cannot be read")
     return backups

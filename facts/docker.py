@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -52,7 +50,6 @@ class EngineState:
     """
 
     installed: bool = False
-    client: str | None = None
     compose: str | None = None
     server: Server | None = None
     config: str | None = None
@@ -90,12 +87,9 @@ def read_engine(output: Iterable[str]) -> EngineState:
         return next((line for line in said.get(title, ()) if line), None)
 
     config = said.get("config", [])
-    client = first("client")
-    networks = [Network(**_json(line)) for line in said.get("networks", ()) if line]
+    networks = [Network(**script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
     return EngineState(
         installed="installed" in said,
-        # Docker version 26.1.5+dfsg1, build a72d7cd
-        client=client.removeprefix("Docker version ").partition(",")[0] if client else None,
         compose=first("compose"),
         server=_server(first("server")),
         config="\n".join(config[1:]) if config else None,
@@ -155,11 +149,3 @@ class Images(FactBase[dict[str, str]]):
     def process(self, output: list[str]) -> dict[str, str]:
         """Read the answer of `command`."""
         return dict(line.split(" ", 1) for line in output if line)
-
-
-def _json(line: str) -> dict[str, Any]:
-    try:
-        said: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of docker: {line!r}") from error
-    return said

@@ -25,15 +25,13 @@ class Found:
     mode: int
     owner: tuple[str, str]  # name and number
     group: tuple[str, str]
-    size: int  # bytes
     target: str = ""  # of a link
     sha256: str | None = None  # of a file that may be read
 
 
 @dataclass(frozen=True)
 class TreeState:
-    """Answer of `Tree`: what was found by path (nothing for a path where nothing is), and abandoned
-    staging."""
+    """Answer of `Tree`: what was found by path (nothing for a path where nothing is), and abandoned staging."""
 
     found: dict[str, Found] = field(default_factory=dict)
     abandoned: tuple[str, ...] = ()
@@ -52,7 +50,7 @@ class Tree(FactBase[TreeState]):
         every = [QuoteString(path) for path in wanted]
         return StringCommand(
             *("find", *every, "-maxdepth", "0"),
-            r"-printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%s\t%p\t%l\n'",
+            r"-printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%p\t%l\n'",
             "2>/dev/null;",
             *("find", *every, "-maxdepth", "0", "-type", "f"),
             "-exec sha256sum -- {} + 2>/dev/null;",
@@ -76,9 +74,9 @@ def read_tree(output: Iterable[str]) -> TreeState:
     abandoned: list[str] = []
     for line in output:
         if line.startswith("path\t"):
-            _, kind, mode, owner, uid, group, gid, size, path, target = line.split("\t", 9)
+            _, kind, mode, owner, uid, group, gid, path, target = line.split("\t", 8)
             found[path] = Found(
-                KINDS.get(kind, "special file"), int(mode, 8), (owner, uid), (group, gid), int(size), target
+                KINDS.get(kind, "special file"), int(mode, 8), (owner, uid), (group, gid), target
             )
         elif line.startswith("abandoned\t"):
             abandoned.append(line.partition("\t")[2])

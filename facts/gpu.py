@@ -13,42 +13,27 @@ from facts import script
 
 # As in files/facts/gpus.sh.
 FIELDS = (
-    "index", "uuid", "name", "pci.bus_id", "memory.total", "memory.used", "driver_version", "power.limit",
-    "power.default_limit", "power.min_limit", "power.max_limit", "persistence_mode",
+    "uuid", "name", "pci.bus_id", "memory.total", "driver_version",
+    "power.limit", "power.min_limit", "power.max_limit",
 )  # fmt: skip
-LISTED = re.compile(r"GPU (?P<index>\d+): (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
+LISTED = re.compile(r"GPU \d+: (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
 
 
 @dataclass(frozen=True)
 class Gpu:
     """One card. What the driver does not tell ("[N/A]", or a card that it lists and cannot ask) is None.
 
-    :param index: the driver's number, which can change at a reboot: never name a card by it
     :param bus: PCI address as lspci shows it, "03:00.0"
     """
 
-    index: int
     uuid: str
     name: str
     bus: str | None = None
     memory_total_mib: int | None = None
-    memory_used_mib: int | None = None
     driver: str | None = None
     power_limit_w: float | None = None
-    power_default_w: float | None = None
     power_min_w: float | None = None
     power_max_w: float | None = None
-    persistence: bool | None = None
-
-
-@dataclass(frozen=True)
-class Process:
-    """A program that computes on a card."""
-
-    gpu: str
-    pid: int
-    name: str
-    memory_mib: int | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,6 @@ class GpuState:
     installed: bool = False
     error: str | None = None
     gpus: tuple[Gpu, ...] = ()
-    processes: tuple[Process, ...] = ()
 
     def matching(self, uuid: str) -> tuple[Gpu, ...]:
         """The cards whose UUID begins with `uuid`."""
@@ -83,7 +67,7 @@ def pci_address(text: str) -> str:
 def parse_list(lines: Iterable[str]) -> list[Gpu]:
     """The cards in the output of `nvidia-smi -L`; slices of a card (MIG) and messages are passed over."""
     found = (LISTED.fullmatch(line.strip()) for line in lines)
-    return [Gpu(int(card["index"]), card["uuid"], card["name"]) for card in found if card]
+    return [Gpu(card["uuid"], card["name"]) for card in found if card]
 
 
 def parse_query(lines: Iterable[str]) -> list[Gpu]:
@@ -91,37 +75,23 @@ def parse_query(lines: Iterable[str]) -> list[Gpu]:
     gpus = []
     for line in lines:
         row = line.split(", ")
-        if len(row) != len(FIELDS) or not row[1].startswith("GPU-"):
+        if len(row) != len(FIELDS) or not row[0].startswith("GPU-"):
             continue  # a message about a card that could not be asked
         value = {key: _value(text) for key, text in zip(FIELDS, row, strict=True)}
-        bus, persistence = value["pci.bus_id"], value["persistence_mode"]
+        bus, memory = value["pci.bus_id"], value["memory.total"]
         gpus.append(
             Gpu(
-                index=int(row[0]),
-                uuid=row[1],
-                name=row[2],
+                uuid=row[0],
+                name=row[1],
                 bus=pci_address(bus) if bus else None,
-                memory_total_mib=_int(value["memory.total"]),
-                memory_used_mib=_int(value["memory.used"]),
+                memory_total_mib=int(memory) if memory else None,
                 driver=value["driver_version"],
                 power_limit_w=_float(value["power.limit"]),
-                power_default_w=_float(value["power.default_limit"]),
                 power_min_w=_float(value["power.min_limit"]),
                 power_max_w=_float(value["power.max_limit"]),
-                persistence=persistence == "Enabled" if persistence else None,
             )
         )
     return gpus
-
-
-def parse_processes(lines: Iterable[str]) -> list[Process]:
-    """The programs in the output of `nvidia-smi --query-compute-apps=…`, with the fields of gpus.sh."""
-    processes = []
-    for line in lines:
-        row = line.split(", ")  # nothing is quoted; a comma in a name is shown as "?"
-        if len(row) == 4 and row[0].startswith("GPU-") and row[1].isdigit():
-            processes.append(Process(row[0], int(row[1]), row[2], _int(_value(row[3]))))
-    return processes
 
 
 def parse(output: Iterable[str]) -> GpuState:
@@ -141,7 +111,6 @@ def parse(output: Iterable[str]) -> GpuState:
         installed=True,
         error=(said or f"nvidia-smi -L ended with status {status}") if failed else None,
         gpus=tuple(asked.get(gpu.uuid, gpu) for gpu in listed),
-        processes=tuple(parse_processes(parts.get("apps", []))),
     )
 
 
@@ -150,16 +119,12 @@ def _value(text: str) -> str | None:
     return None if not text or text.startswith("[") or text == "N/A" else text
 
 
-def _int(text: str | None) -> int | None:
-    return None if text is None else int(text)
-
-
 def _float(text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
 class Gpus(FactBase[GpuState]):
-    """Cards, and the programs on them, in one question. Without nvidia-smi: a state that is not `installed`."""
+    """The cards, in one question. Without nvidia-smi: a state that is not `installed`."""
 
     def command(self) -> StringCommand:
         """The script and its arguments."""

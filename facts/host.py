@@ -63,7 +63,6 @@ class Listener:
     :param unit: of systemd, that the process belongs to; None for a process outside of all
     """
 
-    address: str
     port: int
     process: str | None
     pid: int | None
@@ -93,10 +92,7 @@ class HostState:
     :param clock_offset_s: seconds that the host's clock is ahead of the controller's
     :param listeners: listening TCP ports, None without `ss`
     :param displays: display adapters on the PCI bus
-    :param docker: version of the Docker engine, None where none answers
-    :param nvidia: version of the NVIDIA driver, None where none answers
     :param virtualization: as systemd-detect-virt names it, "none" on bare metal
-    :param ssh_port: port of the host that this session came through
     """
 
     os: str
@@ -114,14 +110,10 @@ class HostState:
     nouveau: bool
     secure_boot: bool | None
     clock_offset_s: float
-    clock_synchronised: bool | None
     listeners: tuple[Listener, ...] | None
     displays: tuple[Display, ...]
-    docker: str | None
-    nvidia: str | None
     reboot_required: bool
     virtualization: str | None
-    ssh_port: int | None
 
     @property
     def container(self) -> bool:
@@ -146,12 +138,11 @@ def parse_listeners(lines: Iterable[str], units: Mapping[int, str] | None = None
         columns = line.split(maxsplit=5)
         if len(columns) < 5:
             continue
-        address, _, port = columns[3].rpartition(":")
+        port = columns[3].rpartition(":")[2]
         user = re.search(r'\("(?P<name>[^"]*)",pid=(?P<pid>\d+)', columns[5] if len(columns) > 5 else "")
         pid = int(user["pid"]) if user else None
         listeners.append(
             Listener(
-                address.strip("[]"),
                 int(port),
                 user["name"] if user else None,
                 pid,
@@ -184,7 +175,6 @@ def parse(output: Iterable[str], now: float) -> HostState:
     system = parse_os_release(said["os-release"])
     cpu = [line.partition(":") for line in said["cpu"]]
     root, docker = (_disk(line) for line in said["disks"])
-    ntp, ssh = first("ntp"), first("ssh")
     units = {int(line.split()[0]): line.split()[1] for line in said.get("units", []) if " " in line.strip()}
     return HostState(
         os=system.get("ID", "unknown"),
@@ -202,14 +192,10 @@ def parse(output: Iterable[str], now: float) -> HostState:
         nouveau=first("modules") == "nouveau",
         secure_boot=_secure_boot(said["secure-boot"]),
         clock_offset_s=int(first("clock") or 0) - now,
-        clock_synchronised=None if ntp is None else ntp == "yes",
         listeners=parse_listeners(said["listeners"], units) if "listeners" in said else None,
         displays=parse_displays(said.get("pci", [])),
-        docker=first("docker"),
-        nvidia=first("nvidia"),
         reboot_required=first("reboot") == "required",
         virtualization=first("virtualization"),
-        ssh_port=int(ssh.split()[3]) if ssh else None,
     )
 
 

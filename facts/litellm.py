@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
 
 # What asks, changes and tries the proxy from inside its container, where the master key is.
 PROGRAM = Path(__file__).resolve().parent.parent / "files" / "litellm" / "proxy.py"
+# Seconds to wait for a proxy that is just starting.
+WAIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,8 @@ class Key:
 
 @dataclass(frozen=True)
 class ProxyState:
-    """Answer of `Proxy`. Where `running` is false, the rest is unknown."""
+    """Answer of `Proxy`; nothing where none runs."""
 
-    running: bool = False
     teams: tuple[Team, ...] = ()
     keys: tuple[Key, ...] = ()
 
@@ -54,16 +52,14 @@ class Proxy(FactBase[ProxyState]):
 
     + container: the proxy's
     + port: where it listens in there
-    + wait_s: seconds to wait for a proxy that is just starting; then the fact fails with what it said
-    + required: it has to answer; otherwise one that does not is as one that does not run
+    + required: it has to answer, or the fact fails with what it said; otherwise one that does not answer is as one that
+        does not run
     """
 
-    def command(
-        self, container: str, port: int = 4000, wait_s: int = 60, required: bool = True
-    ) -> StringCommand:
+    def command(self, container: str, port: int, required: bool = True) -> StringCommand:
         """The script and its arguments."""
         must = "yes" if required else "no"
-        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, wait_s, must)
+        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, WAIT_S, must)
 
     @staticmethod
     def default() -> ProxyState:
@@ -80,12 +76,8 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
     line = next((line for line in output if line), None)
     if line is None:
         return ProxyState()
-    try:
-        said: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of LiteLLM: {line[:200]!r}") from error
+    said = script.from_json(line, "LiteLLM")
     return ProxyState(
-        running=True,
         teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),
         keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in said["keys"]),
     )

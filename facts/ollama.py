@@ -19,15 +19,11 @@ class Loaded:
 
     :param size: bytes it takes altogether
     :param size_vram: bytes of that on a GPU; less than `size` where part of it is computed by the CPU
-    :param context_length: tokens of one request, None with servers that do not tell
-    :param expires_at: when it is unloaded (RFC 3339); centuries ahead with keep_alive -1
     """
 
     model: str
     size: int
     size_vram: int
-    context_length: int | None
-    expires_at: str
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,6 @@ def _loaded(model: dict[str, Any]) -> Loaded:
         model=model["name"],
         size=model["size"],
         size_vram=model.get("size_vram", 0),
-        context_length=model.get("context_length"),
-        expires_at=model.get("expires_at", ""),
     )
 
 

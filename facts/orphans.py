@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -52,10 +50,7 @@ def read_orphans(output: Iterable[str]) -> list[Container]:
     """Read what files/facts/orphans.sh prints."""
     found = []
     for line in filter(None, output):
-        try:
-            said = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise FactProcessError(f"not an answer of docker: {line!r}") from error
+        said = script.from_json(line, "docker")
         found.append(
             Container(
                 name=said["name"].removeprefix("/"),

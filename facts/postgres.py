@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -49,7 +47,6 @@ class Database:
     name: str
     owner: str
     encoding: str = "UTF8"
-    collation: str = "C.UTF-8"
     allows_connections: bool = True
     connection_limit: int = -1
     grants: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
@@ -112,7 +109,7 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
     cluster: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {}
     for title, lines in script.sections(output):
-        said = _json(next((line for line in lines if line), "null"))
+        said = script.from_json(next((line for line in lines if line), "null"), "Postgres")
         if said and title == "cluster":
             cluster = said
         elif said:
@@ -158,13 +155,6 @@ def _database(said: dict[str, Any], inside: dict[str, Any]) -> Database:
     )
 
 
-def _json(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of Postgres: {line!r}") from error
-
-
 @dataclass(frozen=True)
 class VectorIndex:
     """An index on a column of vectors.
@@ -207,7 +197,7 @@ class Vectors(FactBase[tuple[Vector, ...]]):
 
     def process(self, output: list[str]) -> tuple[Vector, ...]:
         """Read the answer of `command`."""
-        said = _json(next((line for line in output if line), "[]"))
+        said = script.from_json(next((line for line in output if line), "[]"), "Postgres")
         return tuple(
             Vector(
                 column["table"],

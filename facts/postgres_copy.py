@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -100,9 +98,6 @@ def _databases(lines: list[str] | None) -> dict[str, Database] | None:
         return None
     found = {}
     for line in lines:
-        try:
-            said = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise FactProcessError(f"not an answer of Postgres: {line!r}") from error
+        said = script.from_json(line, "Postgres")
         found[said["name"]] = Database(**{**said, "extensions": tuple(said["extensions"])})
     return found

@@ -11,10 +11,13 @@ A program that is missing leaves its section out or empty; the script itself alw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.exceptions import FactProcessError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "files" / "facts"
 MARK = "@@"
@@ -41,3 +44,15 @@ def sections(output: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
             lines.append(line)
     if title is not None:
         yield title, lines
+
+
+def from_json(line: str, program: str) -> Any:
+    """What a line of JSON says.
+
+    :param program: who answered, for the message
+    :raises FactProcessError: where it is no JSON
+    """
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise FactProcessError(f"not an answer of {program}: {line[:200]!r}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from facts import script
@@ -33,8 +31,7 @@ class Container:
     :param digest: its label `stack.digest`, empty for none
     :param managed: whether Coolify manages it
     :param aliases: further names on its networks
-    :param image: reference it was made from
-    :param image_id: the image that reference then pointed at
+    :param image_id: the image that it was made from
     :param status: created, running, restarting, exited, paused or dead
     :param health: starting, healthy or unhealthy; None without a health check
     :param started: when it was started, in seconds since the epoch
@@ -48,7 +45,6 @@ class Container:
     digest: str = ""
     managed: bool = False
     aliases: frozenset[str] = frozenset()
-    image: str = ""
     image_id: str = ""
     status: str = "running"
     health: str | None = None
@@ -114,11 +110,11 @@ def read_stacks(output: Iterable[str]) -> StacksState:
     """Read what files/facts/stacks.sh prints."""
     said = dict(script.sections(output))
     changed = [line.partition("\t") for line in said.get("changed", ()) if line]
-    containers = [_container(_json(line)) for line in said.get("containers", ()) if line]
+    containers = [_container(script.from_json(line, "docker")) for line in said.get("containers", ()) if line]
     images: dict[str, Image] = {}
     for line in said.get("images", ()):
         if line:
-            image = _json(line)
+            image = script.from_json(line, "docker")
             for name in (*(image["tags"] or ()), *(image["digests"] or ())):
                 images[name] = Image(image["id"], image["build"] or "")
     return StacksState(
@@ -138,7 +134,6 @@ def _container(said: Mapping[str, Any]) -> Container:
         digest=said["digest"] or "",
         managed=said["managed"] == "true",
         aliases=frozenset(alias for names in said["aliases"] for alias in names or ()),
-        image=said["image"],
         image_id=said["image_id"],
         status=said["status"],
         health=said["health"],
@@ -156,11 +151,3 @@ def _published(ports: Mapping[str, Any]) -> Iterable[str]:
 def _timestamp(text: str) -> float | None:
     """Seconds since the epoch of Docker's `2025-10-06T12:34:56.123456789Z`; None for never, its year 1."""
     return None if text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
-
-
-def _json(line: str) -> dict[str, Any]:
-    try:
-        said: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FactProcessError(f"not an answer of docker: {line!r}") from error
-    return said

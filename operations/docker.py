@@ -143,36 +143,31 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
     yield script.run("docker/restart.sh", json.dumps(bool(wanted.get("live-restore"))), stream=True)
 
 
-def network_drift(found: Network, driver: str, internal: bool) -> list[str]:
-    """In which ways a network is another than the wanted one, in words."""
+def network_drift(found: Network) -> list[str]:
+    """In which ways a network is no bridge with a way out, in words."""
     drift = []
-    if found.driver != driver:
-        drift.append(f"driver {found.driver} instead of {driver}")
-    if found.internal != internal:
-        drift.append("internal" if found.internal else "not internal")
+    if found.driver != "bridge":
+        drift.append(f"driver {found.driver} instead of bridge")
+    if found.internal:
+        drift.append("internal")
     return drift
 
 
 @operation()
-def network(
-    network: str, driver: str = "bridge", internal: bool = False
-) -> Generator[StringCommand, None, None]:
+def network(network: str) -> Generator[StringCommand, None, None]:
     """A network that containers of any project can join. Created if it is absent; never removed.
 
     Raises `OperationError` for one of that name that is another: containers are in it, and whoever put them there has
     to know.
 
     + network: its name
-    + driver: of the network
-    + internal: without a way out
     """
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
         raise OperationValueError(f"{network!r} is not a name for a network of Docker")
     found = ask(Engine, parts=("networks",)).networks.get(network)
     if found is None:
-        arguments = ("--driver", QuoteString(driver), "--attachable", *(("--internal",) if internal else ()))
-        yield StringCommand("docker network create", *arguments, QuoteString(network))
-    elif drift := network_drift(found, driver, internal):
+        yield StringCommand("docker network create --driver bridge --attachable", QuoteString(network))
+    elif drift := network_drift(found):
         raise OperationError(
             f"network {network}: found it {', '.join(drift)}. It is not removed unasked: disconnect its "
             f"containers (docker network inspect {network}), `docker network rm {network}`, and run again"

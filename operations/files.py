@@ -46,9 +46,8 @@ class File:
     + mode: octal digits
     + owner, group: names or numbers
     + secret: the content is never shown: not by `--diff`, and not by what its validation says
-    + validate: command that exits nonzero when it refuses the new content; `{path}` (unquoted) stands for
-      the new
-      file, which is then still in a private directory, under its own name; refused, the old file stays
+    + validate: command that exits nonzero when it refuses the new content; `{path}` (unquoted) stands for the new file,
+        which is then still in a private directory, under its own name; refused, the old file stays
     """
 
     path: str
@@ -78,8 +77,7 @@ class File:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory; what is in it is not looked at. Directories come first, in the order of the
-    declaration."""
+    """A directory; what is in it is not looked at. Directories come first, in the order of the declaration."""
 
     path: str
     mode: str = "0755"
@@ -106,8 +104,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Absent:
-    """Nothing there: a file, a link or an empty directory is removed; a directory with content is an
-    error."""
+    """Nothing there: a file, a link or an empty directory is removed; a directory with content is an error."""
 
     path: str
 

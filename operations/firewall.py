@@ -46,6 +46,8 @@ IPV6_JUMPS = (
     ("filter", "INPUT", "HOST-INPUT"),
     ("mangle", "FORWARD", "HOST-FORWARD"),
 )
+# Interfaces of the containers' networks; `+` at the end stands for anything.
+INTERFACES = ("docker0", "br-+")
 CHAINS = ("HOST-INPUT", "HOST-FORWARD", "INPUT", "FORWARD", "DOCKER-USER")
 
 
@@ -55,13 +57,11 @@ class Ruleset:
 
     + tcp, udp: ports of the host, and published ports of its containers, that anyone may reach
     + internal_tcp: ports of the host that only its containers may reach
-    + interfaces: those of the containers' networks; `+` at the end stands for anything
     """
 
     tcp: tuple[int, ...]
     udp: tuple[int, ...] = ()
     internal_tcp: tuple[int, ...] = ()
-    interfaces: tuple[str, ...] = ("docker0", "br-+")
 
     def __post_init__(self) -> None:
         for kind in ("tcp", "udp", "internal_tcp"):
@@ -71,9 +71,6 @@ class Ruleset:
                     raise OperationValueError(f"{kind}: {port!r} is not a port; wanted 1 to 65535")
             if len(set(ports)) < len(ports):
                 raise OperationValueError(f"{kind}: a port is named twice in {ports}")
-        for interface in self.interfaces:
-            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,14}[A-Za-z0-9_.+-]", interface):
-                raise OperationValueError(f"interfaces: {interface!r} is not the name of a network interface")
 
     def render(self, family: str) -> str:
         """Text of the rule file, for iptables-restore. + family: `v4` or `v6`"""
@@ -89,7 +86,7 @@ class Ruleset:
             tcp=self.tcp,
             udp=self.udp,
             internal_tcp=self.internal_tcp,
-            interfaces=self.interfaces,
+            interfaces=INTERFACES,
         )
 
 
@@ -206,10 +203,7 @@ def _read(name: str) -> str:
 
 @operation()
 def apply(
-    tcp: Sequence[int],
-    udp: Sequence[int] = (),
-    internal_tcp: Sequence[int] = (),
-    interfaces: Sequence[str] = ("docker0", "br-+"),
+    tcp: Sequence[int], udp: Sequence[int] = (), internal_tcp: Sequence[int] = ()
 ) -> Generator[StringCommand, None, None]:
     """Let in from outside what is named, drop the rest; IPv4 and IPv6, the host and its published containers.
 
@@ -222,7 +216,6 @@ def apply(
 
     + tcp, udp: open ports; a published container port counts by the port that is asked for
     + internal_tcp: ports of the host that containers may reach
-    + interfaces: interfaces of the containers' networks; `+` at the end stands for anything
 
     **Example:**
 
@@ -230,7 +223,7 @@ def apply(
 
         firewall.apply(name="Firewall", tcp=(22, 80, 443), udp=(443,), internal_tcp=(11434,))
     """
-    ruleset = Ruleset(tuple(tcp), tuple(udp), tuple(internal_tcp), tuple(interfaces))
+    ruleset = Ruleset(tuple(tcp), tuple(udp), tuple(internal_tcp))
     live = ask(Firewall, chains=CHAINS)
     if reason := lockout(ruleset, live):
         raise OperationError(reason)

@@ -16,7 +16,7 @@ from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
 from facts.kept import ask
-from facts.litellm import PROGRAM, Proxy, ProxyState
+from facts.litellm import PROGRAM, WAIT_S, Proxy, ProxyState
 from facts.litellm import Team as ActualTeam
 from operations import backup, script
 from operations.backup import Saving
@@ -123,10 +123,9 @@ def _key_steps(proxy: ProxyState, wanted: Team) -> list[Step]:
 @operation()
 def teams(
     container: str,
+    port: int,
     wanted: Sequence[Team],
     absent: Sequence[str] = (),
-    port: int = 4000,
-    wait_s: int = 60,
     known: Sequence[str] = (),
     mend: str = "it stays until it is named in `absent`",
     before_deletion: Saving | None = None,
@@ -137,10 +136,9 @@ def teams(
     that are neither wanted nor absent are told of and left alone.
 
     + container: the proxy's; the requests are made inside it, with the master key that it has anyway
+    + port: where the proxy listens in there
     + wanted: the teams
     + absent: ids of teams to delete, with their keys
-    + port: where the proxy listens in its container
-    + wait_s: seconds to wait for a proxy that is just starting
     + known: ids of further teams that are declared, and which another run brings
     + mend: what becomes of a team that nobody declares, for whoever reads of it
     + before_deletion: how that which the proxy keeps is saved before a team goes, and with it what it has spent
@@ -155,7 +153,7 @@ def teams(
     if both := {team.id for team in wanted} & set(absent):
         raise OperationValueError(f"teams both wanted and absent: {', '.join(sorted(both))}")
     # The run that is being prepared may be the one that brings it back.
-    found: ProxyState = ask(Proxy, container=container, port=port, wait_s=wait_s, required=state.is_executing)
+    found: ProxyState = ask(Proxy, container=container, port=port, required=state.is_executing)
     declared = {team.id for team in wanted}.union(absent, known)
     for name in sorted({team.id for team in found.teams} - declared):
         if state.is_executing:
@@ -168,22 +166,20 @@ def teams(
         pieces = [piece for pieces in before_deletion.pieces.values() for piece in pieces]
         before: dict[str, BackupState] = ask(Backups, root=before_deletion.root)
         yield from backup.save(pieces, before_deletion.command, before_deletion.root, before)
-    yield _tell(container, port, wait_s, "apply", [asdict(step) for step in todo])
+    yield _tell(container, port, "apply", [asdict(step) for step in todo])
 
 
 @operation(is_idempotent=False)
 def verify(
     container: str,
+    port: int,
     chat: Sequence[str],
     embeddings: Sequence[str],
     aliases: Mapping[str, str],
     fallbacks: Mapping[str, Sequence[str]],
     keys: Mapping[str, str],
-    priced: str = "",
-    traced: bool = False,
-    strict: bool = True,
-    port: int = 4000,
-    wait_s: int = 60,
+    priced: str,
+    traced: bool,
 ) -> Generator[script.Script, None, None]:
     """Try the proxy: health, every route by itself, every alias, the fallback of each model that has one (LiteLLM is
     told to fail the model for one request), the cache, an unknown key, each team's key, with a `priced` model what a
@@ -192,6 +188,7 @@ def verify(
     Each route is really called once or twice, paid ones too. Always counts as a change.
 
     + container: the proxy's
+    + port: where it listens in there
     + chat: models that chat
     + embeddings: models that make embeddings
     + aliases: other names, by the model that has to answer
@@ -199,9 +196,6 @@ def verify(
     + keys: value of each team's key, by the team
     + priced: a model whose answers cost something: a team made for it then spends its budget, and is deleted again
     + traced: calls are traced in the Langfuse that the container's environment names
-    + strict: fail where something does not work; otherwise only say so
-    + port: where the proxy listens in its container
-    + wait_s: seconds to wait for a proxy that is just starting
     """
     asked = {
         "chat": list(chat),
@@ -211,13 +205,12 @@ def verify(
         "keys": dict(keys),
         "priced": priced,
         "traced": traced,
-        "strict": strict,
     }
-    yield _tell(container, port, wait_s, "verify", asked)
+    yield _tell(container, port, "verify", asked)
 
 
-def _tell(container: str, port: int, wait_s: int, action: str, told: Any) -> script.Script:
+def _tell(container: str, port: int, action: str, told: Any) -> script.Script:
     program = PROGRAM.read_text()
     return script.run(
-        "litellm/tell.sh", container, program, port, wait_s, action, payload=json.dumps(told), stream=True
+        "litellm/tell.sh", container, program, port, WAIT_S, action, payload=json.dumps(told), stream=True
     )

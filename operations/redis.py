@@ -50,7 +50,7 @@ def users_difference(acl: str, redis: RedisState) -> list[str]:
 
 @operation()
 def server(
-    container: str, settings: Mapping[str, str], acl: str, password_file: str, user: str = "admin"
+    container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Generator[StringCommand, None, None]:
     """Have the server run with these settings and users. Its files are put there by somebody else, before.
 
@@ -60,8 +60,8 @@ def server(
     + container: in which it runs
     + settings: directives of its redis.conf
     + acl: content of its ACL file; shown nowhere
-    + password_file: file in the container with the password of `user`
     + user: user of the ACL that may do everything
+    + password_file: file in the container with that user's password
     """
     for name, value in settings.items():
         if not re.fullmatch(r"[a-z-]+", name) or not value.isprintable():
@@ -79,7 +79,7 @@ def server(
 
 @check
 def redis(
-    container: str, settings: Mapping[str, str], acl: str, password_file: str, user: str = "admin"
+    container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:
     """The server answers and runs with these settings and users. Arguments as of `server`."""
     state: RedisState = ask(

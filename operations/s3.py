@@ -14,26 +14,23 @@ from facts.kept import ask
 from facts.s3 import Buckets
 from operations import script
 
+# Where the container keeps its buckets.
+DIRECTORY = "/data"
+
 
 @operation()
 def bucket(
-    bucket: str,
-    container: str,
-    access_key: str,
-    secret_key: str,
-    port: int = 9000,
-    directory: str = "/data",
+    bucket: str, container: str, port: int, access_key: str, secret_key: str
 ) -> Generator[StringCommand, None, None]:
     """Have a bucket, made over the S3 API. One that is there is left as it is, whatever is in it.
 
     The host speaks to the container's own address: nothing has to be published. The keys travel on standard input.
 
     + bucket: its name, as S3 allows it
-    + container: name of the container that serves it; it runs and is healthy
+    + container: name of the container that serves it, from its /data; it runs and is healthy
+    + port: of the API in the container
     + access_key: of somebody who may create buckets; no line breaks
     + secret_key: that belongs to it
-    + port: of the API in the container
-    + directory: where the container keeps its buckets
     """
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
@@ -42,7 +39,7 @@ def bucket(
         )
     if any(not key or "\n" in key for key in (access_key, secret_key)):
         raise OperationValueError(f"bucket {bucket}: a key is empty or has a line break")
-    if bucket in ask(Buckets, container=container, directory=directory):
+    if bucket in ask(Buckets, container=container, directory=DIRECTORY):
         host.noop(f"bucket {bucket} is there")
         return
     yield script.run(

@@ -163,18 +163,6 @@ class Stack:
         ]
 
     @property
-    def outline(self) -> Outline:
-        """As much of it as tells what is no longer declared."""
-        aliases = {
-            alias
-            for service in self.services.values()
-            for network in service.get("networks", {}).values()
-            for alias in network["aliases"]
-        }
-        paths = {entry.path for entry in self.files} | {f"{self.folder}/{COMPOSE_FILE}"}
-        return Outline(self.name, frozenset(self.services), frozenset(aliases), frozenset(paths))
-
-    @property
     def _contents(self) -> dict[str, File]:
         return {entry.path: entry for entry in self.files if isinstance(entry, File)}
 

@@ -311,7 +311,7 @@ def _question(container: str, username: str, password: str) -> dict[str, Any]:
     }
 
 
-def not_up(found: KumaState, owner: str | None = None) -> Iterator[Problem]:
+def not_up(found: KumaState) -> Iterator[Problem]:
     """What `all_up` finds."""
     if found.absent or found.setup or found.refused is not None:
         reason = found.refused or ("no container" if found.absent else "no administrator yet")
@@ -319,7 +319,7 @@ def not_up(found: KumaState, owner: str | None = None) -> Iterator[Problem]:
             "Uptime Kuma", reason, "an Uptime Kuma that can be asked", "run the phase that brings it"
         )
         return
-    for monitor in _not_up(found, owner):
+    for monitor in _not_up(found):
         state = STATUS[monitor.status] if monitor.active else "paused"
         yield Problem(
             f"monitor {monitor.name}",
@@ -329,19 +329,18 @@ def not_up(found: KumaState, owner: str | None = None) -> Iterator[Problem]:
         )
 
 
-def _not_up(found: KumaState, owner: str | None) -> list[FoundMonitor]:
+def _not_up(found: KumaState) -> list[FoundMonitor]:
     return [
         monitor
         for monitor in found.monitors
-        if (ours := owner_of(monitor)) is not None
-        and owner in (None, ours)
+        if owner_of(monitor) is not None
         and monitor.settings.get("type") != "push"
         and not (monitor.active and monitor.status == _UP)
     ]
 
 
 @check
-def all_up(container: str, username: str, password: str, owner: str | None = None) -> Iterable[Problem]:
+def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     """Every monitor that somebody declared is up. What a person added is that person's.
 
     One that is down may have been tried while a container was made anew: its next try is waited for. Push monitors are
@@ -349,12 +348,11 @@ def all_up(container: str, username: str, password: str, owner: str | None = Non
 
     + container: in which Uptime Kuma runs
     + username, password: of its administrator
-    + owner: only those of one owner
     """
     found = _ask(container, username, password)
     deadline = time.monotonic() + _TRIED_AGAIN_S
-    while (down := _not_up(found, owner)) and time.monotonic() < deadline:
+    while (down := _not_up(found)) and time.monotonic() < deadline:
         host.log(f"waiting for the next try of {', '.join(monitor.name for monitor in down)}")
         time.sleep(_ASKED_AGAIN_S)
         found = host.get_fact(Kuma, **_question(container, username, password))
-    return not_up(found, owner)
+    return not_up(found)

@@ -16,42 +16,37 @@ from facts.users import Account, AccountState
 NOBODY_LOGS_IN = "/usr/sbin/nologin"
 
 
-def difference(
-    found: AccountState, user: str, home: str, groups: Sequence[str], shell: str
-) -> list[tuple[str, ...]]:
+def difference(found: AccountState, user: str, home: str, groups: Sequence[str]) -> list[tuple[str, ...]]:
     """Commands that bring an account to its state; an empty list when it is as declared."""
     missing = [group for group in groups if group not in found.known_groups]
     commands: list[tuple[str, ...]] = [("groupadd", "--system", group) for group in missing]
     if not found.exists:
         own = ("--gid", user) if user in found.known_groups else ("--user-group",)
         more = ("--groups", ",".join(groups)) if groups else ()
-        options = ("--system", *own, *more, "--home-dir", home, "--no-create-home", "--shell", shell)
+        options = ("--system", *own, *more, "--home-dir", home, "--no-create-home", "--shell", NOBODY_LOGS_IN)
         return [*commands, ("useradd", *options, user)]
     changed: list[str] = []
     if found.home != home:
         changed += ["--home", home]
-    if found.shell != shell:
-        changed += ["--shell", shell]
+    if found.shell != NOBODY_LOGS_IN:
+        changed += ["--shell", NOBODY_LOGS_IN]
     if new := [group for group in groups if group not in found.groups]:
         changed += ["--append", "--groups", ",".join(new)]
     return [*commands, ("usermod", *changed, user)] if changed else commands
 
 
 @operation()
-def system_user(
-    user: str, home: str, groups: Sequence[str] = (), shell: str = NOBODY_LOGS_IN
-) -> Generator[StringCommand, None, None]:
+def system_user(user: str, home: str, groups: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
     """Have a system account with a group of its own, for a service to run as. Nobody logs in as it.
 
     + user: name of the account and of its own group
     + home: its home directory; declared where the other directories are, not made here
     + groups: further groups it belongs to, made if they are missing; others it is in are left to it
-    + shell: login shell
     """
     for name in (user, *groups):
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
             raise OperationValueError(f"{name!r} is not the name of a user or group")
-    commands = difference(ask(Account, user=user, groups=list(groups)), user, home, groups, shell)
+    commands = difference(ask(Account, user=user, groups=list(groups)), user, home, groups)
     if not commands:
         host.noop(f"account {user} as declared")
     for command in commands:

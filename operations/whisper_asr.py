@@ -14,6 +14,8 @@ from operations import script
 from operations.checks import Problem, failure
 
 MIB = 1024 * 1024
+# Seconds that the first download of a model may take.
+DOWNLOAD_S = 3600
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def problems(found: WhisperAsrState, wanted: Service) -> Iterator[Problem]:
 
 
 @operation()
-def serves(service: Service, patience_s: int = 3600) -> Generator[PyinfraCommand, None, None]:
+def serves(service: Service) -> Generator[PyinfraCommand, None, None]:
     """The service answers, with the model and on the card that it is meant to.
 
     Where it does not answer yet, this waits for it: the first time it downloads its model. It does not answer before
@@ -79,12 +81,11 @@ def serves(service: Service, patience_s: int = 3600) -> Generator[PyinfraCommand
     is another than it should be fails the host, in one report.
 
     + service: what has to run
-    + patience_s: seconds that the first download may take
     """
     found = host.get_fact(WhisperAsr, container=service.container, port=service.port)
     if not found.answers:
         yield script.run(
-            "whisper/wait.sh", service.container, service.port, patience_s, service.unit, stream=True
+            "whisper/wait.sh", service.container, service.port, DOWNLOAD_S, service.unit, stream=True
         )
         if state.is_executing:
             found = host.get_fact(WhisperAsr, container=service.container, port=service.port)

@@ -28,9 +28,11 @@ def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[kuma.Monitor]:
     ]
 
 
-def telegram(secrets: Secrets, name: str = "Telegram of the platform") -> kuma.Telegram:
+def telegram(secrets: Secrets) -> kuma.Telegram:
     """The owner's chat."""
-    return kuma.Telegram(name, secrets.provided("telegram/token"), secrets.provided("telegram/chat"))
+    return kuma.Telegram(
+        "Telegram of the platform", secrets.provided("telegram/token"), secrets.provided("telegram/chat")
+    )
 
 
 def heartbeats(monitors: Iterable[Monitor], secrets: Secrets, folder: str, port: int) -> list[Entry]:

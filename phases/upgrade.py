@@ -2,8 +2,7 @@
 
 `--data upgrade_to=PROFILE` begins one. It leaves a mark on the host, a file named as the profile. The next run, with
 that profile, verifies what the machine has become, as any run does, retunes and starts everything, and takes away the
-mark.
-`--data upgrade_to=` with the profile that the machine still has gives the upgrade up.
+mark. `--data upgrade_to=` with the profile that the machine still has gives the upgrade up.
 """
 
 from __future__ import annotations

@@ -57,7 +57,6 @@ def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
         keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in given.teams},
         priced=paid[-1] if paid else "",
         traced=True,
-        strict=False,
         _ignore_errors=True,  # what it could not try is in the report, with the rest
     )
 

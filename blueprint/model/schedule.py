@@ -50,14 +50,13 @@ def minutes_of_week(schedule: str) -> frozenset[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class CronJob(Declaration):
-    """One file in /etc/cron.d, which runs a script in the folder of scripts.
+    """One file in /etc/cron.d, which runs a script in the folder of scripts, as root.
 
     :param name: file name, and the script's without its ending; its output goes to `<name>.log` in the folder of logs
     :param schedule: minute, hour, day of the month, month, day of the week
     :param lasts_min: minutes it keeps disk or GPUs busy; two such jobs never overlap unless they share a lock
     :param lock: jobs with the same lock take turns
     :param wait_s: seconds to wait for the lock; 0 leaves this round out
-    :param user: who runs it
     :param phase: what brings it
     """
 
@@ -66,7 +65,6 @@ class CronJob(Declaration):
     lasts_min: int = 0
     lock: str = ""
     wait_s: int = 0
-    user: str = "root"
     phase: str = "hardware"
 
     def __post_init__(self) -> None:
@@ -85,7 +83,6 @@ class CronJob(Declaration):
             check.integer("wait_s", self.wait_s, 0, 3600, "seconds")
             if self.lock:
                 check.name("lock", self.lock)
-            check.name("user", self.user)
             check.name("phase", self.phase)
 
     @property

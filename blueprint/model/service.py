@@ -21,7 +21,6 @@ _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _RELATIVE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _URL_PATH = re.compile(r"/[A-Za-z0-9/._~?&=%-]*")
 _USER = re.compile(r"[0-9]+(:[0-9]+)?")
-_CAPABILITY = re.compile(r"[A-Z][A-Z_]*")
 
 # What can ask a URL inside an image, and how (`blueprint.stacks` has the commands).
 PROBES = ("curl", "node", "python", "wget")
@@ -147,7 +146,6 @@ class Service(Declaration):
     :param domain: name under which the proxy serves `port` to the world
     :param further_domains: more such names
     :param command: instead of the image's command
-    :param entrypoint: instead of the image's entry point
     :param user: numeric user, or user and group, instead of the image's
     :param depends_on: services of the same stack that must be healthy before it starts
     :param shm_size: size of /dev/shm, "1g", or None for the engine's default
@@ -155,7 +153,6 @@ class Service(Declaration):
     :param gpu: `Gpu.uuid` of the card that it gets
     :param vram_mib: what it takes on that card while it works, in MiB
     :param unloads: `OllamaInstance.name` of the one on that card whose model it unloads while it works (notes 4.2)
-    :param capabilities: Linux capabilities beyond Docker's
     :param stop_s: seconds that it gets to stop by itself
     :param build: folder with a Dockerfile from which the image is built on the host, "files/postgres"
     :param build_args: arguments of that build
@@ -189,7 +186,6 @@ class Service(Declaration):
     domain: str | None = None
     further_domains: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] = ()
     user: str | None = None
     depends_on: tuple[str, ...] = ()
     shm_size: str | None = None
@@ -197,7 +193,6 @@ class Service(Declaration):
     gpu: str | None = None
     vram_mib: int | None = None
     unloads: str | None = None
-    capabilities: tuple[str, ...] = ()
     stop_s: int = 10
     build: str | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -313,14 +308,12 @@ class Service(Declaration):
             check.that(not renamed, "files", renamed, "mounted under their own names, with `reload`")
 
     def _check_process(self, check: Check) -> None:
-        for key in ("command", "entrypoint", "reload"):
+        for key in ("command", "reload"):
             _check_words(check, key, getattr(self, key))
         if self.user is not None:
             check.matches("user", self.user, _USER, 'numeric, such as "999:999"')
         if self.shm_size is not None:
             check.memory("shm_size", self.shm_size)
-        for capability in self.capabilities:
-            check.matches("capabilities", capability, _CAPABILITY, "capabilities such as SYS_NICE")
         check.integer("stop_s", self.stop_s, 1, 3600, "seconds")
         if self.build is not None:
             check.matches("build", self.build, _RELATIVE_PATH, "a folder of this project")

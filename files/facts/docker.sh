@@ -21,8 +21,6 @@ command -v docker >/dev/null || exit 0
 echo "@@installed"
 
 if asked versions; then
-    echo "@@client"
-    docker --version
     echo "@@compose"
     docker compose version --short
 fi

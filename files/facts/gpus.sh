@@ -1,5 +1,5 @@
 #!/bin/sh
-# The GPUs as the driver sees them, and the programs on them. A driver that does not answer is reported in its words.
+# The GPUs as the driver sees them. A driver that does not answer is reported in its words.
 set -u
 
 command -v nvidia-smi >/dev/null || exit 0
@@ -12,8 +12,6 @@ echo '@@list'
 ask -L
 echo "@@status $?"
 echo '@@query'
-ask --query-gpu=index,uuid,name,pci.bus_id,memory.total,memory.used,driver_version,power.limit,power.default_limit,power.min_limit,power.max_limit,persistence_mode \
+ask --query-gpu=uuid,name,pci.bus_id,memory.total,driver_version,power.limit,power.min_limit,power.max_limit \
     --format=csv,noheader,nounits
-echo '@@apps'
-ask --query-compute-apps=gpu_uuid,pid,process_name,used_memory --format=csv,noheader,nounits
 exit 0

@@ -53,11 +53,6 @@ else
     if has mokutil; then mokutil --sb-state 2>/dev/null; fi
 fi
 
-if has timedatectl; then
-    section ntp
-    timeout 5 timedatectl show --property=NTPSynchronized --value 2>/dev/null
-fi
-
 if has systemd-detect-virt; then
     section virtualization
     systemd-detect-virt
@@ -93,8 +88,6 @@ fi
 
 docker_root=
 if has docker; then
-    section docker
-    timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null
     docker_root=$(timeout 10 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
 fi
 
@@ -105,17 +98,4 @@ for path in / "${docker_root:-/var/lib/docker}"; do
     # Neither a line of titles nor the device's name, which may contain blanks.
     echo "$path $(df --block-size=1 --output=size,used,avail "$place" | tail -n 1)"
 done
-
-if has nvidia-smi; then
-    section nvidia
-    timeout 30 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | grep -m 1 -E '^[0-9.]+$'
-fi
-
-# The port that this very session came through; sudo keeps the variable for itself.
-section ssh
-if [ -n "${SSH_CONNECTION:-}" ]; then
-    echo "$SSH_CONNECTION"
-elif [ -r "/proc/$PPID/environ" ]; then
-    tr '\0' '\n' <"/proc/$PPID/environ" | grep '^SSH_CONNECTION=' | cut -d = -f 2
-fi
 exit 0

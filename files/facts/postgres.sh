@@ -23,7 +23,7 @@ SELECT json_build_object(
         FROM pg_authid WHERE rolname !~ '^pg_'),
     'databases', (SELECT json_agg(json_build_object(
         'name', datname, 'owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding),
-        'collation', datcollate, 'allows_connections', datallowconn, 'connection_limit', datconnlimit,
+        'allows_connections', datallowconn, 'connection_limit', datconnlimit,
         'comment', shobj_description(pg_database.oid, 'pg_database'),
         'acl', (SELECT json_agg(json_build_array(
             CASE grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(grantee) END, privilege_type))

@@ -8,7 +8,7 @@ root=$1
 # What lies in a staging folder was left by an interrupted run, or is being written this moment.
 echo "@@files"
 find "$root" -name '.pyinfra-tree.*' -printf 'abandoned\t%p\n' -prune -o \
-    -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%s\t%p\t%l\n'
+    -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%p\t%l\n'
 find "$root" -name '.pyinfra-tree.*' -prune -o -type f -exec sha256sum -- {} +
 echo "@@changed"
 find "$root" -name '.pyinfra-tree.*' -prune -o -printf '%C@\t%p\n'
@@ -22,7 +22,7 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "folder":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},
 "digest":{{json (index .Config.Labels "stack.digest")}},"managed":{{json (index .Config.Labels "coolify.managed")}},
 "aliases":[{{range .NetworkSettings.Networks}}{{json .Aliases}},{{end}}null],
-"image":{{json .Config.Image}},"image_id":{{json .Image}},"status":{{json .State.Status}},
+"image_id":{{json .Image}},"status":{{json .State.Status}},
 "health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
 "started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}}}' |
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs, holds and removes Debian packages; sent by operations/apt.py.
+# Installs and holds Debian packages; sent by operations/apt.py.
 #
 #     apply-packages.sh [option of apt-get install]...
 #
-# Standard input: lines of an action and its argument. The actions are repair, update, unhold, install (a package, or
-# package=version), remove and hold; they are done in this order, each for all its arguments at once.
+# Standard input: lines of an action and its argument. The actions are repair, update, install and hold; they are done in
+# this order, each for all its arguments at once.
 set -euo pipefail
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 stamp=/var/lib/apt/periodic/update-success-stamp # facts/apt.py
@@ -46,13 +46,10 @@ if named update; then
     mkdir -p -- "${stamp%/*}"
     touch -- "$stamp"
 fi
-if named unhold; then apt-mark unhold -- "${arguments[@]}"; fi
 if named install; then
-    versions=()
-    [[ ${arguments[*]} != *=* ]] || versions=(--allow-downgrades)
-    "${apt[@]}" "${versions[@]}" "$@" install -- "${arguments[@]}" </dev/null
+    "${apt[@]}" "$@" install -- "${arguments[@]}" </dev/null
     for argument in "${arguments[@]}"; do
-        status=$(dpkg-query -W -f '${db:Status-Abbrev}' -- "${argument%%=*}" 2>/dev/null) || status=
+        status=$(dpkg-query -W -f '${db:Status-Abbrev}' -- "$argument" 2>/dev/null) || status=
         if [[ ${status:1:1} != i ]]; then
             printf '%s: apt succeeded, but found no package of this name, wanted it installed; ' "$argument" >&2
             printf 'it may be a virtual one: name the package that provides it\n' >&2
@@ -60,5 +57,4 @@ if named install; then
         fi
     done
 fi
-if named remove; then "${apt[@]}" remove -- "${arguments[@]}" </dev/null; fi
 if named hold; then apt-mark hold -- "${arguments[@]}"; fi

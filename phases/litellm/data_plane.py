@@ -51,6 +51,7 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         container=REDIS,
         settings=redis_files.settings(plan.redis),
         acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
+        user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )
 
@@ -62,5 +63,6 @@ def redis_users(given: Given, secrets: Secrets) -> None:
         container=REDIS,
         settings=redis_files.settings(given.plan.redis),
         acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
+        user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )

@@ -9,13 +9,13 @@ from pyinfra.api.deploy import deploy
 from blueprint import Secrets
 from blueprint.given import Given
 from blueprint.litellm import api_key
-from blueprint.names import MINIO, POSTGRES
+from blueprint.model import BucketData
+from blueprint.names import POSTGRES
+from blueprint.phases import LITELLM
 from operations import litellm, s3, stacks
 from operations.litellm import Team
 from phases.backup import saving
 from phases.shared import stack
-
-LANGFUSE = "langfuse"  # bucket and access key, as in its environment
 
 
 @deploy("LiteLLM")
@@ -28,13 +28,16 @@ def gateway(given: Given, secrets: Secrets) -> None:
         stacks=[stack(given, secrets, name) for name in ("langfuse", "litellm")],
         before_recreate=saving(given),
     )
-    s3.bucket(
-        name="Bucket of Langfuse's events",
-        bucket=LANGFUSE,
-        container=MINIO,
-        access_key=LANGFUSE,
-        secret_key=secrets.generated("minio/password"),
-    )
+    for service in (service for one in given.stacks_of(LITELLM) for service in one.services):
+        if isinstance(service.data, BucketData) and service.port:
+            s3.bucket(
+                name=f"Bucket {service.data.bucket}",
+                bucket=service.data.bucket,
+                container=service.name,
+                port=service.port,
+                access_key=service.data.user,
+                secret_key=secrets.generated(service.data.password),
+            )
     teams(given, secrets)
 
 

@@ -73,12 +73,15 @@ Forward = Callable[[str, int], int]
 Telegrams = Callable[[], list[str]]
 
 
-def pyinfra_command(*arguments: str) -> list[str]:
-    """pyinfra's command line on this project, with its answer as JSON."""
+def pyinfra_command(*arguments: str, deploy: Sequence[str] = ("deploy.py", *HARDWARE)) -> list[str]:
+    """pyinfra's command line on this project, with its answer as JSON.
+
+    :param deploy: the deploy, and what it is always given
+    """
     # With -y pyinfra does not look for what would change, which is all that a dry run is for.
     sure = [] if "--dry" in arguments else ["-y"]
     program = str(Path(sys.executable).with_name("pyinfra"))
-    return [program, "--json", *sure, "inventory.py", "deploy.py", *HARDWARE, *arguments]
+    return [program, "--json", *sure, "inventory.py", *deploy, *arguments]
 
 
 def kill_after(command: Sequence[str], operation: str, words: str, patience_s: float = 900) -> str:
@@ -113,13 +116,18 @@ def kill_after(command: Sequence[str], operation: str, words: str, patience_s: f
 
 
 def run_pyinfra(*arguments: str, env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
-    """Deploy as a person would.
+    """Deploy as a person would. Parameters as of `ended`."""
+    return ended(pyinfra_command(*arguments), env, project)
+
+
+def ended(command: Sequence[str], env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
+    """Run pyinfra to its end.
 
     :param env: variables beside those of this process
     :param project: folder of the project
     """
     done = subprocess.run(
-        pyinfra_command(*arguments),
+        command,
         cwd=project,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,

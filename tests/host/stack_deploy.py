@@ -13,7 +13,7 @@ from blueprint.model import Command, Http, Service, Stack
 from blueprint.stacks import Content, Resolver
 from operations import stacks
 from operations.backup import Saving
-from phases.stacks import wanted
+from phases.stacks import outline, wanted
 
 case: dict[str, Any] = json.loads(Path(os.environ["STACK_CASE"]).read_text())
 plan = for_host(host.data)
@@ -36,21 +36,18 @@ def _service(declared: dict[str, Any]) -> Service:
     return Service(**{**declared, **tuples, "health": healthy})
 
 
-made = [
-    wanted(
-        resolver.resolve(
-            Stack(name=stack["name"], services=tuple(map(_service, stack["services"]))),
-            {path: Content(text) for path, text in stack.get("contents", {}).items()},
-        )
-    )
-    for stack in case["stacks"]
+declared = [
+    Stack(name=stack["name"], services=tuple(map(_service, stack["services"]))) for stack in case["stacks"]
 ]
-# What the model would refuse, Compose has to.
-declared = [replace(stack, project={**stack.project, **case.get("raw", {})}) for stack in made]
+contents = {
+    path: Content(text) for stack in case["stacks"] for path, text in stack.get("contents", {}).items()
+}
+made = [wanted(resolver.resolve(stack, contents)) for stack in declared]
 stacks.up(
     name="Stacks of the case",
     root=case["root"],
-    stacks=declared,
+    # What the model would refuse, Compose has to.
+    stacks=[replace(stack, project={**stack.project, **case.get("raw", {})}) for stack in made],
     timeout_s=case.get("timeout_s", 300),
     before_recreate=Saving(**case["saving"]) if "saving" in case else None,
     unless=case.get("unless"),
@@ -60,5 +57,7 @@ if "removed" in case:
         name="Removed on request", root=case["root"], names=case["removed"], saved=case.get("saved")
     )
 stacks.tell_undeclared(
-    name="What is not declared", root=case["root"], declared=[stack.outline for stack in declared]
+    name="What is not declared",
+    root=case["root"],
+    declared=[outline(case["root"], stack) for stack in declared],
 )

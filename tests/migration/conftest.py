@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import Run, run_pyinfra, the_lab  # noqa: F401 - fixtures
+from tests.host.conftest import Run, ended, pyinfra_command, run_pyinfra, the_lab  # noqa: F401 - fixtures
 from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT, Lab
-
-DEPLOY = "tests/migration/data_plane_deploy.py"
+from tests.lab.paths import Lab
 
 
 @pytest.fixture(scope="session")
@@ -39,29 +33,9 @@ def machine(in_its_place: Machine) -> Machine:
 
 def command(*arguments: str) -> list[str]:
     """This suite's own deploy, with further arguments."""
-    sure = [] if "--dry" in arguments else ["-y"]
-    return [
-        str(Path(sys.executable).with_name("pyinfra")),
-        "--json",
-        *sure,
-        "inventory.py",
-        DEPLOY,
-        *arguments,
-    ]
+    return pyinfra_command(*arguments, deploy=["tests/migration/data_plane_deploy.py"])
 
 
 def migrate(*arguments: str) -> Run:
     """Run it."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1800,
-    )
-    try:
-        return Run(done.returncode, done.stderr, json.loads(done.stdout))
-    except json.JSONDecodeError:  # it stopped before there was anything to answer
-        return Run(done.returncode, done.stdout + done.stderr, {})
+    return ended(command(*arguments))

@@ -41,17 +41,13 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         nouveau=False,
         secure_boot=False,
         clock_offset_s=0.4,
-        clock_synchronised=True,
-        listeners=(Listener("::", 22, "sshd", 512, "ssh.service"),),
+        listeners=(Listener(22, "sshd", 512, "ssh.service"),),
         displays=tuple(
             Display(gpu.bus, "10de:2484", f"NVIDIA Corporation GA104 [GeForce {gpu.model}]")
             for gpu in plan.gpus
         ),
-        docker=None,
-        nvidia=None,
         reboot_required=False,
         virtualization="none",
-        ssh_port=22,
     )
     return replace(state, **replaced)
 
@@ -60,20 +56,16 @@ def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
     """The declared cards as a driver lists them that is in order; these fields are those of the first."""
     found = [
         Gpu(
-            index=index,
             uuid=UUIDS[gpu.uuid],
             name=f"NVIDIA GeForce {gpu.model}",
             bus=gpu.bus,
             memory_total_mib=gpu.vram_mib,
-            memory_used_mib=300,
             driver="550.163.01",
             power_limit_w=220.0,
-            power_default_w=220.0,
             power_min_w=100.0,
             power_max_w=240.0,
-            persistence=True,
         )
-        for index, gpu in enumerate((plan or declared()).gpus)
+        for gpu in (plan or declared()).gpus
     ]
     return GpuState(installed=True, gpus=(replace(found[0], **replaced), *found[1:]))
 
@@ -88,6 +80,4 @@ def engine(**replaced: Any) -> EngineState:
         running=1,
         containers=1,
     )
-    return replace(
-        EngineState(installed=True, client="26.1.5", compose="2.26.1-4", server=server), **replaced
-    )
+    return replace(EngineState(installed=True, compose="2.26.1-4", server=server), **replaced)

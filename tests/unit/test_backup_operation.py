@@ -38,11 +38,11 @@ COMMAND = "/opt/scripts/backup-now.sh"
 
 
 def state(age_s: float = 0, doubt: str = "", stamp: str = "20261122T030000Z") -> BackupState:
-    return BackupState(stamp, time.time() - age_s, doubt, 1000)
+    return BackupState(stamp, time.time() - age_s, doubt)
 
 
 def manifest(**fields: object) -> str:
-    sound = {"time": 1.0, "doubt": "", "files": {"dump": {"bytes": 5}, "more": {"bytes": 2}}}
+    sound = {"time": 1.0, "doubt": ""}
     return json.dumps(sound | fields, indent=1)
 
 
@@ -67,9 +67,9 @@ def test_the_newest_of_each_piece(tmp_path: Path) -> None:
     made(tmp_path, "redis/shared-redis/all", "20261120T030000Z", manifest(doubt="small"))
     made(tmp_path, "s3/minio/langfuse", "20261120T030000Z", "{")
     assert asked(tmp_path) == {
-        PIECE: BackupState("20261122T030000Z", 1.0, "", 7),
-        "redis/shared-redis/all": BackupState("20261120T030000Z", 1.0, "small", 7),
-        "s3/minio/langfuse": BackupState("20261120T030000Z", 0.0, "its manifest cannot be read", 0),
+        PIECE: BackupState("20261122T030000Z", 1.0, ""),
+        "redis/shared-redis/all": BackupState("20261120T030000Z", 1.0, "small"),
+        "s3/minio/langfuse": BackupState("20261120T030000Z", 0.0, "its manifest cannot be read"),
     }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from blueprint import DeclarationError, group_data
+from blueprint.keys import KEYS
 from blueprint.model import Project
-from blueprint.plan import KEYS
 
 FILES = sorted(group_data.FOLDER.glob("*.py"))
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from blueprint import Blueprint, DeclarationError, for_host, group_data
+from blueprint import DeclarationError, for_host, group_data
+from blueprint.keys import KEYS, checked, plain_keys
 from blueprint.model import CronJob, Gpu, HardwareProfile, OllamaInstance, OllamaModel, PgBouncer, Stack
-from blueprint.plan import KEYS, plain_keys
 from blueprint.vram import kv_cache_mib
 from tests.unit.declared import HEAVY, LIGHT, TWITCH, declared, gpu
 
@@ -28,7 +28,6 @@ def instances(**changed: dict[str, Any]) -> list[OllamaInstance]:
 def test_both_profiles_are_in_order(profile: str) -> None:
     plan = declared(profile)
     assert plan.profile.name == profile
-    assert plan.problems() == []
     assert all(card.fits for card in plan.vram)
 
 
@@ -128,7 +127,7 @@ def test_a_profile_names_every_instance_and_no_other() -> None:
     )
     values = {key: getattr(plan, key) for key in KEYS} | {"profile": profile}
     with pytest.raises(DeclarationError) as error:
-        Blueprint.from_data(values)
+        checked(values)
     assert [problem.key for problem in error.value.problems] == [
         "profile.ollama_parallel['heavy']",
         "profile.ollama_parallel['havy']",
@@ -256,7 +255,7 @@ def test_an_unknown_and_a_missing_key() -> None:
     values = {key: getattr(plan, key) for key in KEYS}
     values["swapiness"] = values.pop("swappiness")
     with pytest.raises(DeclarationError) as error:
-        Blueprint.from_data(values, {"swapiness": "production.yaml"})
+        checked(values, {"swapiness": "production.yaml"})
     first, second = map(str, error.value.problems)
     assert first.startswith("production.yaml: swapiness is not a known key")
     assert first.endswith("did you mean swappiness?")

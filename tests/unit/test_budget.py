@@ -287,8 +287,8 @@ def test_a_wrong_sum_in_the_notes_would_be_named(monkeypatch: pytest.MonkeyPatch
 def test_every_limit_that_is_another_than_the_notes_has_its_reason() -> None:
     plan = declared()
     limits = {service.name: service.memory_mib for stack in plan.stacks for service in stack.services}
-    for difference in notes.memory_differences(limits):
-        assert difference.line.why, f"{difference.line.what} has {difference.declared_mib} MiB here"
+    for line, declared_mib in notes.memory_differences(limits).items():
+        assert line.why, f"{line.what} has {declared_mib} MiB here"
 
 
 # --- make budget

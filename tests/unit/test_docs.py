@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.plan import KEYS
+from blueprint.keys import KEYS
 from tests.unit.hosts import CHECKOUT
 
 PAGES = [

@@ -22,7 +22,7 @@ ROOT = ("root", "0")
 
 
 def found(content: bytes = b"a\n", mode: int = 0o644, **changed: object) -> Found:
-    values = {"kind": "file", "mode": mode, "owner": ROOT, "group": ROOT, "size": len(content)}
+    values = {"kind": "file", "mode": mode, "owner": ROOT, "group": ROOT}
     return Found(**{**values, "sha256": hashlib.sha256(content).hexdigest(), **changed})  # type: ignore[arg-type]
 
 
@@ -34,18 +34,18 @@ def test_reads_what_find_and_sha256sum_print() -> None:
     other = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     tree = read_tree(
         [
-            "path\tf\t640\troot\t0\tadm\t4\t2\t/etc/with a space\t",
-            "path\td\t1777\troot\t0\troot\t0\t4096\t/srv/a b\t",
-            "path\tl\t777\troot\t0\troot\t0\t7\t/bin\tusr/bin",
-            "path\tf\t600\troot\t0\troot\t0\t0\t/etc/dev-disk\\x2dby.mount\t",
-            "path\tc\t666\troot\t0\troot\t0\t0\t/dev/null\t",
+            "path\tf\t640\troot\t0\tadm\t4\t/etc/with a space\t",
+            "path\td\t1777\troot\t0\troot\t0\t/srv/a b\t",
+            "path\tl\t777\troot\t0\troot\t0\t/bin\tusr/bin",
+            "path\tf\t600\troot\t0\troot\t0\t/etc/dev-disk\\x2dby.mount\t",
+            "path\tc\t666\troot\t0\troot\t0\t/dev/null\t",
             f"{digest}  /etc/with a space",
             f"\\{other}  /etc/dev-disk\\\\x2dby.mount",
             f"{other}  /etc/came-into-being-in-between",
             "abandoned\t/etc/.pyinfra-tree.Ab12Cd34",
         ]
     )
-    assert tree.found["/etc/with a space"] == Found("file", 0o640, ROOT, ("adm", "4"), 2, sha256=digest)
+    assert tree.found["/etc/with a space"] == Found("file", 0o640, ROOT, ("adm", "4"), sha256=digest)
     assert tree.found["/srv/a b"].kind == "directory" and tree.found["/srv/a b"].mode == 0o1777
     assert tree.found["/bin"].target == "usr/bin"
     assert tree.found["/etc/dev-disk\\x2dby.mount"].sha256 == other

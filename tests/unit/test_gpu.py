@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from facts import gpu, script
-from facts.gpu import Gpu, Gpus, GpuState, Process
+from facts.gpu import Gpu, Gpus, GpuState
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LIST = (FIXTURES / "nvidia-smi-L.txt").read_text().splitlines()
 HEAVY = "GPU-bdb1f5e4-7a0e-6c52-93d1-2f6b8c40e7a9"
 # The row of that card as nvidia-smi answers gpus.sh, in the order of FIELDS.
-ROW = f"1, {HEAVY}, NVIDIA GeForce RTX 3080, 00000000:03:00.0, 10240, 5843, 550.163.01, 280.00, 320.00, 100.00, 370.00, Enabled"  # noqa: E501 - a line of a program
+ROW = f"{HEAVY}, NVIDIA GeForce RTX 3080, 00000000:03:00.0, 10240, 550.163.01, 280.00, 100.00, 370.00"
 NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
     "NVIDIA driver is installed and running."
@@ -24,8 +24,8 @@ NO_DRIVER = (
 
 def test_list_of_the_five_cards() -> None:
     cards = gpu.parse_list(LIST)
-    assert [card.index for card in cards] == [0, 1, 2, 3, 4]
-    assert cards[1] == Gpu(1, HEAVY, "NVIDIA GeForce RTX 3080")
+    assert len(cards) == 5
+    assert cards[1] == Gpu(HEAVY, "NVIDIA GeForce RTX 3080")
 
 
 def test_list_passes_over_slices_and_messages() -> None:
@@ -40,28 +40,23 @@ def test_list_passes_over_slices_and_messages() -> None:
 def test_query() -> None:
     assert gpu.parse_query([ROW]) == [
         Gpu(
-            index=1,
             uuid=HEAVY,
             name="NVIDIA GeForce RTX 3080",
             bus="03:00.0",
             memory_total_mib=10240,
-            memory_used_mib=5843,
             driver="550.163.01",
             power_limit_w=280.0,
-            power_default_w=320.0,
             power_min_w=100.0,
             power_max_w=370.0,
-            persistence=True,
         )
     ]
 
 
 def test_query_without_values() -> None:
-    row = f"1, {HEAVY}, NVIDIA T400, 00000000:03:00.0, [N/A], [Unknown Error], 550.1, [Not Supported], N/A, [N/A], [N/A], [N/A]"  # noqa: E501 - a line of a program
+    row = f"{HEAVY}, NVIDIA T400, 00000000:03:00.0, [N/A], 550.1, [Not Supported], N/A, [Unknown Error]"
     (card,) = gpu.parse_query([row])
-    assert (card.memory_total_mib, card.memory_used_mib) == (None, None)
-    assert (card.power_limit_w, card.power_default_w, card.power_max_w) == (None, None, None)
-    assert card.persistence is None
+    assert card.memory_total_mib is None
+    assert (card.power_limit_w, card.power_min_w, card.power_max_w) == (None, None, None)
     assert card.driver == "550.1"
 
 
@@ -78,26 +73,13 @@ def test_pci_address(written: str, short: str) -> None:
     assert gpu.pci_address(written) == short
 
 
-def test_processes() -> None:
-    lines = [
-        f"{HEAVY}, 1234, /usr/local/bin/ollama, 5843",
-        f'{HEAVY}, 77, "a? b, [N/A]',
-        "No running processes found",
-    ]
-    assert gpu.parse_processes(lines) == [
-        Process(HEAVY, 1234, "/usr/local/bin/ollama", 5843),
-        Process(HEAVY, 77, '"a? b', None),
-    ]
-
-
 def test_answer_of_all_parts() -> None:
-    state = gpu.parse(["@@list", *LIST, "@@status 0", "@@query", ROW, "@@apps", f"{HEAVY}, 9, ollama, 10"])
+    state = gpu.parse(["@@list", *LIST, "@@status 0", "@@query", ROW])
     assert state.installed
     assert state.error is None
     assert len(state.gpus) == 5
     assert state.gpus[1].memory_total_mib == 10240
     assert state.gpus[0].memory_total_mib is None  # listed, not asked
-    assert state.processes == (Process(HEAVY, 9, "ollama", 10),)
 
 
 def test_answer_of_a_real_card() -> None:
@@ -106,40 +88,32 @@ def test_answer_of_a_real_card() -> None:
         installed=True,
         gpus=(
             Gpu(
-                index=0,
                 uuid=uuid,
                 name="NVIDIA H200",
                 bus="00:06.0",
                 memory_total_mib=143771,
-                memory_used_mib=3099,
                 driver="580.159.04",
                 power_limit_w=700.0,
-                power_default_w=700.0,
                 power_min_w=200.0,
                 power_max_w=700.0,
-                persistence=True,
             ),
         ),
-        processes=(Process(uuid, 593, "./python3", 1542), Process(uuid, 592, "/tmp/a? b", 1542)),  # noqa: S108 - a name
     )
 
 
 def test_driver_that_does_not_answer_is_not_a_missing_one() -> None:
-    state = gpu.parse(["@@list", NO_DRIVER, "@@status 9", "@@query", NO_DRIVER, "@@apps", NO_DRIVER])
+    state = gpu.parse(["@@list", NO_DRIVER, "@@status 9", "@@query", NO_DRIVER])
     assert state == GpuState(installed=True, error=NO_DRIVER)
     assert Gpus.default() == GpuState(installed=False)
 
 
 def test_driver_that_hangs_has_an_error_too() -> None:
-    assert (
-        gpu.parse(["@@list", "@@status 124", "@@query", "@@apps"]).error
-        == "nvidia-smi -L ended with status 124"
-    )
+    assert gpu.parse(["@@list", "@@status 124", "@@query"]).error == "nvidia-smi -L ended with status 124"
 
 
 def test_prefixes() -> None:
     state = gpu.parse(["@@list", *LIST, "@@status 0"])
-    assert [card.index for card in state.matching("GPU-bdb1f5e4")] == [1]
+    assert [card.uuid for card in state.matching("GPU-bdb1f5e4")] == [HEAVY]
     assert len(state.matching("GPU-")) == 5
     assert state.matching("GPU-0000") == ()
 

@@ -39,9 +39,7 @@ PS = json.dumps(
                 "size": 6000,
                 "digest": "500a1f067a9f",
                 "details": {"format": "gguf", "family": "qwen3", "quantization_level": "Q4_K_M"},
-                "expires_at": "2318-06-04T14:38:31.83753-07:00",
                 "size_vram": 6000,
-                "context_length": 4096,
             }
         ]
     }
@@ -49,7 +47,7 @@ PS = json.dumps(
 
 
 def in_memory(model: str, size: int = 6000, vram: int = 6000) -> Loaded:
-    return Loaded(model, size, vram, 4096, "2318-06-04T14:38:31Z")
+    return Loaded(model, size, vram)
 
 
 def right() -> OllamaState:
@@ -70,7 +68,7 @@ def test_instance_answers() -> None:
     instance = fact.parse_instance([VERSION, TAGS, PS])
     assert instance is not None
     assert (instance.version, instance.tags) == ("0.15.2", ("qwen3:8b",))
-    assert instance.loaded == (Loaded("qwen3:8b", 6000, 6000, 4096, "2318-06-04T14:38:31.83753-07:00"),)
+    assert instance.loaded == (Loaded("qwen3:8b", 6000, 6000),)
 
 
 def test_instance_with_an_empty_store_and_nothing_loaded() -> None:

@@ -34,7 +34,7 @@ def found(plan: Blueprint | None = None, gpus: GpuState = NO_DRIVER, **replaced:
 
 
 def listener(port: int, process: str | None, unit: str | None = None) -> Listener:
-    return Listener("::", port, process, 900 if process else None, unit)
+    return Listener(port, process, 900 if process else None, unit)
 
 
 def disk(free_gib: float, used_gib: float = 100, path: str = "/") -> Disk:

@@ -26,7 +26,7 @@ AS_DECLARED = replace(read_redis(RECORDED), file_sha256=hashlib.sha256(ACL.encod
 
 
 def server(state: RedisState, settings: dict[str, str] = SETTINGS, acl: str = ACL) -> list[Any]:
-    return commands(redis.server, {Redis: state}, "shared-redis", settings, acl, PASSWORD_FILE)
+    return commands(redis.server, {Redis: state}, "shared-redis", settings, acl, "admin", PASSWORD_FILE)
 
 
 def test_a_recorded_answer_is_read() -> None:
@@ -127,7 +127,7 @@ def test_a_setting_is_one_line(settings: dict[str, str]) -> None:
 )
 def test_the_check_tells_what_is_not_as_declared(state: RedisState, wrong: int) -> None:
     with scripted_host({Redis: state}) as host:
-        done = list(redis.redis._inner("shared-redis", SETTINGS, ACL, PASSWORD_FILE))
+        done = list(redis.redis._inner("shared-redis", SETTINGS, ACL, "admin", PASSWORD_FILE))
         assert bool(done) == bool(wrong)
         if done:
             [text] = done[0].args

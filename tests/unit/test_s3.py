@@ -20,7 +20,7 @@ KEYS = {"access_key": "minio user", "secret_key": 'quo"te\\d'}
 
 
 def test_a_bucket_that_is_there_is_left_alone() -> None:
-    wanted = {"bucket": "langfuse", "container": "minio", **KEYS}
+    wanted = {"bucket": "langfuse", "container": "minio", "port": 9000, **KEYS}
     assert commands(s3.bucket, {Buckets: frozenset({"langfuse", "other"})}, **wanted) == []
     [command] = commands(s3.bucket, {Buckets: frozenset({"other"})}, **wanted)
     assert command.payload == 'minio user\nquo"te\\d\n'
@@ -30,13 +30,13 @@ def test_a_bucket_that_is_there_is_left_alone() -> None:
 @pytest.mark.parametrize("name", ["", "ab", "Langfuse", "a_b", "-abc", "a/b", "x" * 64])
 def test_a_name_that_s3_does_not_allow_is_refused(name: str) -> None:
     with pytest.raises(OperationValueError, match="3 to 63"):
-        commands(s3.bucket, {}, bucket=name, container="minio", **KEYS)
+        commands(s3.bucket, {}, bucket=name, container="minio", port=9000, **KEYS)
 
 
 def test_a_key_of_two_lines_is_refused() -> None:
     keys = {"access_key": "a", "secret_key": "b\nc"}
     with pytest.raises(OperationValueError, match="line break"):
-        commands(s3.bucket, {}, bucket="langfuse", container="minio", **keys)
+        commands(s3.bucket, {}, bucket="langfuse", container="minio", port=9000, **keys)
 
 
 def test_the_fact_lists_folders(tmp_path: Path) -> None:

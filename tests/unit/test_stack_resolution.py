@@ -70,25 +70,23 @@ def test_a_container_is_limited_restarted_and_known_by_its_own_names_only(resolv
 
 def test_what_is_not_declared_is_not_said(resolver: Resolver) -> None:
     said = definition(resolver).keys()
-    assert not said & {"ports", "volumes", "labels", "deploy", "command", "entrypoint", "user", "depends_on"}
+    assert not said & {"ports", "volumes", "labels", "deploy", "command", "user", "depends_on"}
 
 
 def test_what_is_declared_is_said(resolver: Resolver) -> None:
     made = definition(
         resolver,
         command=("serve", "$HOME"),
-        entrypoint=("/entry",),
         user="999:999",
         shm_size="1g",
-        capabilities=("SYS_NICE",),
         host_gateway=True,
         gpu="GPU-85c38fae",
         stop_s=60,
         public=(443,),
         public_udp=(443,),
     )
-    assert (made["command"], made["entrypoint"], made["user"]) == (["serve", "$HOME"], ["/entry"], "999:999")
-    assert (made["shm_size"], made["cap_add"], made["stop_grace_period"]) == ("1g", ["SYS_NICE"], "60s")
+    assert (made["command"], made["user"]) == (["serve", "$HOME"], "999:999")
+    assert (made["shm_size"], made["stop_grace_period"]) == ("1g", "60s")
     assert made["extra_hosts"] == ["host.docker.internal:host-gateway"]
     assert made["ports"] == ["443:443", "443:443/udp"]
     devices = made["deploy"]["resources"]["reservations"]["devices"]
@@ -327,8 +325,14 @@ def test_names_across_stacks_agree_too() -> None:
 def test_a_stack_is_known_without_its_secrets(resolver: Resolver) -> None:
     """What is left of an earlier declaration can be told of in a run for which nobody has provided any key."""
     config = service(
-        files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"}, secrets={"KEY": "web/key"}
+        aliases=("web-api",),
+        files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"},
+        secrets={"KEY": "web/key"},
     )
     stack = Stack(name="front", services=(config,))
     contents = {file: Content("") for file in config.files}
-    assert outline(ROOT, stack) == wanted(resolver.resolve(stack, contents)).outline
+    given, known = wanted(resolver.resolve(stack, contents)), outline(ROOT, stack)
+    assert known.name == given.name
+    assert known.containers == given.services.keys()
+    assert known.aliases == set(given.services["web"]["networks"]["coolify"]["aliases"])
+    assert known.paths == {entry.path for entry in given.files} | {f"{given.folder}/compose.yaml"}

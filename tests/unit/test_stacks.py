@@ -20,7 +20,7 @@ from operations import stacks
 from operations.backup import Saving
 from operations.files import Directory, File
 from operations.script import FILES
-from operations.stacks import RELOADED, Build, Stack, difference, undeclared
+from operations.stacks import RELOADED, Build, Outline, Stack, difference, undeclared
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, scripted_host
 
@@ -65,15 +65,24 @@ def front(text: str = "x", canary: str = "canary", **fields: Any) -> Stack:
     return Stack(**given | fields)
 
 
+# Of the same two containers.
+OUTLINE = Outline(
+    "front",
+    containers=frozenset({"late", "web"}),
+    aliases=frozenset(),
+    paths=frozenset({f"{FOLDER}/compose.yaml", *(entry.path for entry in front().files)}),
+)
+
+
 def as_declared(stack: Stack) -> StacksState:
     """A host that is as the stack wants it."""
     found: dict[str, Found] = {}
     for entry in stack.entries():
         if isinstance(entry, File):
             owner = (entry.owner, "0")
-            found[entry.path] = Found("file", int(entry.mode, 8), owner, owner, 1, sha256=entry.sha256)
+            found[entry.path] = Found("file", int(entry.mode, 8), owner, owner, sha256=entry.sha256)
         elif isinstance(entry, Directory):
-            found[entry.path] = Found("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"), 1)
+            found[entry.path] = Found("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"))
     return StacksState(
         tree=TreeState(found),
         changed=dict.fromkeys(found, 100.0),
@@ -84,7 +93,6 @@ def as_declared(stack: Stack) -> StacksState:
                 service=name,
                 folder=stack.folder,
                 digest=stack.digest(name),
-                image=IMAGE,
                 image_id="sha256:1",
                 health="healthy",
                 started=200.0,
@@ -403,13 +411,13 @@ def test_what_coolify_manages_under_one_of_our_names_is_named(fields: dict[str, 
         project="x1y2", managed=True, **fields | {"aliases": frozenset(fields.get("aliases", ()))}
     )
     state = StacksState(containers={theirs.name: theirs})
-    (problem,) = stacks.managed([front().outline], state, "see the guide")
+    (problem,) = stacks.managed([OUTLINE], state, "see the guide")
     assert (problem.what, problem.mend) == (f"container {theirs.name}", "see the guide")
     assert problem.found.endswith(found)
     ours = replace(theirs, managed=False)
-    assert not list(stacks.managed([front().outline], StacksState(containers={ours.name: ours}), ""))
+    assert not list(stacks.managed([OUTLINE], StacksState(containers={ours.name: ours}), ""))
     other = replace(theirs, name="coolify-db", aliases=frozenset({"coolify-db"}))
-    assert not list(stacks.managed([front().outline], StacksState(containers={other.name: other}), ""))
+    assert not list(stacks.managed([OUTLINE], StacksState(containers={other.name: other}), ""))
 
 
 def test_a_port_that_another_container_publishes_stops_the_run() -> None:
@@ -488,8 +496,8 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
     old = Container(name="old", project="back", folder=f"{ROOT}/back")
     orphan = Container(name="orphan", project="front", folder=FOLDER)
     foreign = Container(name="foreign", project="theirs", folder="/srv/theirs")
-    folder = Found("directory", 0o700, ("root", "0"), ("root", "0"), 1)
-    file = Found("file", 0o600, ("root", "0"), ("root", "0"), 1)
+    folder = Found("directory", 0o700, ("root", "0"), ("root", "0"))
+    file = Found("file", 0o600, ("root", "0"), ("root", "0"))
     tree = {
         **state.tree.found,
         f"{ROOT}/gone": folder,
@@ -498,10 +506,10 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
         f"{FOLDER}/{RELOADED}/web": file,
     }
     containers = {c.name: c for c in (*state.containers.values(), old, orphan, foreign)}
-    left = undeclared(ROOT, [front().outline], replace(state, tree=TreeState(tree), containers=containers))
+    left = undeclared(ROOT, [OUTLINE], replace(state, tree=TreeState(tree), containers=containers))
     assert left == stacks.Undeclared(("back", "gone"), ("orphan",), (f"{FOLDER}/orphan.env",))
-    assert undeclared(ROOT, [front().outline], state) == stacks.Undeclared()
-    assert commands(stacks.tell_undeclared, {Stacks: state}, root=ROOT, declared=[front().outline]) == []
+    assert undeclared(ROOT, [OUTLINE], state) == stacks.Undeclared()
+    assert commands(stacks.tell_undeclared, {Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
 
 
 def test_only_what_is_asked_for_and_there_is_removed() -> None:

@@ -294,9 +294,8 @@ def test_all_up() -> None:
     ],
 )
 def test_what_is_not_up_is_named(change: dict[str, Any], found: str) -> None:
-    (problem,) = uptime_kuma.not_up(changed("redis", **change), OWNER)
+    (problem,) = uptime_kuma.not_up(changed("redis", **change))
     assert (problem.what, problem.found) == ("monitor redis", found)
-    assert list(uptime_kuma.not_up(changed("redis", **change), "platform/other")) == []
 
 
 def all_up(monkeypatch: pytest.MonkeyPatch, first: KumaState, *later: KumaState) -> list[Any]:

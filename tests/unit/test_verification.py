@@ -68,7 +68,7 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     wanted = placements(GIVEN.plan, full_uuids(GIVEN.plan, found))["placements"]
 
     def loaded(placement: Placement) -> Instance:
-        model = Loaded(placement.model, 1, 1, None, "")
+        model = Loaded(placement.model, 1, 1)
         return Instance("0.15.2", (), () if placement.instance in away else (model,))
 
     def line() -> numbers.Line:
@@ -122,9 +122,9 @@ def test_databases_are_there_and_answer_through_the_pooler() -> None:
 def test_each_team_is_told_with_what_it_spent() -> None:
     (team, *_) = declared().teams
     actual = ActualTeam(team.name, team.shown_as, 50.0, "30d", (), spend=1.25)
-    (line,) = numbers.spend([team], ProxyState(running=True, teams=(actual,)))
+    (line,) = numbers.spend([team], ProxyState(teams=(actual,)))
     assert line.found == f"{team.shown_as}: $1.2500 of ${team.budget_usd:g} in 30d"
-    (line,) = numbers.spend([team], ProxyState(running=True))
+    (line,) = numbers.spend([team], ProxyState())
     assert whats(line.problems) == [f"team {team.name}"]
 
 
@@ -156,12 +156,12 @@ def test_monitors_of_ours_are_counted_and_those_down_named() -> None:
     ("state", "found"),
     [
         (None, "none"),
-        (BackupState("20260101T030000Z", time.time(), "shrunken", 1), "shrunken"),
-        (BackupState("20260101T030000Z", time.time() - 40 * 3600, "", 1), "40 h old"),
+        (BackupState("20260101T030000Z", time.time(), "shrunken"), "shrunken"),
+        (BackupState("20260101T030000Z", time.time() - 40 * 3600, ""), "40 h old"),
     ],
 )
 def test_a_backup_that_is_missing_doubtful_or_old_is_named(state: BackupState | None, found: str) -> None:
-    good = BackupState("20260102T030000Z", time.time(), "", 1)
+    good = BackupState("20260102T030000Z", time.time(), "")
     saved = {"redis/shared-redis/all": good} | ({"s3/minio/langfuse": state} if state else {})
     line = numbers.backups(["redis/shared-redis/all", "s3/minio/langfuse"], saved, 26)
     assert line.found == "1 of 2 good, the last of 20260102T030000Z"

@@ -1,0 +1,111 @@
+"""The keys of group_data/ and the types of their values: from what is given to a checked `Blueprint`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+from blueprint import plan_problems
+from blueprint.model import Declaration, Project
+from blueprint.plan import Blueprint
+from blueprint.problems import DeclarationError, Problem, closest
+
+KEYS: Mapping[str, Any] = {
+    key: annotation
+    for key, annotation in get_type_hints(Blueprint).items()
+    if key not in ("projects", "sources")
+}
+
+
+def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> Blueprint:
+    """The declarations of a host, without a problem.
+
+    :param data: all keys and their values, whatever group they come from
+    :param sources: the file that each key comes from
+    :raises DeclarationError: with all problems that can be seen at once
+    """
+    sources = sources or {}
+    problems = [*unknown_keys(data, sources), *_missing_keys(data), *_wrong_types(data, sources)]
+    if problems:
+        raise DeclarationError(problems)
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in KEYS
+    }
+    found = (value for value in data.values() if isinstance(value, Project))
+    projects = tuple(sorted(found, key=lambda project: project.number))
+    plan = Blueprint(**values, projects=projects, sources=sources)
+    if problems := plan_problems.problems(plan):
+        raise DeclarationError(problems)
+    return plan
+
+
+def plain_keys() -> list[str]:
+    """Keys whose value can be written in production.yaml or after --data: no declarations."""
+    return [key for key, annotation in KEYS.items() if not _has_declarations(annotation)]
+
+
+def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Problem]:
+    """A problem for each key that nothing reads, most likely a misspelt one; a project's is its own."""
+    for key, value in data.items():
+        if isinstance(value, Project):
+            if key != value.phase:
+                file = sources.get(key, "host data")
+                yield Problem(
+                    file, key, f"the project {value.name}", f"called {value.phase}, as its phase is"
+                )
+        elif key not in KEYS:
+            yield Problem(
+                sources.get(key, "host data"),
+                key,
+                "not a known key",
+                "one that group_data/ documents",
+                closest(key, KEYS),
+            )
+
+
+def wrong_type(key: str, value: object, file: str) -> Problem | None:
+    """A problem where a value is of another kind than its key's."""
+    if _conforms(value, KEYS[key]):
+        return None
+    return Problem(file, key, repr(value), _describe(KEYS[key]))
+
+
+def _missing_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in KEYS.keys() - data.keys():
+        yield Problem("group_data/", key, "missing", _describe(KEYS[key]))
+
+
+def _wrong_types(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Problem]:
+    for key in KEYS.keys() & data.keys():
+        if problem := wrong_type(key, data[key], sources.get(key, "host data")):
+            yield problem
+
+
+def _has_declarations(annotation: Any) -> bool:
+    if arguments := get_args(annotation):
+        return any(_has_declarations(argument) for argument in arguments if argument is not ...)
+    return isinstance(annotation, type) and issubclass(annotation, Declaration)
+
+
+def _conforms(value: object, annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is types.UnionType:
+        return any(_conforms(value, alternative) for alternative in get_args(annotation))
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(
+            _conforms(item, get_args(annotation)[0]) for item in value
+        )
+    if annotation is int:  # True and False are ints to Python, but no numbers to a reader
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+def _describe(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is types.UnionType:
+        return " or ".join(_describe(alternative) for alternative in get_args(annotation))
+    if origin is tuple:
+        return f"a list of {_describe(get_args(annotation)[0])}"
+    words = {int: "a whole number", str: "text", bool: "true or false"}
+    return words.get(annotation, f"a {annotation.__name__}")
