@@ -11,8 +11,8 @@ ADOPTION = tests/migration/test_adoption.py
 # Suites that break much and wait long, and are not a part of `make test`.
 FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
     $(filter-out $(ADOPTION),$(wildcard tests/migration/test_*.py))
-# Files whose first line names a shell.
-SHELL_SCRIPTS = $(shell git ls-files | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
+# Files whose first line names a shell. (Links may lead to folders, at which Debian's awk ends.)
+SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
 .PHONY: help deploy test lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
