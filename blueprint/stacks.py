@@ -183,6 +183,7 @@ class Resolver:
             },
         }
         optional: dict[str, Any] = {
+            "entrypoint": list(service.entrypoint),
             "command": list(service.command),
             "user": service.user,
             "cpus": service.cpus,

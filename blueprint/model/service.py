@@ -146,6 +146,7 @@ class Service(Declaration):
     :param domain: name under which the proxy serves `port` to the world
     :param further_domains: more such names
     :param command: instead of the image's command
+    :param entrypoint: instead of the image's entry point
     :param user: numeric user, or user and group, instead of the image's
     :param depends_on: services of the same stack that must be healthy before it starts
     :param shm_size: size of /dev/shm, "1g", or None for the engine's default
@@ -186,6 +187,7 @@ class Service(Declaration):
     domain: str | None = None
     further_domains: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
     user: str | None = None
     depends_on: tuple[str, ...] = ()
     shm_size: str | None = None
@@ -308,7 +310,7 @@ class Service(Declaration):
             check.that(not renamed, "files", renamed, "mounted under their own names, with `reload`")
 
     def _check_process(self, check: Check) -> None:
-        for key in ("command", "reload"):
+        for key in ("command", "entrypoint", "reload"):
             _check_words(check, key, getattr(self, key))
         if self.user is not None:
             check.matches("user", self.user, _USER, 'numeric, such as "999:999"')

@@ -98,7 +98,7 @@ def test_a_sound_one_is_made() -> None:
         ({"files_uid": "999"}, "files_uid", "a numeric user"),
         ({"host_paths": {"docker.sock": "/x"}}, "host_paths", "an absolute path"),
         ({"command": "serve --port"}, "command", "a list of words"),
-        ({"command": (1,)}, "command", "a list of words"),
+        ({"entrypoint": (1,)}, "entrypoint", "a list of words"),
         ({"user": "postgres"}, "user", "numeric"),
         ({"shm_size": "1gb"}, "shm_size", "unit k, m or g"),
         ({"stop_s": 0}, "stop_s", "from 1"),

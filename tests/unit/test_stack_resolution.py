@@ -70,13 +70,14 @@ def test_a_container_is_limited_restarted_and_known_by_its_own_names_only(resolv
 
 def test_what_is_not_declared_is_not_said(resolver: Resolver) -> None:
     said = definition(resolver).keys()
-    assert not said & {"ports", "volumes", "labels", "deploy", "command", "user", "depends_on"}
+    assert not said & {"ports", "volumes", "labels", "deploy", "command", "entrypoint", "user", "depends_on"}
 
 
 def test_what_is_declared_is_said(resolver: Resolver) -> None:
     made = definition(
         resolver,
         command=("serve", "$HOME"),
+        entrypoint=("/entry",),
         user="999:999",
         shm_size="1g",
         host_gateway=True,
@@ -85,7 +86,7 @@ def test_what_is_declared_is_said(resolver: Resolver) -> None:
         public=(443,),
         public_udp=(443,),
     )
-    assert (made["command"], made["user"]) == (["serve", "$HOME"], "999:999")
+    assert (made["command"], made["entrypoint"], made["user"]) == (["serve", "$HOME"], ["/entry"], "999:999")
     assert (made["shm_size"], made["stop_grace_period"]) == ("1g", "60s")
     assert made["extra_hosts"] == ["host.docker.internal:host-gateway"]
     assert made["ports"] == ["443:443", "443:443/udp"]
