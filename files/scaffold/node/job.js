@@ -11,7 +11,8 @@ const settings = read(process.env);
 const [name = settings.queues[0], data = '{"ping": "pong"}'] = process.argv.slice(2);
 const connection = new Redis(settings.redisUrl, { maxRetriesPerRequest: null });
 const queue = new Queue(name, { connection });
-const events = new QueueEvents(name, { connection: connection.duplicate() });
+// From the first event on: what is told from now on alone would lack a job that is done before the listener asks.
+const events = new QueueEvents(name, { connection: connection.duplicate(), lastEventId: '0-0' });
 let code = 0;
 try {
   await events.waitUntilReady();
