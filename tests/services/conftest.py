@@ -24,6 +24,8 @@ from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT, Lab
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
+from tests.services.tenants import Tenant
+from tests.services.tenants import tenants as all_tenants
 
 METRIC = re.compile(r'^monitor_status\{.*?monitor_name="([^"]+)".*\} (\d)$', re.MULTILINE)
 Statuses = Callable[[], dict[str, int]]
@@ -63,6 +65,12 @@ def told(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
 def data_plane(machine: Machine, forward: Callable[[str, int], int]) -> DataPlane:  # noqa: F811 - likewise
     given = everything()
     return DataPlane(machine, forward, given.databases, given.redis_indexes)
+
+
+@pytest.fixture(scope="session")
+def tenants(machine: Machine) -> list[Tenant]:
+    """Every project, with a way to run programs in a container of its own."""
+    return all_tenants(machine)
 
 
 @pytest.fixture(scope="session")
