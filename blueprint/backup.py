@@ -113,12 +113,18 @@ def settings_json(given: Given, host: str) -> str:
                 "port": service.port,
                 "database": service.data.database,
                 "tables": list(service.data.tables),
+                "variables": login_variables(service),
             }
             for service in stateful
             if isinstance(service.data, ClickHouseData)
         ],
         "buckets": [
-            {"container": service.name, "port": service.port, "bucket": service.data.bucket}
+            {
+                "container": service.name,
+                "port": service.port,
+                "bucket": service.data.bucket,
+                "variables": login_variables(service),
+            }
             for service in stateful
             if isinstance(service.data, BucketData)
         ],
@@ -147,6 +153,21 @@ def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
             case RedisData() | ClickHouseData() | BucketData() as data:
                 found[service.name] = Login(data.user, secret(data.password))
     return found
+
+
+def login_variables(service: Service) -> dict[str, str]:
+    """Variables from which a server takes the login of its data when it starts.
+
+    The running one has that login, whatever has been declared since.
+    """
+    if not isinstance(service.data, ClickHouseData | BucketData):
+        return {}
+    sources = {"user": (service.env, service.data.user), "password": (service.secrets, service.data.password)}
+    named = {
+        key: [name for name, value in source.items() if value == wanted]
+        for key, (source, wanted) in sources.items()
+    }
+    return {key: names[0] for key, names in named.items() if len(names) == 1}
 
 
 def credentials_json(logins: Mapping[str, Login]) -> str:

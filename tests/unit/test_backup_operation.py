@@ -176,6 +176,11 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
     assert said["postgres"][0]["min_kib"] == {"litellm": 100}
     assert json.loads(backup.settings_json(GIVEN, "s"))["restic"] is None
     assert "canary" not in backup.settings_json(GIVEN, "s")
+    # What they took when they were made is read off the containers: the declared password may be newer.
+    assert [said[kind][0]["variables"] for kind in ("clickhouse", "buckets")] == [
+        {"user": "CLICKHOUSE_USER", "password": "CLICKHOUSE_PASSWORD"},
+        {"user": "MINIO_ROOT_USER", "password": "MINIO_ROOT_PASSWORD"},
+    ]
     logins = backup.logins(GIVEN, lambda name: f"canary of {name}")
     assert {name: login.user for name, login in logins.items()} == {
         "shared-postgres": "postgres",

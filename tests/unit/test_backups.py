@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -426,6 +428,92 @@ def test_passwords_are_in_no_argument_list(host: BackupHost) -> None:
     host.back_up()
     assert "--env REDISCLI_AUTH" in host.arguments
     assert PASSWORD not in host.arguments
+
+
+class OwnLogin(ThreadingHTTPServer):
+    """A ClickHouse without tables, or an S3 server without objects, that takes one password only."""
+
+    def __init__(self, password: str) -> None:
+        super().__init__(("127.0.0.1", 0), OwnLoginHandler)
+        self.password = password
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+class OwnLoginHandler(BaseHTTPRequestHandler):
+    server: OwnLogin
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.path.startswith("/langfuse"):
+            answer, known = b"<ListBucketResult/>", self._signed()
+        else:
+            answer, known = b"", self.headers["X-ClickHouse-Key"] == self.server.password
+        self.send_response(200 if known else 403)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer)
+
+    def _signed(self) -> bool:
+        """Whether the request is signed with the password, as the program itself signs."""
+        words = [
+            self.command,
+            *self.path.partition("?")[::2],
+            self.headers["Host"],
+            self.headers["x-amz-date"],
+        ]
+        program = (
+            "import sys, time; from backups.s3 import sign; from backups.settings import Login\n"
+            "password, method, path, query, host, date = sys.argv[1:]\n"
+            "when = time.strptime(date, '%Y%m%dT%H%M%SZ')\n"
+            "signed = sign(Login('langfuse', password), method, path, query, {'host': host}, b'', when)\n"
+            "print(signed['Authorization'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, self.server.password, *words],
+            env={"PYTHONPATH": f"{ROOT}/files/backup:{ROOT}/files/common", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip() == self.headers["Authorization"]
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "piece", "more", "variable"),
+    [
+        ("clickhouse", "clickhouse/clickhouse", {"database": "default", "tables": []}, "CLICKHOUSE_PASSWORD"),
+        ("buckets", "s3/minio", {"bucket": "langfuse"}, "MINIO_ROOT_PASSWORD"),
+    ],
+)
+def test_a_server_whose_password_was_rotated_is_saved_with_the_one_that_it_runs_with(
+    host: BackupHost, kind: str, piece: str, more: dict[str, object], variable: str
+) -> None:
+    server, container = OwnLogin("the old one"), piece.partition("/")[2]
+    said = json.loads(host.config.read_text())
+    entry = {"container": container, "port": server.server_address[1], "variables": {"password": variable}}
+    said[kind] = [entry | more]
+    host.config.write_text(json.dumps(said))
+    login = backup.Login("langfuse", "the new one")
+    host.write(backup.CREDENTIALS, backup.credentials_json({container: login}))
+    host.engine["containers"][container] = {"env": [f"{variable}=the old one"]}
+    done = host.run("backup-now.sh", "--config", str(host.config), piece)
+    assert done.returncode == 0, done.stdout
+    assert list(host.root.glob(f"{piece}/*/*"))
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize("spoil", [("retention_days", "much"), ("root", None), ("credentials", "/nowhere")])

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from containers import ScriptError, the_running
 
 from backups import s3, scratch
 from backups.piece import Contents
-from backups.settings import Bucket
+from backups.settings import Bucket, login_in
 from backups.store import compressed, decompressed
 
 ARCHIVE = "objects.tar.zst"
@@ -54,9 +55,7 @@ class Objects:
     def save(self, folder: Path) -> Contents:
         summary = Summary()
         with (
-            s3.client(
-                the_running(self.server.container), self.server.port, self.server.bucket, self.server.login
-            ) as client,
+            self._client(the_running(self.server.container)) as client,
             compressed(folder / ARCHIVE) as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
@@ -85,15 +84,14 @@ class Objects:
             raise ScriptError(f"it has {found['objects']} objects that are not those of its manifest")
 
     def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        server = self.server
-        with scratch.server(server.container) as container:
+        with scratch.server(self.server.container) as container:
 
             def there() -> bool:
-                with s3.client(container, server.port, server.bucket, server.login) as client:
+                with self._client(container) as client:
                     return client.exists()
 
             scratch.await_answer(there, "the scratch S3 server")
-            with s3.client(container, server.port, server.bucket, server.login) as client:
+            with self._client(container) as client:
                 if not client.exists():
                     client.make()
                 _each(folder, client.put)
@@ -104,6 +102,10 @@ class Objects:
         return [
             f"{found[key]} {key} instead of {contents[key]}" for key in found if found[key] != contents[key]
         ]
+
+    def _client(self, container: Mapping[str, Any]) -> AbstractContextManager[s3.Client]:
+        server = self.server
+        return s3.client(container, server.port, server.bucket, login_in(container, server))
 
 
 def _each(folder: Path, take: Callable[[str, bytes, Mapping[str, str]], object]) -> None:

@@ -20,7 +20,7 @@ from containers import ScriptError, address_of, the_running
 from backups import scratch
 from backups.http import ask, connected
 from backups.piece import Contents, differences
-from backups.settings import ClickHouse, Login
+from backups.settings import ClickHouse, Login, login_in
 from backups.store import CHUNK, compressed, decompressed
 
 FORMAT = "TabSeparatedWithNamesAndTypes"
@@ -63,9 +63,9 @@ class _Session:
 
 
 @contextmanager
-def _session(container: Mapping[str, Any], port: int, login: Login) -> Iterator[_Session]:
-    with connected(address_of(container), port) as connection:
-        yield _Session(connection, login)
+def _session(container: Mapping[str, Any], server: ClickHouse) -> Iterator[_Session]:
+    with connected(address_of(container), server.port) as connection:
+        yield _Session(connection, login_in(container, server))
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Tables:
     def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
         with scratch.server(self.server.container) as container:
             scratch.await_answer(lambda: self._ping(container), "the scratch ClickHouse")
-            with _session(container, self.server.port, self.server.login) as session:
+            with _session(container, self.server) as session:
                 return self._restore(session, folder, contents)
 
     def _ping(self, container: Mapping[str, Any]) -> None:
-        with _session(container, self.server.port, self.server.login) as session:
+        with _session(container, self.server) as session:
             session.text("SELECT 1")
 
     def _restore(self, session: _Session, folder: Path, contents: Mapping[str, Any]) -> list[str]:
@@ -165,7 +165,7 @@ class Tables:
 
     @contextmanager
     def _running(self) -> Iterator[_Session]:
-        with _session(the_running(self.server.container), self.server.port, self.server.login) as session:
+        with _session(the_running(self.server.container), self.server) as session:
             yield session
 
 

@@ -35,23 +35,25 @@ class Redis:
 
 @dataclass(frozen=True)
 class ClickHouse:
-    """One database of a server. `tables` are those that it has at least."""
+    """One database of a server. `tables` are those that it has at least, `variables` as of `login_in`."""
 
     container: str
     login: Login
     port: int
     database: str
     tables: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """One bucket of an S3 server."""
+    """One bucket of an S3 server. `variables` as of `login_in`."""
 
     container: str
     login: Login
     port: int
     bucket: str
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,21 @@ class Settings:
     restic: Restic | None = field(default=None)
 
 
+def login_in(container: Mapping[str, Any], server: ClickHouse | Bucket) -> Login:
+    """How a server is logged in to that took its login from its environment when its container was made.
+
+    After a rotation that is another login than the declared one, until the container has been made anew; and before
+    that is done, its data is saved. `server.variables` names the variables with the "user" and the "password".
+
+    :param container: Docker's account of the running container
+    """
+    own = dict(variable.partition("=")[::2] for variable in container["Config"]["Env"] or ())
+    return Login(
+        own.get(server.variables.get("user", ""), server.login.user),
+        own.get(server.variables.get("password", ""), server.login.password),
+    )
+
+
 def read(path: Path) -> Settings:
     """:raises ConfigurationError: with the file's name"""
     said, logins = configuration.read(path)
@@ -139,11 +156,18 @@ def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
                 int(each["port"]),
                 each["database"],
                 tuple(each["tables"]),
+                each["variables"],
             )
             for each in said["clickhouse"]
         ),
         buckets=tuple(
-            Bucket(each["container"], login(each["container"]), int(each["port"]), each["bucket"])
+            Bucket(
+                each["container"],
+                login(each["container"]),
+                int(each["port"]),
+                each["bucket"],
+                each["variables"],
+            )
             for each in said["buckets"]
         ),
         volumes=tuple(Volume(each["container"], each["path"]) for each in said["volumes"]),
