@@ -38,6 +38,11 @@ def ask(fact: type[FactBase[T]], **arguments: Any) -> T:
     return answer
 
 
+def forget() -> None:
+    """Drop the host's answers: what changes by itself is about to be asked again."""
+    _answers.pop(ctx_host.get(), None)  # type: ignore[no-untyped-call] # likewise
+
+
 def _changes(operations: Mapping[str, Any]) -> int:
     """How many operations have run something on the host so far, in vain or not."""
     done = [each.operation_meta for each in operations.values() if each.operation_meta.is_complete()]

@@ -9,9 +9,14 @@ from pyinfra.api.facts import FactBase
 
 from facts import script
 
+# Where `Answers` has why nobody could be asked. No database has such a name.
+REFUSAL = ""
+
 
 class Answers(FactBase[dict[str, str]]):
     """What each database said through the pooler to a client that asked for its name: the name, or an error.
+
+    What hindered the client itself, if anything did, is under `REFUSAL`.
 
     + container: one with psql on the pooler's network
     + host, port: of the pooler
@@ -33,7 +38,5 @@ class Answers(FactBase[dict[str, str]]):
 
     def process(self, output: list[str]) -> dict[str, str]:
         """Read the answer of `command`."""
-        return {
-            title.removeprefix("database "): "\n".join(lines).strip()
-            for title, lines in script.sections(output)
-        }
+        said = {title: "\n".join(lines).strip() for title, lines in script.sections(output)}
+        return {title.removeprefix("database").strip(): text for title, text in said.items()}

@@ -34,7 +34,9 @@ class Container:
     :param image_id: the image that it was made from
     :param status: created, running, restarting, exited, paused or dead
     :param health: starting, healthy or unhealthy; None without a health check
-    :param started: when it was started, in seconds since the epoch
+    :param failing: how many of its last health checks in a row failed
+    :param checked: when the last of them began, in seconds since the epoch; None before the first
+    :param started: when it was started, likewise
     :param published: ports of the host that it publishes, "443/tcp"
     """
 
@@ -48,6 +50,8 @@ class Container:
     image_id: str = ""
     status: str = "running"
     health: str | None = None
+    failing: int = 0
+    checked: float | None = None
     started: float | None = None
     published: frozenset[str] = frozenset()
 
@@ -137,6 +141,8 @@ def _container(said: Mapping[str, Any]) -> Container:
         image_id=said["image_id"],
         status=said["status"],
         health=said["health"],
+        failing=said["failing"] or 0,
+        checked=max((time for text in said["checked"] if text and (time := _timestamp(text))), default=None),
         started=_timestamp(said["started"]),
         published=frozenset(_published(said["ports"] or {})),
     )

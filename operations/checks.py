@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from pyinfra import logger
 from pyinfra.api.arguments_typed import PyinfraOperation
@@ -15,7 +16,15 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host, state
 
+from facts import kept
+
 P = ParamSpec("P")
+T = TypeVar("T")
+
+# A service that refuses or says nothing is asked again, as its clients would ask: a connection of the pooler may just
+# have ended, a program may have lost its turn on a busy machine. For so many seconds, that many apart.
+ANSWER_S, ASKED_AGAIN_S = 20, 2
+_NAMED = 5  # of what is waited for
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,56 @@ def check(predicate: Callable[P, Iterable[Problem]]) -> PyinfraOperation[P]:
             host.noop("as it should be")
 
     return operation()(wrapped)
+
+
+def insist(
+    question: Callable[[], T],
+    lacks: Callable[[T], Iterable[str]],
+    seconds: float = ANSWER_S,
+    every_s: float = ASKED_AGAIN_S,
+) -> T:
+    """The answer to a question; one that lacks something is not taken for good before it was asked again.
+
+    :param question: asks the host; kept answers are forgotten before it is called again
+    :param lacks: what an answer lacks, in a few words each; nothing where it is as it should be
+    :param seconds: for how long it is asked again
+    :param every_s: seconds between two questions
+    """
+    deadline, told = time.monotonic() + seconds, list[str]()
+    answer = question()
+    while (missing := list(lacks(answer))) and time.monotonic() < deadline:
+        if missing != told:
+            more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+            host.log(f"waiting for {', '.join(missing[:_NAMED])}{more}")
+            told = missing
+        time.sleep(every_s)
+        kept.forget()
+        answer = question()
+    return answer
+
+
+def insistent(
+    seconds: float = ANSWER_S, every_s: float = ASKED_AGAIN_S
+) -> Callable[[Callable[P, Iterable[Problem]]], Callable[P, list[Problem]]]:
+    """Make a check's function ask again before it calls what it looks at broken. Goes below `check`.
+
+    :param seconds: for how long
+    :param every_s: seconds between two questions
+    """
+
+    def decorate(predicate: Callable[P, Iterable[Problem]]) -> Callable[P, list[Problem]]:
+        @wraps(predicate)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> list[Problem]:
+            return insist(
+                lambda: list(predicate(*args, **kwargs)),
+                lambda problems: [problem.what for problem in problems],
+                seconds,
+                every_s,
+            )
+
+        return wrapped
+
+    return decorate
 
 
 def failure(title: str, problems: Iterable[Problem]) -> FunctionCommand:

@@ -15,7 +15,7 @@ from pyinfra.context import state as run
 from facts.kept import ask
 from facts.ollama import Instance, Instances, Loaded, OllamaState
 from operations import script
-from operations.checks import Problem, check, failure
+from operations.checks import Problem, check, failure, insistent
 
 # registry/namespace/name:tag, as Ollama's own parser takes it.
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[A-Za-z0-9._-]+)?")
@@ -110,6 +110,7 @@ def unanswered(state: OllamaState, placements: Iterable[Placement], version: str
 
 
 @check
+@insistent()
 def answers(placements: Sequence[Placement], version: str | None = None) -> Iterable[Problem]:
     """Every instance answers on its port, and is the version that is installed.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from facts.kept import ask
-from facts.pgbouncer import Answers
-from operations.checks import Problem, check
+from facts.pgbouncer import REFUSAL, Answers
+from operations.checks import Problem, check, insistent
 
 
 @check
+@insistent()
 def pgbouncer(
     container: str, host: str, port: int, user: str, passfile: str, databases: Sequence[str]
 ) -> Iterator[Problem]:
@@ -28,7 +29,7 @@ def pgbouncer(
         if said.get(database) != database:
             yield Problem(
                 f"database {database} through {host}:{port}",
-                said.get(database) or "no answer",
+                said.get(database) or said.get(REFUSAL) or "no answer, and no reason",
                 "its name, as an answer to SELECT current_database()",
                 f"docker logs --tail 20 {host} says whether it has read its files, and whom it refused",
             )

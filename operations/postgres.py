@@ -21,7 +21,7 @@ from facts import postgres as found
 from facts.kept import ask
 from facts.postgres import MAINTENANCE, Cluster, ClusterState
 from operations import script
-from operations.checks import Problem, check
+from operations.checks import Problem, check, insistent
 from operations.notices import notice
 
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}")
@@ -376,6 +376,7 @@ def settings(container: str, wanted: Mapping[str, str]) -> Generator[StringComma
 
 
 @check
+@insistent()
 def postgres(
     container: str, wanted: Sequence[Database] = (), settings: Mapping[str, str] | None = None
 ) -> Iterator[Problem]:

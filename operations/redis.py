@@ -14,7 +14,7 @@ from pyinfra.context import host
 from facts.kept import ask
 from facts.redis import Redis, RedisState
 from operations import script
-from operations.checks import Problem, check
+from operations.checks import Problem, check, insistent
 
 _SIZE = re.compile(r"([0-9]+)(k|kb|m|mb|g|gb)?", re.IGNORECASE)
 _FACTORS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
@@ -78,6 +78,7 @@ def server(
 
 
 @check
+@insistent()
 def redis(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:

@@ -26,11 +26,14 @@ from facts.kept import ask
 from facts.stacks import BUILD, DIGEST, Container, Stacks, StacksState, familiar
 from operations import backup, files, script
 from operations.backup import Saving
-from operations.checks import Problem
+from operations.checks import Problem, check, insist, insistent
 from operations.files import Directory, Entry, File
 from operations.notices import notice
 
 COMPOSE_FILE = "compose.yaml"
+# A container that runs may come to its health by itself: on a busy machine a health check comes late, and what stood
+# on a server that was restarted connects again. Docker asks every 30 s, and a slow answer may take as long.
+SETTLED_S = 150
 # Touched when a container has read its changed files again.
 RELOADED = ".reloaded"
 
@@ -215,11 +218,16 @@ def _literal(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Start:
-    """A container that has to be brought up, and why; `recreates` where that takes away the one that is there."""
+    """A container that has to be brought up, and why.
+
+    :param recreates: that takes away the one that is there
+    :param waits: it runs, so that nothing can be done but wait for its health
+    """
 
     container: str
     reason: str
     recreates: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,13 @@ class Difference:
 
     def __bool__(self) -> bool:
         return bool(self.files or self.builds or self.pulls or self.starts or self.reloads)
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing has to be done but wait."""
+        return not (self.files or self.builds or self.pulls or self.reloads) and all(
+            step.waits for step in self.starts
+        )
 
     @property
     def loses_state(self) -> list[str]:
@@ -305,8 +320,10 @@ def _start(stack: Stack, name: str, found: StacksState, builds: Iterable[str]) -
         return Start(name, f"was made from another {reference}", recreates=True)
     if container.status != "running":
         return Start(name, f"is {container.status}")
+    if container.health is None:
+        return Start(name, "is without a health check")
     if container.health != "healthy":
-        return Start(name, f"is {container.health or 'without a health check'}")
+        return Start(name, f"is {container.health}", waits=True)
     return None
 
 
@@ -406,7 +423,8 @@ def up(
     Otherwise, in this order: `before_recreate`; all files, once Compose has accepted the new compose.yaml; images that
     are missing; containers that are missing, stopped or made from anything else than what is declared, those that
     others depend on first, each level until it is healthy; reloads. Fails with a container's own last lines when it
-    does not become healthy. What a killed run left undone is what then differs.
+    does not become healthy. What a killed run left undone is what then differs. Where nothing differs but the health of
+    containers that run, they first get up to `SETTLED_S` to come to it by themselves, which is no change.
 
     Raises `OperationError`, before anything is changed, where another's container has the name or the port of a
     declared one, and where a container with data would be recreated without `before_recreate`, or while it is down.
@@ -420,13 +438,18 @@ def up(
     for stack in stacks:
         if str(PurePosixPath(stack.folder).parent) != root:
             raise OperationValueError(f"stack {stack.name}: its folder {stack.folder} is not in {root}")
-    found: StacksState = ask(Stacks, root=root)
-    if not state.is_executing:
-        found = _set_aside(stacks, found)
+
+    found = _seen(root, stacks)
     if unless and (other := _in_place(unless, stacks, found)):
         host.noop(f"{other.name} of {other.project or 'somebody else'} does this")
         return
-    todo = [step for stack in stacks if (step := difference(stack, found))]
+
+    def look() -> tuple[StacksState, list[Difference]]:
+        said = _seen(root, stacks)
+        return said, [step for stack in stacks if (step := difference(stack, said))]
+
+    patience_s = min(SETTLED_S, timeout_s) if state.is_executing else 0
+    found, todo = insist(look, lambda answer: _comes_by_itself(answer[1]), patience_s)
     names = ", ".join(stack.name for stack in stacks)
     if not todo:
         host.noop(f"{names}: as declared")
@@ -441,6 +464,63 @@ def up(
         yield from _images(step)
     for step in todo:
         yield from _containers(step, timeout_s)
+
+
+def _seen(root: str, stacks: Iterable[Stack]) -> StacksState:
+    """The host; for a run that is being prepared, without what it will set aside."""
+    found: StacksState = ask(Stacks, root=root)
+    return found if state.is_executing else _set_aside(stacks, found)
+
+
+def _comes_by_itself(todo: Sequence[Difference]) -> list[str]:
+    """Containers whose health is all that differs; none where there is something to do, on which it may depend."""
+    if not all(step.only_waits for step in todo):
+        return []
+    return [f"{start.container}, which {start.reason}" for step in todo for start in step.starts]
+
+
+def unsettled(stacks: Iterable[Outline], found: StacksState) -> Iterator[Problem]:
+    """What `settled` finds: containers that run, and of which Docker does not know that they are healthy by now."""
+    ours = [
+        container
+        for stack in stacks
+        for name in sorted(stack.containers)
+        if (container := found.containers.get(name)) and container.project == stack.name
+    ]
+    data = {name for stack in stacks for name in stack.stateful}
+    begun = max((one.started or 0.0 for one in ours if one.name in data), default=0.0)
+    for container in ours:
+        if container.status not in ("running", "restarting"):
+            continue  # stopped by somebody, and brought up by the run that is for it
+        if container.status == "restarting":
+            problem = container.status
+        elif container.health != "healthy":
+            problem = container.health or "without a health check"
+        elif container.failing:
+            problem = f"healthy, but for its last {container.failing} health checks"
+        elif (container.checked or 0.0) < begun:
+            problem = "healthy when Docker last looked, before the data that it may use was there again"
+        else:
+            continue
+        yield Problem(
+            f"container {container.name}",
+            problem,
+            f"healthy within {SETTLED_S} s",
+            f"docker inspect --format '{{{{json .State.Health.Log}}}}' {container.name}, and its docker logs",
+        )
+
+
+@check
+@insistent(SETTLED_S)
+def settled(root: str, stacks: Sequence[Outline]) -> Iterator[Problem]:
+    """Every container that runs is healthy, and was found so after what holds data was last started.
+
+    So a run that changed a password, or restarted a server for it, ends with everything that uses it on the new one.
+
+    + root: folder that the folders of all stacks are in
+    + stacks: whose containers
+    """
+    yield from unsettled(stacks, ask(Stacks, root=root))
 
 
 def _in_place(name: str, stacks: Iterable[Stack], found: StacksState) -> Container | None:
@@ -532,12 +612,14 @@ class Outline:
     :param containers: their names
     :param aliases: what they are called on the network besides
     :param paths: everything in its folder
+    :param stateful: containers that hold data
     """
 
     name: str
     containers: frozenset[str]
     aliases: frozenset[str]
     paths: frozenset[str]
+    stateful: frozenset[str] = frozenset()
 
     @property
     def names(self) -> frozenset[str]:

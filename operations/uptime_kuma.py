@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from pyinfra.context import state as run
 from facts.kept import ask
 from facts.uptime_kuma import PROGRAM, STATUS, FoundMonitor, FoundNotification, Kuma, KumaState, login
 from operations import script
-from operations.checks import Problem, check
+from operations.checks import Problem, check, insistent
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9_./-]*")
 _DESCRIPTION = "Declared by {owner}: changes made here are undone"
@@ -33,7 +32,7 @@ _DECLARED = re.compile(r"Declared by (\S+): ")
 _SECRET = frozenset({"pushToken", "databaseConnectionString", "telegramBotToken", "telegramChatID"})
 _UP = 1
 # A monitor that is down is tried again after an interval of 60 s, and the try may take most of another.
-_TRIED_AGAIN_S, _ASKED_AGAIN_S = 110, 10
+_TRIED_AGAIN_S = 110
 
 
 @dataclass(frozen=True)
@@ -340,6 +339,7 @@ def _not_up(found: KumaState) -> list[FoundMonitor]:
 
 
 @check
+@insistent(_TRIED_AGAIN_S, every_s=10)  # a question is a container of its own
 def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     """Every monitor that somebody declared is up. What a person added is that person's.
 
@@ -349,10 +349,4 @@ def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     + container: in which Uptime Kuma runs
     + username, password: of its administrator
     """
-    found = _ask(container, username, password)
-    deadline = time.monotonic() + _TRIED_AGAIN_S
-    while (down := _not_up(found)) and time.monotonic() < deadline:
-        host.log(f"waiting for the next try of {', '.join(monitor.name for monitor in down)}")
-        time.sleep(_ASKED_AGAIN_S)
-        found = host.get_fact(Kuma, **_question(container, username, password))
-    return not_up(found)
+    return not_up(_ask(container, username, password))

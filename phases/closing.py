@@ -11,9 +11,10 @@ from blueprint import Secrets
 from blueprint.given import Given
 from blueprint.names import KUMA
 from blueprint.phases import LITELLM, MONITORING
-from operations import files, uptime_kuma
+from operations import files, stacks, uptime_kuma
 from phases import monitors
 from phases.backup import first_backup
+from phases.stacks import outline
 from phases.watch import watch
 
 ADMIN = "admin"
@@ -25,6 +26,13 @@ def closing(given: Given, secrets: Secrets) -> None:
     if MONITORING in given.phases:
         _monitors(given, secrets)
         watch(given=given, secrets=secrets)
+    if LITELLM in given.phases:
+        stacks.settled(
+            name="Every container has settled",
+            root=given.plan.paths.stacks,
+            stacks=[outline(given.plan.paths.stacks, stack) for stack in given.stacks],
+        )
+    if MONITORING in given.phases:
         uptime_kuma.all_up(
             name="Every monitor is up",
             container=KUMA,

@@ -45,4 +45,5 @@ def outline(root: str, declared: model.Stack) -> Outline:
         frozenset(service.name for service in declared.services),
         frozenset(alias for service in declared.services for alias in service.names[1:]),
         frozenset([f"{root}/{declared.name}/{COMPOSE_FILE}", *paths(root, declared)]),
+        frozenset(service.name for service in declared.services if service.stateful),
     )

@@ -24,6 +24,8 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "aliases":[{{range .NetworkSettings.Networks}}{{json .Aliases}},{{end}}null],
 "image_id":{{json .Image}},"status":{{json .State.Status}},
 "health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
+"failing":{{with .State.Health}}{{json .FailingStreak}}{{else}}null{{end}},
+"checked":[{{with .State.Health}}{{range .Log}}{{json .Start}},{{end}}{{end}}null],
 "started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}}}' |
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
 echo

@@ -6,11 +6,22 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from operations import checks
 from tests.unit.bench import Bench
 from tests.unit.hosts import CHECKOUT
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """No check waits for real; gives the seconds that it would have waited, one wait after the other."""
+    waits: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: sum(waits), sleep=waits.append)
+    monkeypatch.setattr(checks, "time", clock)
+    return waits
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ from pyinfra.context import ctx_host, ctx_state
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+class InTurn(list[Any]):
+    """Answers that a fact gives one after the other, and the last one for good."""
+
+
 class ScriptedHost:
     """Answers facts from a table, and refuses a question that the test did not expect."""
 
@@ -37,7 +41,10 @@ class ScriptedHost:
         if fact not in self.answers:
             raise AssertionError(f"unexpected fact {fact.__name__}({kwargs})")
         self.asked.append(kwargs)
-        return self.answers[fact]
+        answer = self.answers[fact]
+        if isinstance(answer, InTurn):
+            return answer.pop(0) if len(answer) > 1 else answer[0]
+        return answer
 
     def changed(self) -> None:
         """An operation has run something on it."""

@@ -198,6 +198,9 @@ class FakeHost:
     def noop(self, why: str) -> None:
         self.noops.append(why)
 
+    def log(self, message: str) -> None:
+        pass
+
 
 def commands(
     operation: Any,

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationValueError
 
-from facts.pgbouncer import Answers
+from facts.pgbouncer import REFUSAL, Answers
 from facts.redis import Redis, RedisState, User, read_redis, read_users
 from operations import pgbouncer, redis
-from tests.unit.hosts import commands, scripted_host
+from operations.checks import ANSWER_S, ASKED_AGAIN_S
+from tests.unit.hosts import InTurn, commands, scripted_host
 
 RECORDED = (Path(__file__).parent / "fixtures" / "redis.txt").read_text().splitlines()
 PASSWORD_FILE = "/etc/redis/admin.password"  # noqa: S105 - a path
@@ -143,6 +144,7 @@ def test_the_check_tells_what_is_not_as_declared(state: RedisState, wrong: int) 
         ({"litellm": "FATAL: server login has been failing"}, True),
         ({"litellm": "langfuse"}, True),
         ({}, True),
+        ({"": "OCI runtime exec failed"}, True),
     ],
 )
 def test_a_database_that_does_not_answer_through_the_pooler_is_named(
@@ -160,9 +162,39 @@ def test_a_database_that_does_not_answer_through_the_pooler_is_named(
         done = list(pgbouncer.pgbouncer._inner(*arguments))
     assert bool(done) is fails
     assert not fails or "database litellm through pgbouncer:6432" in done[0].args[0]
+    for reason in set(said.values()) - {"litellm"}:
+        assert reason in done[0].args[0]
+
+
+def test_a_pooler_is_asked_again_as_a_client_would_ask(waited: list[float]) -> None:
+    refused = {"litellm": "psql: error: server closed the connection unexpectedly"}
+    arguments = (
+        "shared-postgres",
+        "pgbouncer",
+        6432,
+        "monitor",
+        "/etc/postgresql/monitor.pgpass",
+        ["litellm"],
+    )
+    with scripted_host({Answers: InTurn([{}, refused, {"litellm": "litellm"}])}) as host:
+        assert list(pgbouncer.pgbouncer._inner(*arguments)) == []
+    assert host.noops
+    assert waited == [ASKED_AGAIN_S] * 2
+    with scripted_host({Answers: refused}):
+        assert len(list(pgbouncer.pgbouncer._inner(*arguments))) == 1
+    assert ANSWER_S <= sum(waited[2:]) < ANSWER_S + ASKED_AGAIN_S
 
 
 def test_answers_are_read_by_database() -> None:
-    lines = ["@@database litellm", "litellm", "@@database langfuse", "psql: error: no", "more"]
+    lines = [
+        "@@database",
+        "no such container",
+        "@@database litellm",
+        "litellm",
+        "@@database langfuse",
+        "psql: error: no",
+        "more",
+    ]
     fact = Answers()
-    assert fact.process(lines) == {"litellm": "litellm", "langfuse": "psql: error: no\nmore"}
+    said = {"litellm": "litellm", "langfuse": "psql: error: no\nmore"}
+    assert fact.process(lines) == {REFUSAL: "no such container", **said}

@@ -7,7 +7,6 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -298,7 +297,7 @@ def test_what_is_not_up_is_named(change: dict[str, Any], found: str) -> None:
     assert (problem.what, problem.found) == ("monitor redis", found)
 
 
-def all_up(monkeypatch: pytest.MonkeyPatch, first: KumaState, *later: KumaState) -> list[Any]:
+def all_up(first: KumaState, *later: KumaState) -> list[Any]:
     """What the check finds where Uptime Kuma says one thing after the other, and the last one for good."""
     said = [first, *later]
 
@@ -310,18 +309,15 @@ def all_up(monkeypatch: pytest.MonkeyPatch, first: KumaState, *later: KumaState)
         def get_fact(self, fact: type, **arguments: Any) -> KumaState:
             return said.pop(0) if len(said) > 1 else said[0]
 
-    clock = count(0, 10)
-    timing = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None)
-    monkeypatch.setattr(uptime_kuma, "time", timing)
     host = Host()
     with ctx_host.use(host), ctx_state.use(SimpleNamespace(is_executing=True, ops={host: {}})):
         return list(uptime_kuma.all_up._inner("uptime-kuma", "admin", "secret"))
 
 
-def test_a_monitor_that_is_down_gets_the_time_for_its_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_monitor_that_is_down_gets_the_time_for_its_next_try() -> None:
     down = changed("redis", status=0)
-    assert all_up(monkeypatch, down, down, right()) == []
-    (failing,) = all_up(monkeypatch, down)
+    assert all_up(down, down, right()) == []
+    (failing,) = all_up(down)
     assert "monitor redis" in failing.args[0]
 
 
