@@ -23,17 +23,29 @@ def rotate(name: str, plan: Blueprint, secrets: Secrets) -> None:
     :param name: "litellm/keys/coach-credit"
     :raises DeclarationError: it is not there, others issued it, or something cannot be read without it
     """
+    if problem := _obstacle(name, plan, secrets):
+        raise DeclarationError([problem])
+    secrets.forget(name)
+
+
+def rotatable(plan: Blueprint, secrets: Secrets) -> list[str]:
+    """Names of all secrets that `rotate` takes."""
+    return [name for name in secrets.names if _obstacle(name, plan, secrets) is None]
+
+
+def _obstacle(name: str, plan: Blueprint, secrets: Secrets) -> Problem | None:
+    """Why a secret cannot be made anew by the next deploy; None where it can."""
     issued = {key for stack in plan.stacks for service in stack.services for key in service.keys.values()}
     issued |= set(plan.backups.restic.environment.values() if plan.backups.restic else ())
     lasting = {one.name: one.lasting for one in plan.secret_formats if one.lasting}
     wanted = "a generated secret that can be made anew"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
         mend = f"have its provider issue another one, and write it into {secrets.file}"
-        raise DeclarationError([Problem("SECRET", name, "issued by others", wanted, mend)])
+        return Problem("SECRET", name, "issued by others", wanted, mend)
     if name in lasting or name.endswith(".salt"):
         reason = lasting.get(name, "Postgres and PgBouncer know a password by it; rotate that")
-        raise DeclarationError([Problem("SECRET", name, f"one that stays ({reason})", wanted)])
-    secrets.forget(name)
+        return Problem("SECRET", name, f"one that stays ({reason})", wanted)
+    return None
 
 
 def main() -> int:

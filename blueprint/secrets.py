@@ -79,6 +79,11 @@ class Secrets:
         """Where they are kept."""
         return str(self._encrypted if self._encrypted.exists() or self._recipients() else self._plain)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all that have a value, "postgres/litellm"."""
+        return [name for name in _leaves(self._values) if self.has(name)]
+
     def generated(self, name: str, make: Callable[[], str] = password) -> Secret:
         """A secret that only the platform uses: made the first time it is asked for, the same ever after.
 
@@ -252,6 +257,14 @@ class Secrets:
 
     def _refused(self, key: str, found: str, wanted: str, mend: str = "") -> DeclarationError:
         return DeclarationError([Problem(self.file, key, found, wanted, mend)])
+
+
+def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{name}/")
+        else:
+            yield f"{path}{name}"
 
 
 def _lines(path: Path) -> list[str]:

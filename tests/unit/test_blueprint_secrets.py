@@ -14,7 +14,7 @@ import yaml
 
 from blueprint import DeclarationError, Secrets, rotation
 from blueprint.model import Backups, Restic
-from blueprint.rotation import rotate
+from blueprint.rotation import rotatable, rotate
 from blueprint.secrets import Secret
 from tests.unit.declared import declared
 
@@ -142,6 +142,20 @@ def test_what_others_issued_and_what_must_last_is_not_rotated(tmp_path: Path, na
         rotate(name, declared(backups=Backups(root="/opt/backups", restic=COPY)), opened(tmp_path))
     assert f"SECRET: {name} is {found}" in str(refusal.value)
     assert opened(tmp_path).provided(name) == "kept"
+
+
+def test_what_may_be_rotated_is_everything_else(tmp_path: Path) -> None:
+    secrets = opened(tmp_path)
+    for name in (
+        "litellm/salt_key",
+        "postgres/litellm",
+        "postgres/litellm.salt",
+        "telegram/token",
+        "groq/api_key",
+    ):
+        secrets.generated(name)
+    secrets.generated("clickhouse/password")
+    assert set(rotatable(declared(), secrets)) == {"clickhouse/password", "postgres/litellm"}
 
 
 def test_provided_ones_are_read(tmp_path: Path) -> None:
