@@ -11,7 +11,19 @@ if [ -z "$image" ]; then
     echo '{"absent": true}'
     exit 0
 fi
-docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
-    --entrypoint node "$image" -e "$program" && exit
-[ "$required" = no ] || exit 1
-echo '{"absent": true}'
+login=$(cat)
+ask() {
+    printf '%s' "$login" | docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
+        --entrypoint node "$image" -e "$program"
+}
+ask && exit
+if [ "$required" = no ]; then
+    echo '{"absent": true}'
+    exit 0
+fi
+# What went wrong is on standard error, each time.
+for _ in 1 2; do
+    sleep 2
+    ask && exit
+done
+exit 1

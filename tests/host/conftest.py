@@ -45,7 +45,7 @@ class Run:
 
     @property
     def changed(self) -> list[str]:
-        """The operations that changed something, in their order."""
+        """The operations that changed something, in their order: a test compares names, which say what it was."""
         assert self.rc == 0, self.output
         return [one["name"] for one in self.answer["results"]["operations"] if one["success"]]
 
@@ -55,11 +55,6 @@ class Run:
         fast these are.
         """
         return [name for name in self.changed if name != "Phase 0: hardware | Ollama | Warm-up"]
-
-    @property
-    def changes(self) -> int:
-        """How many these are, as pyinfra counts."""
-        return int(self.answer["results"]["totals"]["success"])
 
     @property
     def planned(self) -> list[str]:

@@ -103,7 +103,7 @@ def served(machine: Machine) -> str:
 def test_a_second_run_does_nothing(machine: Machine, apply: Apply, deployed: Case) -> None:
     before = container(machine)["Id"]
     again = apply(deployed)
-    assert (again.rc, again.changes) == (0, 0), again.output
+    assert again.changed == []
     assert container(machine)["Id"] == before
     assert served(machine) == "first"
     modes = machine.run(f"find {ROOT} ! -type l -printf '%m %P\\n' | sort -k2").stdout.splitlines()
@@ -141,7 +141,7 @@ def test_only_what_changed_is_made_anew(machine: Machine, apply: Apply) -> None:
     after = container(machine)["Id"], container(machine, "test-other")["Id"]
     assert after[0] != before[0]
     assert after[1] == before[1]
-    assert apply(case(web(env={"LEVEL": "2"}), other), "-v").changes == 0
+    assert apply(case(web(env={"LEVEL": "2"}), other), "-v").changed == []
     told = apply(case(web(env={"LEVEL": "2"})))
     assert "test-other" in told.output
     assert "not declared" in told.output
@@ -155,7 +155,7 @@ def test_a_changed_mounted_file_makes_the_container_anew(
 ) -> None:
     assert apply(case(text="second")).rc == 0
     assert served(machine) == "second"
-    assert apply(case(text="second")).changes == 0
+    assert apply(case(text="second")).changed == []
 
 
 def test_a_run_that_died_after_it_wrote_is_repaired(
@@ -174,7 +174,7 @@ def test_a_run_that_died_after_it_wrote_is_repaired(
                 break
     assert served(machine) == "first", "the run was not killed in time"
     repaired = apply(changed)
-    assert (repaired.rc, repaired.changes) == (0, 1), repaired.output
+    assert repaired.changed == ["Stacks of the case"]
     assert served(machine) == "third"
 
 
@@ -190,11 +190,11 @@ def test_a_reload_keeps_the_container_and_is_made_up_for(machine: Machine, apply
     assert apply(case(reloading, text="reloaded")).rc == 0
     assert served(machine) == "reloaded"
     assert int(machine.run(reloads).stdout) == count + 1
-    assert apply(case(reloading, text="reloaded")).changes == 0
+    assert apply(case(reloading, text="reloaded")).changed == []
     # As a run leaves it that died between the file and the reload.
     file = f"{ROOT}/stacktest/site/index.html"
     machine.run(f"cp -p {file} {file}.new && mv {file}.new {file}")
-    assert apply(case(reloading, text="reloaded")).changes == 1
+    assert apply(case(reloading, text="reloaded")).changed == ["Stacks of the case"]
     assert int(machine.run(reloads).stdout) == count + 2
     assert container(machine)["Id"] == before
 
@@ -279,7 +279,7 @@ def test_a_removed_stack_is_told_and_goes_on_request_but_its_volume_stays(
     assert gone.rc == 0, gone.output
     assert machine.run("docker inspect test-web", check=False).returncode != 0
     assert machine.run(f"test -e {ROOT}/stacktest", check=False).returncode != 0
-    assert apply({**empty, "removed": ["stacktest"]}).changes == 0
+    assert apply({**empty, "removed": ["stacktest"]}).changed == []
     assert apply(deployed).rc == 0
     assert machine.run("docker exec test-web cat /data/kept").stdout == "kept\n"
 
@@ -306,7 +306,7 @@ def test_a_volume_goes_on_request_and_only_after_its_archive_was_compared(
         archived = f"zstd -dc {saved}/stacktest_data/*.tar.zst | tar -xOf - ./precious"
         assert machine.run(archived).stdout == "precious\n"
         assert machine.run(f"stat -c %a {saved}/stacktest_data/*").stdout.split() == ["600"]
-        assert apply(gone).changes == 0
+        assert apply(gone).changed == []
     finally:
         machine.run(f"docker rm -f test-lodger; rm -rf {saved}", check=False)
 
@@ -344,7 +344,7 @@ def test_somebody_elses_container_is_left_alone(machine: Machine, apply: Apply) 
         assert "of no Compose project" in refused.output
         assert container(machine)["Id"] == before
         in_place = apply(case(unless="test-web"))
-        assert (in_place.rc, in_place.changes) == (0, 0), in_place.output
+        assert in_place.changed == []
     finally:
         machine.run("docker rm -f test-web")
 
@@ -380,8 +380,8 @@ def test_an_image_is_built_once_and_again_when_its_folder_changes(machine: Machi
     done = apply(case(built))
     assert done.rc == 0, done.output
     assert served(machine) == "hello"
-    assert apply(case(built)).changes == 0
+    assert apply(case(built)).changed == []
     built["build_args"] = {"GREETING": "good morning"}
     assert apply(case(built)).rc == 0
     assert served(machine) == "good morning"
-    assert apply(case(built)).changes == 0
+    assert apply(case(built)).changed == []

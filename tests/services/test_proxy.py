@@ -159,7 +159,7 @@ def test_coolifys_proxy_serves_our_domains_and_ours_goes_on_request(
     machine: Machine, browse: Browse, deploy: Callable[..., Run], coolifys: None
 ) -> None:
     again = deploy("--data", "phase=litellm")
-    assert (again.rc, again.changes) == (0, 0), again.output
+    assert again.changed == []
     assert machine.run("docker inspect --format '{{.State.Status}}' traefik").stdout.strip() == "exited"
     url = "https://litellm.augmenter.pro/health/liveliness"
     await_true(lambda: "alive" in browse(url).stdout, 300, "answer through Coolify's proxy")
@@ -169,7 +169,7 @@ def test_coolifys_proxy_serves_our_domains_and_ours_goes_on_request(
     assert machine.run("docker volume ls -q").stdout.split().count("proxy_certificates") == 1
     assert "alive" in browse(url).stdout
     again = deploy("--data", "phase=litellm", "--data", "remove=proxy")
-    assert (again.rc, again.changes) == (0, 0), again.output
+    assert again.changed == []
 
 
 def test_a_container_of_coolifys_under_one_of_our_names_stops_the_run(

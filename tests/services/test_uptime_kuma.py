@@ -116,7 +116,7 @@ def test_what_a_person_does_is_left_alone_but_for_what_is_declared(
         assert deploy().changed == []
         ours = added["bull-board"]
         person({"action": "edit", "id": ours["id"], "settings": {"interval": 3600}})
-        assert deploy().changes == 1
+        assert deploy().changed == ["Monitors, watch and backups | Monitors"]
         after = person()
         assert after["bull-board"]["settings"]["interval"] == 60
         assert _settled(after["my blog"]) == _settled(added["my blog"])

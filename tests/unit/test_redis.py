@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from facts.pgbouncer import REFUSAL, Answers
 from facts.redis import Redis, RedisState, User, read_redis, read_users
 from operations import pgbouncer, redis
 from operations.checks import ANSWER_S, ASKED_AGAIN_S
+from tests.unit.bench import Bench
 from tests.unit.hosts import InTurn, commands, scripted_host
 
 RECORDED = (Path(__file__).parent / "fixtures" / "redis.txt").read_text().splitlines()
@@ -183,6 +185,45 @@ def test_a_pooler_is_asked_again_as_a_client_would_ask(waited: list[float]) -> N
     with scripted_host({Answers: refused}):
         assert len(list(pgbouncer.pgbouncer._inner(*arguments))) == 1
     assert ANSWER_S <= sum(waited[2:]) < ANSWER_S + ASKED_AGAIN_S
+
+
+def test_what_keeps_docker_from_asking_the_pooler_is_told(bench: Bench) -> None:
+    words = shlex.split(
+        Answers().command("db", "pgbouncer", 6432, "monitor", "/p", ["litellm"]).get_raw_value()
+    )
+    bench.program("docker", "echo OCI runtime exec failed >&2; exit 126")
+    done = bench.run("facts/pgbouncer.sh", *words[4:])
+    said = "OCI runtime exec failed\nthe client in db ended with 126"
+    assert Answers().process(done.stdout.splitlines()) == {REFUSAL: said}
+
+
+def test_what_keeps_psql_from_asking_the_pooler_is_told(bench: Bench) -> None:
+    words = shlex.split(
+        Answers().command("db", "pgbouncer", 6432, "monitor", "/p", ["litellm"]).get_raw_value()
+    )
+    bench.program("docker", 'shift 3; exec "$@"')
+    bench.program("psql", "kill -9 $$")
+    done = bench.run("facts/pgbouncer.sh", *words[4:])
+    assert Answers().process(done.stdout.splitlines())["litellm"].endswith("psql ended with 137")
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [("LOADING Redis is loading", 2), ("WRONGPASS invalid username-password pair", 1)]
+)
+def test_a_redis_that_is_not_ready_is_asked_again_and_a_refusal_is_an_answer(
+    bench: Bench, said: str, asked: int
+) -> None:
+    fact = Redis().command("shared-redis", ["maxmemory"], "admin", "/dev/null")
+    bench.program("docker", 'shift 3; exec "$@"')
+    bench.program("redis-server", "exit 1")
+    bench.program(
+        "redis-cli",
+        f'[[ $* == *PING ]] || exit 0; log PING; [ $(wc -l <{bench.log}) = 2 ] && echo PONG || echo "{said}"',
+    )
+    done = bench.run("facts/redis.sh", *shlex.split(fact.get_raw_value())[4:])
+    state = read_redis(done.stdout.splitlines())
+    assert state.answer == ("PONG" if asked == 2 else said)
+    assert bench.calls[:asked] == ["PING"] * asked
 
 
 def test_answers_are_read_by_database() -> None:
