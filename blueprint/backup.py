@@ -10,6 +10,7 @@ from typing import Any
 from blueprint.alert import alert
 from blueprint.given import Given
 from blueprint.model import BucketData, ClickHouseData, Paths, PostgresData, RedisData, Service
+from blueprint.redis import ADMIN_PASSWORD
 
 # Names of the files below `Paths.config`.
 SETTINGS = "backup.json"
@@ -106,7 +107,11 @@ def settings_json(given: Given, host: str) -> str:
             for service in stateful
             if isinstance(service.data, PostgresData)
         ],
-        "redis": [{"container": service.name} for service in stateful if isinstance(service.data, RedisData)],
+        "redis": [
+            {"container": service.name, "password_file": ADMIN_PASSWORD}
+            for service in stateful
+            if isinstance(service.data, RedisData)
+        ],
         "clickhouse": [
             {
                 "container": service.name,

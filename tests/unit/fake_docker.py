@@ -8,6 +8,7 @@ It reads `engine.json` beside itself. Put as `docker` on a script's PATH.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -80,6 +81,10 @@ def inside(container: dict[str, Any], command: list[str]) -> int:
                 return 1
         case "pg_dumpall":
             say("CREATE ROLE postgres;")
+        case "cat":
+            sys.stdout.write(container.get("files", {}).get(words[1], ""))
+        case "redis-cli" if container.get("takes") not in (None, os.environ.get("REDISCLI_AUTH")):
+            say("WRONGPASS invalid username-password pair or user is disabled.")
         case "redis-cli":
             for line in sys.stdin:
                 say(*container["redis"].get(line.strip(), ["ERR unknown command"]))

@@ -24,6 +24,7 @@ from tests.unit.script_host import PASSWORD, ROOT, ScriptHost
 
 PIECE = "postgres/shared-postgres/litellm"
 TOLD = 76
+REDIS = {"container": "shared-redis", "password_file": "/etc/redis/admin.password"}
 
 
 class BackupHost(ScriptHost):
@@ -356,7 +357,7 @@ def test_backups_can_be_listed_while_one_is_made(host: BackupHost) -> None:
 
 def test_a_scratch_container_that_a_killed_run_left_is_in_nobody_s_way(host: BackupHost) -> None:
     said = json.loads(host.config.read_text())
-    said["redis"] = [{"container": "shared-redis"}]
+    said["redis"] = [REDIS]
     host.config.write_text(json.dumps(said))
     host.engine["containers"]["shared-redis"] = {"redis": {}}
     host.back_up("--only", "redis")
@@ -422,7 +423,7 @@ def test_now_saves_what_is_there_and_tells_nobody(host: BackupHost) -> None:
 
 def test_passwords_are_in_no_argument_list(host: BackupHost) -> None:
     said = json.loads(host.config.read_text())
-    said["redis"] = [{"container": "shared-redis"}]
+    said["redis"] = [REDIS]
     host.config.write_text(json.dumps(said))
     host.engine["containers"]["shared-redis"] = {"redis": {}}
     host.back_up()
@@ -514,6 +515,20 @@ def test_a_server_whose_password_was_rotated_is_saved_with_the_one_that_it_runs_
     assert list(host.root.glob(f"{piece}/*/*"))
     server.shutdown()
     server.server_close()
+
+
+def test_a_redis_whose_password_was_rotated_is_saved_with_the_one_of_its_own_file(host: BackupHost) -> None:
+    said = json.loads(host.config.read_text())
+    said["redis"] = [REDIS]
+    host.config.write_text(json.dumps(said))
+    server = {"redis": {}, "files": {REDIS["password_file"]: "the old one\n"}, "takes": "the old one"}
+    host.engine["containers"]["shared-redis"] = server
+    # (This engine has no checker of snapshots: that is as far as it goes.)
+    assert "redis-check-rdb said" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    server["files"] = {REDIS["password_file"]: "the new one\n"}
+    said = host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    assert "WRONGPASS" in said
+    assert "docker restart shared-redis has it read its file" in said
 
 
 @pytest.mark.parametrize("spoil", [("retention_days", "much"), ("root", None), ("credentials", "/nowhere")])

@@ -38,7 +38,7 @@ class Keys:
         return int(found[1]) if found else 0
 
     def save(self, folder: Path) -> Contents:
-        login = self.server.login
+        login, secrets = self.server.login, self._secrets
         user = ["--user", login.user] if login.user else []
         command = inside(
             self.server.container,
@@ -47,9 +47,9 @@ class Keys:
             *user,
             "--rdb",
             "-",
-            secrets=self._secrets,
+            secrets=secrets,
         )
-        with compressed(folder / DUMP) as file, Process(command, stdout=file.fileno(), secrets=self._secrets):
+        with compressed(folder / DUMP) as file, Process(command, stdout=file.fileno(), secrets=secrets):
             pass
         return self._examined(folder)
 
@@ -80,13 +80,24 @@ class Keys:
 
     @property
     def _secrets(self) -> dict[str, str]:
-        password = self.server.login.password
+        """The password of the container's own file: the declared one may be newer than what the server has read."""
+        try:
+            password = docker(*inside(self.server.container, "cat", self.server.password_file)).rstrip("\n")
+        except ScriptError:
+            password = ""
+        password = password or self.server.login.password
         return {"REDISCLI_AUTH": password} if password else {}
 
     def _ask(self, *command: str) -> str:
         user = ["--user", self.server.login.user] if self.server.login.user else []
         words = ["redis-cli", "--no-auth-warning", *user, *command]
-        said = docker(*inside(self.server.container, *words, secrets=self._secrets), secrets=self._secrets)
+        secrets = self._secrets
+        said = docker(*inside(self.server.container, *words, secrets=secrets), secrets=secrets)
+        if re.match(r"(WRONGPASS|AUTH failed)", said):
+            restart = f"docker restart {self.server.container} has it read its file"
+            raise ScriptError(
+                f"Redis said: {said.strip()}; if its password changed since it started: {restart}"
+            )
         if re.match(r"(ERR|NOAUTH|NOPERM|WRONGPASS|AUTH failed)", said):
             raise ScriptError(f"Redis said: {said.strip()}")
         return said

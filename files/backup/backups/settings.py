@@ -29,8 +29,11 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Redis:
+    """A server. `password_file`: in its container, with the password as the server has read it."""
+
     container: str
     login: Login
+    password_file: str
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
             )
             for each in said["postgres"]
         ),
-        redis=tuple(Redis(each["container"], login(each["container"])) for each in said["redis"]),
+        redis=tuple(
+            Redis(each["container"], login(each["container"]), each["password_file"])
+            for each in said["redis"]
+        ),
         clickhouse=tuple(
             ClickHouse(
                 each["container"],
