@@ -10,9 +10,10 @@ import time
 
 from . import docker
 from .certificates import Certificates
+from .files import Files
 from .options import OptionError, Options, parse
 from .proxy import EntryPoint
-from .routing import Table, table
+from .routing import Provider, Table, merged, table
 
 POLL_S = 1.0
 VERSION = "3.3 (stand-in)"
@@ -26,13 +27,16 @@ class Traefik:
         self.table = Table()
 
     def watch(self) -> None:
-        """Follow Docker for ever."""
+        """Follow Docker and the files for ever."""
         said: tuple[str, ...] = ()
+        files = Files(self.options.files)
+        providers = []
+        if self.options.docker:
+            providers.append(Provider(lambda: table(docker.containers(self.options.endpoint), self.options)))
+        if self.options.files:
+            providers.append(Provider(lambda: files.table(self.options)))
         while True:
-            try:
-                found = table(docker.containers(self.options.endpoint), self.options)
-            except OSError as error:
-                found = Table(self.table.routes, (f"Docker provider: {error}",))
+            found = merged(providers)
             if found.routes != self.table.routes:
                 say("INF", f"routes: {', '.join(route.name for route in found.routes) or 'none'}")
             for problem in found.errors:
@@ -99,7 +103,7 @@ def main() -> int:
         )
         threading.Thread(target=entrypoint.serve_forever, daemon=True).start()
         say("INF", f"entry point {name} on port {port}")
-    if options.docker:
+    if options.docker or options.files:
         traefik.watch()
     threading.Event().wait()
     return 0

@@ -25,6 +25,7 @@ class Options:
     endpoint: str = "/var/run/docker.sock"
     exposed_by_default: bool = True
     network: str = ""
+    files: str = ""
     resolvers: dict[str, str] = field(default_factory=dict)
     ping: str = ""
 
@@ -68,6 +69,8 @@ def _apply(options: Options, name: list[str], value: str) -> None:
             options.docker, options.network = True, value
         case ["providers", "docker", "endpoint"]:
             options.docker, options.endpoint = True, value.removeprefix("unix://")
+        case ["providers", "file", "directory" | "filename"]:
+            options.files = value
         case ["certificatesresolvers", resolver, "acme", "storage"]:
             options.resolvers[resolver] = value
         case ["certificatesresolvers", resolver, *_]:

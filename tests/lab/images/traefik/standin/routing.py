@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .options import Options
@@ -60,12 +60,45 @@ class Table:
     routes: tuple[Route, ...] = ()
     errors: tuple[str, ...] = field(default=())
 
+    @classmethod
+    def of(cls, routes: Iterable[Route], errors: Iterable[str] = ()) -> Table:
+        """Routes in the order in which requests try them."""
+        return cls(tuple(sorted(routes, key=lambda route: route.priority, reverse=True)), tuple(errors))
+
     def find(self, entrypoint: str, tls: bool, host: str, path: str) -> Route | None:
         """The route of a request; a router without TLS serves plain requests only, one with it the others only."""
         for route in self.routes:
             if entrypoint in route.entrypoints and route.tls == tls and route.matches(host, path):
                 return route
         return None
+
+
+class Provider:
+    """Where routes come from; while it does not answer, what it said last is what counts.
+
+    :param ask: what it says now
+    """
+
+    def __init__(self, ask: Callable[[], Table]) -> None:
+        self._ask = ask
+        self._last = Table()
+
+    def table(self) -> Table:
+        """Its routes."""
+        try:
+            self._last = self._ask()
+        except OSError as error:
+            return Table(self._last.routes, (f"provider: {error}",))
+        return self._last
+
+
+def merged(providers: Iterable[Provider]) -> Table:
+    """The routes of all providers."""
+    tables = [provider.table() for provider in providers]
+    return Table.of(
+        (route for each in tables for route in each.routes),
+        (error for each in tables for error in each.errors),
+    )
 
 
 def table(containers: Iterable[Container], options: Options) -> Table:
@@ -85,8 +118,7 @@ def table(containers: Iterable[Container], options: Options) -> Table:
                 routes.append(_route(container, labels, router, options))
             except RouteError as error:
                 errors.append(f"{container.name}: router {router}: {error}")
-    routes.sort(key=lambda route: route.priority, reverse=True)
-    return Table(tuple(routes), tuple(errors))
+    return Table.of(routes, errors)
 
 
 def rule(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
