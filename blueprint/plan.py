@@ -37,6 +37,7 @@ from blueprint.model import (
     Whisper,
     mebibytes,
 )
+from blueprint.names import KUMA
 from blueprint.phases import MONITORING, words
 from blueprint.postgres import ConnectionBudget
 from blueprint.problems import DeclarationError
@@ -148,13 +149,22 @@ class Blueprint:
 
     def stacks_with(self, given: Sequence[Project]) -> tuple[Stack, ...]:
         """The shared stacks as they are with some of the projects, and the stacks of these."""
+        projects = [self._stack_of(project) for project in given]
+        closed = tuple(stack.name for stack in (*self.shared_stacks, *projects) if stack.private)
         shown = dashboards(self.bull_board, self.flower, given)
+
+        def watching(service: Service) -> Service:
+            """Uptime Kuma asks what nobody else can, too."""
+            return replace(service, joins=closed) if service.name == KUMA else service
+
         return (
             *(
-                replace(stack, services=(*stack.services, *shown)) if stack.name == MONITORING else stack
+                replace(stack, services=(*map(watching, stack.services), *shown))
+                if stack.name == MONITORING
+                else stack
                 for stack in self.shared_stacks
             ),
-            *(self._stack_of(project) for project in given),
+            *projects,
         )
 
     def _stack_of(self, project: Project) -> Stack:

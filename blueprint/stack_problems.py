@@ -16,6 +16,9 @@ from blueprint.stacks import volume
 # An address of a database or of an index of Redis, in the environment of a container.
 _ADDRESS = re.compile(r"^(?P<kind>postgresql|redis)://[^@]+@[^/]+/(?P<used>[a-z0-9_]+)$")
 
+# The hosts in the environment of a container: "temporal:7233", "http://minio:9000", "temporal-es".
+_HOST = re.compile(r"(?:^|//|@|,)([a-z][a-z0-9-]*)(?=[:/,]|$)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackChecks:
@@ -49,6 +52,7 @@ class StackChecks:
             *self._ports(),
             *self._images(),
             *self._volumes(),
+            *self._private(),
             *self._shared(),
         ]
 
@@ -122,6 +126,27 @@ class StackChecks:
             yield self._problem(
                 "stacks", f"two volumes that Docker would call {name}", "volumes of their own"
             )
+
+    def _private(self) -> Iterator[Problem]:
+        """Who speaks to a service that is on no network with it gets no answer."""
+        users = {
+            service.name: {other.name for other in stack.services if service.name in other.depends_on}
+            for stack in self.stacks
+            for service in stack.services
+            if service.private
+        }
+        names = {
+            name: service.name for _, service in self._services if service.private for name in service.names
+        }
+        for key, service in self._services:
+            addresses = {variable: text for variable, text in service.secrets.items() if "{" in text}
+            for variable, text in {**service.env, **addresses}.items():
+                for name in _HOST.findall(str(text)):
+                    owner = names.get(name, service.name)
+                    if owner != service.name and service.name not in users[owner]:
+                        wanted = f"nothing of {owner}, which is private to what depends on it"
+                        mend = "name it in `depends_on` of a service of its stack, or take its `private` away"
+                        yield self._problem(f"{key}.{variable}", f"an address of {name}", wanted, mend)
 
     def _shared(self) -> Iterator[Problem]:
         databases = [database.name for database in self.databases]

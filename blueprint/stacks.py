@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -12,10 +12,8 @@ from urllib.parse import quote
 from blueprint.model import DockerSettings, GeneratedSecret, Http, Service, Stack
 from blueprint.model.service import fill, folder_of
 from blueprint.problems import DeclarationError, Problem
+from blueprint.proxy import labels
 from blueprint.secrets import Secrets
-
-# Entry points and certificate resolver of Coolify's proxy (https://coolify.io/docs/core/networking/proxy/traefik/overview).
-HTTP, HTTPS, RESOLVER = "http", "https", "letsencrypt"
 
 # Volumes with it are left alone by every clean-up.
 KEEP = {"keep": "true"}
@@ -62,6 +60,7 @@ class ResolvedStack:
     :param files: environment files and mounted files
     :param reload: commands that have a container read its files again
     :param stateful: containers that hold data
+    :param networks: networks without a way out that its containers are on, as Docker calls them
     :param builds: folder in this project and arguments from which an image is built, by its reference
     """
 
@@ -72,6 +71,7 @@ class ResolvedStack:
     files: tuple[StackFile, ...]
     reload: Mapping[str, tuple[str, ...]]
     stateful: frozenset[str]
+    networks: frozenset[str]
     builds: Mapping[str, tuple[str, Mapping[str, str]]]
 
 
@@ -108,9 +108,10 @@ class Resolver:
         contents = contents or {}
         folder = f"{self.root}/{stack.name}"
         volumes = {name: None for service in stack.services for name in service.volumes}
+        networks = {name: None for service in stack.services for name in self._networks(stack, service)}
         project: dict[str, Any] = {
             "services": {service.name: self._definition(stack, service) for service in stack.services},
-            "networks": {self.network: {"name": self.network, "external": True}},
+            "networks": {name: {"name": name, "external": True} for name in networks},
         }
         if volumes:
             project["volumes"] = {name: {"name": volume(stack, name), "labels": KEEP} for name in volumes}
@@ -133,6 +134,7 @@ class Resolver:
             ),
             reload={service.name: service.reload for service in stack.services if service.reload},
             stateful=frozenset(service.name for service in stack.services if service.stateful),
+            networks=frozenset(networks) - {self.network},
             builds={
                 service.image: (service.build, service.build_args)
                 for service in stack.services
@@ -175,7 +177,12 @@ class Resolver:
             "mem_limit": service.memory,
             "memswap_limit": f"{2 * service.memory_mib}m",
             "stop_grace_period": f"{service.stop_s}s",
-            "networks": {self.network: {"aliases": list(service.names[1:])}},
+            "networks": {
+                name: {"aliases": list(service.names[1:])} for name in self._networks(stack, service)
+            },
+            "security_opt": ["no-new-privileges:true"],
+            "cap_drop": ["ALL"],
+            "pids_limit": service.pids,
             "healthcheck": healthcheck(service),
             "logging": {
                 "driver": "json-file",
@@ -186,16 +193,25 @@ class Resolver:
             "entrypoint": list(service.entrypoint),
             "command": list(service.command),
             "user": service.user,
+            "cap_add": sorted(service.cap_add),
+            "read_only": not service.writable,
+            "tmpfs": list(_temporary(service)),
             "cpus": service.cpus,
             "shm_size": service.shm_size,
             "extra_hosts": ["host.docker.internal:host-gateway"] if service.host_gateway else None,
             "ports": list(_ports(service)),
             "volumes": list(_mounts(f"{self.root}/{stack.name}", service)),
             "depends_on": {other: {"condition": "service_healthy"} for other in service.depends_on},
-            "labels": routes(service, self.network),
+            "labels": labels(service, self.network),
             "deploy": self._card(service.gpu) if service.gpu else None,
         }
         return definition | {key: value for key, value in optional.items() if value}
+
+    def _networks(self, stack: Stack, service: Service) -> list[str]:
+        """Where a service can be reached, and can reach others."""
+        own = [private_network(stack.name)] if stack.private & {service.name, *service.depends_on} else []
+        joined = [private_network(other) for other in service.joins]
+        return list(dict.fromkeys([*([] if service.private else [self.network]), *own, *joined]))
 
     def _card(self, gpu: str) -> dict[str, Any]:
         device = {"driver": "nvidia", "device_ids": [self.uuids[gpu]], "capabilities": ["gpu"]}
@@ -220,29 +236,9 @@ def volume(stack: Stack, name: str) -> str:
     return f"{stack.name}_{name}"
 
 
-def routes(service: Service, network: str) -> dict[str, str]:
-    """Labels by which the proxy serves a service's domain: over TLS, to which it redirects whoever comes without."""
-    if not service.domains:
-        return {}
-    name = service.name
-    rule = " || ".join(f"Host(`{domain}`)" for domain in service.domains)
-    plain, secure = f"traefik.http.routers.{name}-http", f"traefik.http.routers.{name}"
-    redirect = f"{name}-https"
-    return {
-        "traefik.enable": "true",
-        "traefik.docker.network": network,
-        f"{plain}.entrypoints": HTTP,
-        f"{plain}.rule": rule,
-        f"{plain}.middlewares": redirect,
-        f"{plain}.service": name,
-        f"traefik.http.middlewares.{redirect}.redirectscheme.scheme": "https",
-        f"{secure}.entrypoints": HTTPS,
-        f"{secure}.rule": rule,
-        f"{secure}.tls": "true",
-        f"{secure}.tls.certresolver": RESOLVER,
-        f"{secure}.service": name,
-        f"traefik.http.services.{name}.loadbalancer.server.port": str(service.port),
-    }
+def private_network(stack: str) -> str:
+    """What the own network of a stack is called by Docker."""
+    return f"{stack}_private"
 
 
 def healthcheck(service: Service) -> dict[str, Any]:
@@ -343,6 +339,15 @@ def _mounts(folder: str, service: Service) -> list[dict[str, Any]]:
         }
         for source, target in bound.items()
     ]
+
+
+def _temporary(service: Service) -> Iterator[str]:
+    """Folders of a read-only container that can be written: /tmp, and what it declares."""
+    if service.writable:
+        return
+    size = f"size={service.tmp_mib}m"
+    for path, options in {"/tmp": "mode=1777", **service.tmpfs}.items():  # noqa: S108 - a folder of the container
+        yield f"{path}:{','.join(filter(None, (size, options)))}"
 
 
 def _directories(folder: str, stack: Stack) -> list[tuple[str, str]]:

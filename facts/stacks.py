@@ -72,12 +72,14 @@ class StacksState:
     :param changed: when each of these was last changed (ctime), in seconds since the epoch
     :param containers: all containers of the host, by name
     :param images: all that the host has, by every name as Docker shows it (`familiar`)
+    :param networks: whether each network is internal, one without a way out
     """
 
     tree: TreeState = field(default_factory=TreeState)
     changed: Mapping[str, float] = field(default_factory=dict)
     containers: Mapping[str, Container] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
+    networks: Mapping[str, bool] = field(default_factory=dict)
 
     def of_project(self, project: str) -> list[Container]:
         """The containers of one project."""
@@ -126,6 +128,10 @@ def read_stacks(output: Iterable[str]) -> StacksState:
         changed={path: float(seconds) for seconds, _, path in changed},
         containers={container.name: container for container in containers},
         images=images,
+        networks={
+            name: internal == "true"
+            for name, _, internal in (line.partition(" ") for line in said.get("networks", ()) if line)
+        },
     )
 
 

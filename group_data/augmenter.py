@@ -1,5 +1,7 @@
 """augmenter.PRO: its backend and workers, and the software of others that it works with (the notes' 2.2 and 5.4)."""
 
+from typing import Any
+
 from blueprint.model import (
     Command,
     Database,
@@ -20,7 +22,7 @@ _WORKER = "ghcr.io/pi3block/augmenter-worker:1.0.0"
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 
-def _worker(name: str, memory: str, queues: str, concurrency: int) -> Service:
+def _worker(name: str, memory: str, queues: str, concurrency: int, **more: Any) -> Service:
     return Service(
         name=f"augmenter-{name}",
         image=_WORKER,
@@ -29,6 +31,7 @@ def _worker(name: str, memory: str, queues: str, concurrency: int) -> Service:
         health=_WELL,
         env={"CELERY_QUEUES": queues, "CELERY_CONCURRENCY": concurrency},
         stop_s=30,
+        **more,
     )
 
 
@@ -83,7 +86,9 @@ augmenter = Project(
         _worker("worker", "512m", "default,doc,voice", 1),
         _worker("scoring-worker", "768m", "scoring", 4),
         _worker("curation-worker", "768m", "curation", 2),
-        _worker("crewai-worker", "1536m", "crewai", 1),
+        _worker(
+            "crewai-worker", "1536m", "crewai", 1, writable="CrewAI keeps its memory below the home folder"
+        ),
     ),
     others=(
         Service(
@@ -103,6 +108,8 @@ augmenter = Project(
             memory="384m",
             port=3003,
             health=Http("/health", probe="node", start_s=120),
+            root="the image has no other user",
+            writable="it writes integrations beside its programs",
             domain="nango.augmenter.pro",
             env={
                 "NANGO_DB_HOST": "shared-postgres",
@@ -131,6 +138,16 @@ augmenter = Project(
             memory="1g",
             port=5000,
             health=Http("/", probe="node", start_s=180),
+            root="nginx and pm2 begin as root, and its uploads have belonged to root since its first start",
+            cap_add={
+                "CHOWN": "nginx gives its temporary folders to the user of its workers",
+                "DAC_OVERRIDE": "nginx, as root, looks into folders of that user",
+                "KILL": "nginx ends its workers",
+                "SETGID": "nginx's workers become that user",
+                "SETUID": "likewise",
+            },
+            writable="nginx, pm2 and Next.js write beside their programs",
+            pids=1024,  # four Node programs and nginx
             domain="postiz.augmenter.pro",
             depends_on=("temporal",),
             stateful=True,
@@ -159,9 +176,11 @@ augmenter = Project(
         Service(
             name="temporal",
             image="temporalio/auto-setup:1.24.2",
+            private=True,
             memory="256m",
             port=7233,
             health=Command(("temporal", "operator", "cluster", "health"), start_s=180),
+            writable="its entry point writes its configuration into /etc/temporal",
             depends_on=("temporal-pg", "temporal-es"),
             env={
                 "DB": "postgres12",
@@ -178,9 +197,12 @@ augmenter = Project(
         Service(
             name="temporal-pg",
             image="postgres:16-alpine",
+            private=True,
             memory="96m",
             port=5432,
             health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10, start_s=180),
+            user="70:70",  # whom its entry point would make of root
+            tmpfs={"/var/run/postgresql": "uid=70,gid=70,mode=0755"},
             stop_s=60,
             stateful=True,
             data=PostgresData(databases=("temporal",)),
@@ -191,9 +213,13 @@ augmenter = Project(
         Service(
             name="temporal-es",
             image="elasticsearch:7.17.27",
+            private=True,
             memory="512m",
             port=9200,
             health=Http("/_cluster/health", probe="curl", start_s=120),
+            user="1000:0",  # whom its entry point would make of root
+            writable="it writes its keystore and its logs beside its programs",
+            pids=1024,  # threads of a JVM
             volumes={"temporal-es": "/usr/share/elasticsearch/data"},
             env={
                 "discovery.type": "single-node",

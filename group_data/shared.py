@@ -221,14 +221,14 @@ _LANGFUSE_SECRETS = {
 
 # --- containers -------------------------------------------------------------------------------------------------------
 
-# Our own proxy, set up as Coolify's: the same entry points and the same name of the certificate resolver, so that a
-# service's labels fit both.
+# Our own proxy, set up as Coolify's: the same entry points and the same name of the certificate resolver. Coolify's
+# follows the labels of containers, which takes the engine's socket; ours a file with the same routes.
 _PROXY_OPTIONS = (
     "--entrypoints.http.address=:80",
     "--entrypoints.https.address=:443",
     "--entrypoints.https.http3",
-    "--providers.docker=true",
-    "--providers.docker.exposedbydefault=false",
+    "--providers.file.directory=/etc/traefik/dynamic",
+    "--providers.file.watch=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge.entrypoint=http",
     "--certificatesresolvers.letsencrypt.acme.storage=/traefik/acme.json",
@@ -252,6 +252,7 @@ shared_stacks = [
                 port=5432,
                 health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10),
                 shm_size="256m",
+                tmpfs={"/run/postgresql": "uid=999,gid=999,mode=0755"},
                 stop_s=60,
                 stateful=True,
                 data=PostgresData(),
@@ -316,8 +317,10 @@ shared_stacks = [
                 # A port of its own that is published nowhere: the world gets no answer to /ping.
                 health=Http("/ping", probe="wget", port=8080, interval_s=10),
                 volumes={"certificates": "/traefik"},
-                # It follows the labels of containers as Coolify's does, which makes it as mighty as root.
-                host_paths={"/var/run/docker.sock": "/var/run/docker.sock"},
+                root="its certificates have belonged to root since its first start",
+                cap_add={"NET_BIND_SERVICE": "ports 80 and 443"},
+                files={"traefik/routes.yaml": "/etc/traefik/dynamic/routes.yaml"},
+                reload=("true",),  # it watches the folder
             ),
         ),
     ),
@@ -328,10 +331,14 @@ shared_stacks = [
             Service(
                 name="clickhouse",
                 image="clickhouse/clickhouse-server:25.8",
+                private=True,
                 memory="512m",
                 asked_memory="8g",
                 port=8123,
                 health=Http("/ping", probe="wget"),
+                user="101:101",  # whom its entry point would make of root
+                writable="its entry point writes the user of the environment into /etc/clickhouse-server/users.d",
+                pids=4096,  # threads count, and an idle one has eight hundred
                 stateful=True,
                 data=ClickHouseData("langfuse", "clickhouse/password"),
                 stop_s=60,
@@ -345,10 +352,13 @@ shared_stacks = [
                 name="minio",
                 # Docker Hub has it no more, since September 2026; here are its last releases.
                 image="quay.io/minio/minio:RELEASE.2025-04-22T22-12-26Z",
+                private=True,
                 memory="128m",
                 asked_memory="4g",
                 port=9000,
                 health=Http("/minio/health/live", probe="curl"),
+                root="its data has belonged to root since its first start",
+                writable="it keeps its certificates and its client's settings below the home folder",
                 stateful=True,
                 data=BucketData("langfuse", "minio/password", bucket="langfuse"),
                 volumes={"minio": "/data"},
@@ -364,6 +374,7 @@ shared_stacks = [
                 aliases=("langfuse",),
                 port=3000,
                 health=Http("/api/public/health", probe="wget", start_s=180),
+                writable="Next.js keeps its cache, and Prisma its engines, below /app",
                 domain="langfuse.augmenter.pro",
                 depends_on=("clickhouse", "minio"),
                 database="langfuse",
@@ -395,6 +406,7 @@ shared_stacks = [
                 asked_memory="4g",
                 port=3030,
                 health=Http("/api/health", probe="wget", start_s=180),
+                writable="Prisma keeps its engines below /app",
                 depends_on=("clickhouse", "minio"),
                 database="langfuse",
                 redis=(4,),
@@ -417,6 +429,8 @@ shared_stacks = [
                 aliases=("litellm",),
                 port=gateway.port,
                 health=Http("/health/liveliness", start_s=180),
+                root="the image has no other user, and Prisma's engines are in root's home folder",
+                writable="Prisma generates its client into the installed package at its start",
                 host_gateway=True,
                 domain="litellm.augmenter.pro",
                 database="litellm",
@@ -483,6 +497,16 @@ shared_stacks = [
                 publish=3001,  # for the heartbeats of the host's cron jobs
                 domain="uptime.augmenter.pro",
                 health=Command(("/app/extra/healthcheck",), timeout_s=30, start_s=180),
+                # Its entry point gives its data to this user, and becomes it.
+                env={"PUID": 1000, "PGID": 1000},
+                root="its entry point begins as root",
+                cap_add={
+                    "CHOWN": "the entry point gives the data to PUID",
+                    "SETUID": "it becomes PUID",
+                    "SETGID": "it becomes PGID",
+                    "NET_RAW": "the file of `ping`, for monitors that a person adds, does not start without",
+                },
+                writable="it installs monitors of its pages, and its programs write below the home folder",
                 stateful=True,
                 volumes={"uptime-kuma-data": "/app/data"},
                 host_gateway=True,
@@ -499,6 +523,8 @@ shared_stacks = [
                 memory="1536m",
                 port=11235,
                 health=Http("/health", probe="curl"),
+                writable="its Redis, its browser and its cache write below the home folder",
+                pids=2048,  # of Chromium's, a tab has twenty threads and more
                 # Without a token it listens on its container's loopback only.
                 secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
                 shm_size="1g",  # Chromium's tabs crash with less

@@ -6,6 +6,7 @@ _WORKER = "ghcr.io/pi3block/voicejury-worker:1.0.0"
 # Two cores that start many at once take their time.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 _AUDIO = {"audio": "/app/audio_files"}
+_MODELS = "Demucs and CREPE keep what they download below the home folder"
 # By the beginning of its UUID; the container toolkit is given the whole of it.
 _GPU = "GPU-85c38fae"
 # htdemucs 4.0 and CREPE 1.0 GB (notes 4.3).
@@ -67,6 +68,8 @@ voicejury = Project(
             health=_WELL,
             gpu=_GPU,
             vram_mib=_VRAM_MIB,
+            writable=_MODELS,
+            pids=1024,  # threads of PyTorch
             unloads="light",
             env={"CELERY_QUEUES": "gpu-heavy", "CELERY_CONCURRENCY": 1},
             volumes=_AUDIO,
@@ -81,6 +84,7 @@ voicejury = Project(
             memory="512m",
             aliases=("worker-pool",),
             health=_WELL,
+            writable=_MODELS,
             env={"CELERY_QUEUES": "gpu", "CELERY_CONCURRENCY": 1},
             volumes=_AUDIO,
             stop_s=120,

@@ -107,6 +107,7 @@ class Stack:
     + reload: for a container that reads its mounted files again, the command in it that does so; that of any other
         is recreated when they change
     + stateful: containers that hold data
+    + networks: those of `project` that are without a way out; they are made where they are missing
     + builds: how images that no registry has are built, by their references
     + adopts: a step before sets containers of others under its names aside, so that a run that is only being prepared
         takes these for gone
@@ -118,6 +119,7 @@ class Stack:
     files: tuple[Directory | File, ...] = ()
     reload: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stateful: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
     builds: Mapping[str, Build] = field(default_factory=dict)
     adopts: bool = False
 
@@ -137,6 +139,9 @@ class Stack:
         for entry in self.files:
             if PurePosixPath(self.folder) not in PurePosixPath(entry.path).parents:
                 raise OperationValueError(f"{where}: {entry.path} is not below {self.folder}")
+        for name in sorted(self.networks):
+            if not _NAME.fullmatch(name):
+                raise OperationValueError(f"{where}: {name!r} is not a name for a network of Docker")
         for name in {*self.reload, *self.stateful} - self.services.keys():
             raise OperationValueError(f"{where}: has no service {name}")
         for name, command in self.reload.items():
@@ -235,6 +240,7 @@ class Difference:
     """What has to be done for one stack, in this order; nothing where it is as declared.
 
     :param files: paths that differ
+    :param networks: networks that have to be made
     :param builds: references of images that have to be built
     :param pulls: references of images that have to be pulled
     :param starts: containers to bring up
@@ -243,18 +249,19 @@ class Difference:
 
     stack: Stack
     files: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     builds: tuple[str, ...] = ()
     pulls: tuple[str, ...] = ()
     starts: tuple[Start, ...] = ()
     reloads: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.builds or self.pulls or self.starts or self.reloads)
+        return bool(self.files or self.networks or self.builds or self.pulls or self.starts or self.reloads)
 
     @property
     def only_waits(self) -> bool:
         """Whether nothing has to be done but wait."""
-        return not (self.files or self.builds or self.pulls or self.reloads) and all(
+        return not (self.files or self.networks or self.builds or self.pulls or self.reloads) and all(
             step.waits for step in self.starts
         )
 
@@ -278,9 +285,9 @@ class Difference:
 def difference(stack: Stack, found: StacksState) -> Difference:
     """What has to be done to `found`.
 
-    Raises `OperationError` where one of the names or ports belongs to somebody else.
+    Raises `OperationError` where one of the names or ports belongs to somebody else, or one of the networks is another.
     """
-    if refusals := [*_foreign(stack, found), *_taken_ports(stack, found)]:
+    if refusals := [*_foreign(stack, found), *_taken_ports(stack, found), *_open_networks(stack, found)]:
         raise OperationError("\n".join(refusals))
     entries = stack.entries()
     changed = {change.path for change in files.difference(entries, _below(entries, found.tree))}
@@ -299,6 +306,7 @@ def difference(stack: Stack, found: StacksState) -> Difference:
     return Difference(
         stack,
         files=tuple(sorted(changed)),
+        networks=tuple(sorted(stack.networks - found.networks.keys())),
         builds=builds,
         pulls=tuple(reference for reference in missing if reference not in stack.builds),
         starts=starts,
@@ -396,6 +404,15 @@ def _taken_ports(stack: Stack, found: StacksState) -> Iterator[str]:
                     )
 
 
+def _open_networks(stack: Stack, found: StacksState) -> Iterator[str]:
+    for name in sorted(stack.networks & found.networks.keys()):
+        if not found.networks[name]:
+            yield (
+                f"network {name}: found it with a way out; wanted it internal. It is not removed unasked: disconnect "
+                f"its containers (docker network inspect {name}), `docker network rm {name}`, and run again"
+            )
+
+
 def _levels(dependencies: Mapping[str, set[str]]) -> list[list[str]]:
     """Names in groups, each of which depends on groups before it only; what is no key does not matter."""
     waiting = {name: on & dependencies.keys() for name, on in dependencies.items()}
@@ -420,11 +437,11 @@ def up(
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Bring stacks to their declared state: one question for all of them, and nothing done where nothing differs.
 
-    Otherwise, in this order: `before_recreate`; all files, once Compose has accepted the new compose.yaml; images that
-    are missing; containers that are missing, stopped or made from anything else than what is declared, those that
-    others depend on first, each level until it is healthy; reloads. Fails with a container's own last lines when it
-    does not become healthy. What a killed run left undone is what then differs. Where nothing differs but the health of
-    containers that run, they first get up to `SETTLED_S` to come to it by themselves, which is no change.
+    Otherwise, in this order: `before_recreate`; all files, once Compose has accepted the new compose.yaml; networks and
+    images that are missing; containers that are missing, stopped or made from anything else than what is declared,
+    those that others depend on first, each level until it is healthy; reloads. Fails with a container's own last lines
+    when it does not become healthy. What a killed run left undone is what then differs. Where nothing differs but the
+    health of containers that run, they first get up to `SETTLED_S` to come to it by themselves, which is no change.
 
     Raises `OperationError`, before anything is changed, where another's container has the name or the port of a
     declared one, and where a container with data would be recreated without `before_recreate`, or while it is down.
@@ -460,6 +477,8 @@ def up(
     entries = list(dict.fromkeys(entry for step in todo for entry in step.stack.entries()))
     if command := files.apply(entries, _below(entries, found.tree)):
         yield command
+    if networks := list(dict.fromkeys(name for step in todo for name in step.networks)):
+        yield script.run("docker/networks.sh", *networks)
     for step in todo:
         yield from _images(step)
     for step in todo:

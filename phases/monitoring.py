@@ -13,6 +13,7 @@ from blueprint.names import POOLER, POSTGRES
 from blueprint.phases import MONITORING
 from operations import pgbouncer, stacks
 from phases.backup import backups, saving
+from phases.litellm.proxy import proxy
 from phases.record import record
 from phases.shared import stack
 
@@ -27,6 +28,7 @@ def monitoring(plan: Blueprint, given: Given, secrets: Secrets) -> None:
         stacks=[stack(given, secrets, one.name) for one in given.stacks_of(MONITORING)],
         before_recreate=saving(given),
     )
+    proxy(given=given, secrets=secrets)
     answer_through_pooler(plan, given.databases)
     record(MONITORING, plan)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from blueprint import Blueprint, DeclarationError, group_data, notes, render, render_problems
 from blueprint.model import CronJob, Service, Stack
+from blueprint.model.service import PIDS
+from blueprint.stacks import private_network
 from phases import phases_of
 from phases.phase import Phase
 
@@ -42,7 +44,7 @@ def pages() -> Mapping[str, str]:
     """
     plan = group_data.read().blueprint("production")
     found = [_page(plan, phase) for phase in phases_of(plan)]
-    texts = {page.file: render("pages/phase.md.j2", plan=plan, page=page, others=found) for page in found}
+    texts = {page.file: _text(plan, page, found) for page in found}
     texts["README.md"] = render(
         "pages/phases.md.j2",
         pages=found,
@@ -52,6 +54,31 @@ def pages() -> Mapping[str, str]:
         containers=[*(service.name for page in found for service in page.services), plan.whisper.name],
     )
     return texts
+
+
+def _text(plan: Blueprint, page: Page, others: list[Page]) -> str:
+    return render(
+        "pages/phase.md.j2",
+        plan=plan,
+        page=page,
+        others=others,
+        pids=PIDS,
+        exceptions=[line for service in page.services for line in _exceptions(service)],
+        private_network=private_network,
+    )
+
+
+def _exceptions(service: Service) -> Iterator[tuple[str, str, str]]:
+    """What a container may do that others may not, with the reason."""
+    name = service.name
+    if service.root:
+        yield name, "root", service.root
+    for capability, reason in service.cap_add.items():
+        yield name, f"`{capability}`", reason
+    if service.writable:
+        yield name, "writable", service.writable
+    if service.pids != PIDS:
+        yield name, f"{service.pids} processes and threads", "its threads count"
 
 
 def _page(plan: Blueprint, phase: Phase) -> Page:

@@ -21,6 +21,7 @@ from phases.backup import backups, saving
 from phases.cards import with_cards
 from phases.litellm.data_plane import redis_users
 from phases.litellm.gateway import teams
+from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler
 from phases.phase import Phase
 from phases.record import record
@@ -74,6 +75,7 @@ def _bring(given: Given, secrets: Secrets, project: Project) -> None:
     if step := BEFORE_CONTAINERS.get(project.phase):
         step(given, secrets, project)
     _containers(given, secrets, project)
+    proxy(given=given, secrets=secrets)
     answer_through_pooler(plan, project.databases)
     if step := AFTER_CONTAINERS.get(project.phase):
         step(given, secrets, project)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, redis, scram
+from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, proxy, redis, scram
 from blueprint.given import Given
 from blueprint.model import ClickHouseData, GeneratedSecret, Service
 from blueprint.model import Database as DeclaredDatabase
@@ -78,6 +78,7 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
                 postgres.userlist(postgres.verifiers(given.databases, verifier(secrets)))
             ),
         },
+        "proxy": {proxy.ROUTES: Content(proxy.routes_yaml(given.services), secret=False)},
         "langfuse": {
             clickhouse.LIMITS: Content(
                 clickhouse.limits_xml(

@@ -27,6 +27,7 @@ def wanted(resolved: ResolvedStack) -> Stack:
         ),
         reload=resolved.reload,
         stateful=resolved.stateful,
+        networks=resolved.networks,
         builds={
             reference: Build(_PROJECT / folder, arguments)
             for reference, (folder, arguments) in resolved.builds.items()

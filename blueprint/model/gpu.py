@@ -157,6 +157,7 @@ class Whisper(Declaration):
     :param port: port on the host's loopback; containers reach it by name on the network
     :param name: container and host name
     :param cache_volume: volume that keeps the downloaded model
+    :param pids: processes and threads that it may have at once
     """
 
     image: str
@@ -168,6 +169,7 @@ class Whisper(Declaration):
     port: int = 9000
     name: str = "shared-whisper"
     cache_volume: str = "whisper-cache"
+    pids: int = 512
 
     def __post_init__(self) -> None:
         with checking("whisper") as check:
@@ -180,6 +182,7 @@ class Whisper(Declaration):
             check.port("port", self.port)
             check.name("name", self.name)
             check.name("cache_volume", self.cache_volume)
+            check.integer("pids", self.pids, 16, 32_768, "processes and threads")
 
     @property
     def unit(self) -> str:

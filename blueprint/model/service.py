@@ -21,6 +21,12 @@ _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _RELATIVE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _URL_PATH = re.compile(r"/[A-Za-z0-9/._~?&=%-]*")
 _USER = re.compile(r"[0-9]+(:[0-9]+)?")
+_CAPABILITY = re.compile(r"[A-Z]+(_[A-Z]+)*")
+_TMPFS = re.compile(r"[a-z]+=[0-9a-z]+(,[a-z]+=[0-9a-z]+)*")
+
+# Processes and threads of a container. Several times what most of them were seen to have (4 to 80), a hundredth of what
+# the kernel has room for.
+PIDS = 512
 
 # What can ask a URL inside an image, and how (`blueprint.stacks` has the commands).
 PROBES = ("curl", "node", "python", "wget")
@@ -131,6 +137,9 @@ class Service(Declaration):
     :param health: how Docker, and everything that waits for it, knows that it is well
     :param cpus: processors that it may use, or None for all of them
     :param aliases: further names on the network
+    :param private: nobody speaks to it but services of its stack that depend on it: with these it is on a network of
+        the stack's own, without a way out, and not on the one where all meet
+    :param joins: stacks whose own network it is on, too
     :param port: TCP port in the container that others speak to
     :param publish: port on the host's 127.0.0.1 that leads to `port`
     :param public: TCP ports opened to the world; for the proxy alone
@@ -148,6 +157,11 @@ class Service(Declaration):
     :param command: instead of the image's command
     :param entrypoint: instead of the image's entry point
     :param user: numeric user, or user and group, instead of the image's
+    :param root: why its processes run as root, or begin as root, where they do
+    :param cap_add: capabilities that it keeps, with the reason for each; without it, none
+    :param writable: why its root file system can be written; without it, only `volumes`, `tmpfs` and /tmp can
+    :param tmpfs: folders that can be written and are empty at each start, with options such as "uid=999,mode=0755"
+    :param pids: processes and threads that it may have at once
     :param depends_on: services of the same stack that must be healthy before it starts
     :param shm_size: size of /dev/shm, "1g", or None for the engine's default
     :param host_gateway: the host is host.docker.internal
@@ -173,6 +187,8 @@ class Service(Declaration):
     health: Http | Command | None = None
     cpus: float | None = None
     aliases: tuple[str, ...] = ()
+    private: bool = False
+    joins: tuple[str, ...] = ()
     port: int | None = None
     publish: int | None = None
     public: tuple[int, ...] = ()
@@ -189,6 +205,11 @@ class Service(Declaration):
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     user: str | None = None
+    root: str = ""
+    cap_add: Mapping[str, str] = field(default_factory=dict)
+    writable: str = ""
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    pids: int = PIDS
     depends_on: tuple[str, ...] = ()
     shm_size: str | None = None
     host_gateway: bool = False
@@ -261,6 +282,19 @@ class Service(Declaration):
             check.that(value is None or self.port, key, value, "given together with port")
         for domain in self.domains:
             check.matches("domain", domain, _DOMAIN, "a domain in lower case")
+        reached: dict[str, object] = {
+            "domain": self.domain,
+            "publish": self.publish,
+            "public": self.public,
+            "public_udp": self.public_udp,
+            "host_gateway": self.host_gateway,
+            "database": self.database,
+            "redis": self.redis,
+        }
+        for key, reach in reached.items():
+            check.that(not (self.private and reach), key, reach, "left out of what is `private`")
+        for stack in self.joins:
+            check.name("joins", stack)
         both = self.domain is None and self.further_domains
         check.that(not both, "further_domains", self.further_domains, "given together with domain")
 
@@ -292,13 +326,28 @@ class Service(Declaration):
             check.that("/" in file, "files", file, "a path in a folder", f'such as "{self.name}/{file}"')
         for path in self.host_paths:
             check.path("host_paths", path)
-        targets = [*self.volumes.values(), *self.files.values(), *self.host_paths.values()]
+            whose = "another path: with the engine's socket a container is root of the host"
+            check.that(name_of(path) != "docker.sock", "host_paths", path, whose)
+        targets = [*self.volumes.values(), *self.files.values(), *self.host_paths.values(), *self.tmpfs]
+        for path, options in self.tmpfs.items():
+            check.path("tmpfs", path)
+            fits = not options or _TMPFS.fullmatch(options)
+            check.that(fits, f"tmpfs.{path}", options, "options of a tmpfs, such as uid=999,mode=0755")
+        check.that(
+            not (self.tmpfs and self.writable),
+            "tmpfs",
+            self.tmpfs,
+            "without `writable`, which makes it needless",
+        )
         for key in ("volumes", "files", "host_paths"):
             for target in getattr(self, key).values():
                 check.path(key, target)
         for target, count in Counter(targets).items():
             check.that(
-                count == 1, "volumes, files and host_paths", f"{target} {count} times", "paths of their own"
+                count == 1,
+                "volumes, files, host_paths and tmpfs",
+                f"{target} {count} times",
+                "paths of their own",
             )
         check.integer("files_uid", self.files_uid, 0, 2**31 - 1, "a numeric user")
         if self.reload:
@@ -314,6 +363,17 @@ class Service(Declaration):
             _check_words(check, key, getattr(self, key))
         if self.user is not None:
             check.matches("user", self.user, _USER, 'numeric, such as "999:999"')
+            as_root = str(self.user).partition(":")[0] == "0"
+            check.that(
+                not as_root or self.root, "user", self.user, "another than root, or `root` with the reason"
+            )
+        for capability, reason in self.cap_add.items():
+            check.matches(
+                "cap_add", capability, _CAPABILITY, "capabilities without CAP_, such as NET_BIND_SERVICE"
+            )
+            check.that(capability != "ALL", "cap_add", capability, "single capabilities")
+            check.that(reason, f"cap_add.{capability}", reason, "the reason why it needs it")
+        check.integer("pids", self.pids, 16, 32_768, "processes and threads")
         if self.shm_size is not None:
             check.memory("shm_size", self.shm_size)
         check.integer("stop_s", self.stop_s, 1, 3600, "seconds")
@@ -345,6 +405,11 @@ class Service(Declaration):
     @property
     def memory_mib(self) -> int:
         return mebibytes(self.memory)
+
+    @property
+    def tmp_mib(self) -> int:
+        """Size of a folder in `tmpfs`, and of /tmp, in MiB; what is in it counts as the container's memory."""
+        return self.memory_mib // 4
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -398,6 +463,11 @@ class Stack(Declaration):
                     check.that(known, f"services.{service.name}.depends_on", other, f"one of {allowed}")
             if circle := _circle({service.name: service.depends_on for service in self.services}):
                 check.that(False, "services", f"{' → '.join(circle)}", "in an order in which they can start")
+            needed = {other for service in self.services for other in service.depends_on}
+            for service in self.services:
+                used = not service.private or service.name in needed
+                key = f"services.{service.name}.private"
+                check.that(used, key, True, "a service that another one of the stack depends on")
             owners: dict[str, int] = {}
             for service in self.services:
                 for file in service.files:
@@ -412,6 +482,11 @@ class Stack(Declaration):
     def service(self, name: str) -> Service:
         """The service of that name."""
         return next(service for service in self.services if service.name == name)
+
+    @property
+    def private(self) -> frozenset[str]:
+        """Names of the services that only its own services speak to."""
+        return frozenset(service.name for service in self.services if service.private)
 
 
 def _circle(depends_on: Mapping[str, Sequence[str]]) -> list[str]:

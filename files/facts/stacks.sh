@@ -30,6 +30,9 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
 echo
 
+echo "@@networks"
+docker network ls --format '{{.Name}} {{.Internal}}'
+
 echo "@@images"
 docker image ls --quiet --no-trunc | sort -u | xargs -r docker image inspect --format '{"id":{{json .Id}},
 "tags":{{json .RepoTags}},"digests":{{json .RepoDigests}},

@@ -14,6 +14,7 @@ fi
 login=$(cat)
 ask() {
     printf '%s' "$login" | docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
+        --user 65534:65534 --read-only --cap-drop ALL --security-opt no-new-privileges --pids-limit 128 \
         --entrypoint node "$image" -e "$program"
 }
 ask && exit

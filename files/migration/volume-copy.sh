@@ -32,7 +32,10 @@ clean_up() {
 
 # Keys by index that a Redis finds in the copy, in the form of KEYS.
 keys_of_the_copy() {
-    docker run --detach --pull never --network none --name "$scratch" --volume "$volume:/data" -- "$image" \
+    # Its entry point gives the files to its own user, and becomes that user.
+    docker run --detach --pull never --network none --name "$scratch" --volume "$volume:/data" --pids-limit 128 \
+        --security-opt no-new-privileges --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add SETGID \
+        --cap-add SETUID -- "$image" \
         redis-server --appendonly yes --port 0 --unixsocket /tmp/redis.sock --save '' >/dev/null
     local answer=''
     for _ in {1..240}; do

@@ -51,6 +51,14 @@ for name in "$@"; do
         docker stop -- "${containers[@]}" >/dev/null
         docker rm -- "${containers[@]}" >/dev/null
     fi
+    # Who only looked after the stack leaves its own network: it is made anew without it.
+    private=${name}_private
+    if docker network inspect -- "$private" >/dev/null 2>&1; then
+        for container in $(docker network inspect --format '{{range $id, $_ := .Containers}}{{$id}} {{end}}' -- "$private"); do
+            docker network disconnect --force -- "$private" "$container"
+        done
+        docker network rm -- "$private" >/dev/null
+    fi
     for volume in "${volumes[@]}"; do
         if [[ -n $saved ]]; then
             remove_volume "$volume"

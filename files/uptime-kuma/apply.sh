@@ -11,4 +11,5 @@ if [[ -z $image ]]; then
     exit 1
 fi
 docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
+    --user 65534:65534 --read-only --cap-drop ALL --security-opt no-new-privileges --pids-limit 128 \
     --entrypoint node "$image" -e "$program" >/dev/null

@@ -14,7 +14,7 @@ STACK = "proxy"
 
 @deploy("Proxy")
 def proxy(given: Given, secrets: Secrets) -> None:
-    """Traefik with the entry points and the certificate resolver that the labels of our containers name."""
+    """Traefik with the domains that the host has by now; each phase that brings some calls this again."""
     declared = next(each for each in given.stacks if each.name == STACK)
     stacks.up(
         name=f"Containers of the proxy, unless {declared.unless} runs",

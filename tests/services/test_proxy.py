@@ -141,7 +141,10 @@ def test_certificates_outlive_the_proxy(machine: Machine, browse: Browse) -> Non
 def coolifys(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
     """Coolify's proxy in place of ours; afterwards ours again."""
     image = machine.run("docker inspect --format '{{.Image}}' traefik").stdout.strip()
-    options = json.loads(machine.run("docker inspect --format '{{json .Config.Cmd}}' traefik").stdout)
+    # Coolify's follows the labels of containers.
+    own = json.loads(machine.run("docker inspect --format '{{json .Config.Cmd}}' traefik").stdout)
+    options = [one for one in own if not one.startswith("--providers.")]
+    options += ["--providers.docker=true", "--providers.docker.exposedbydefault=false"]
     machine.run("docker stop traefik")
     machine.run(
         "docker run -d --name coolify-proxy --label coolify.managed=true "

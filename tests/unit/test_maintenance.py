@@ -219,6 +219,7 @@ WHISPER = SimpleNamespace(
     memory="4g",
     port=9000,
     cache_volume="whisper-cache",
+    pids=512,
 )
 UNITS: dict[str, tuple[str, dict[str, object]]] = {
     "ollama@.service": (
@@ -289,6 +290,7 @@ def test_whisper_is_started_as_decided() -> None:
     assert "--publish 127.0.0.1:9000:9000" in command
     assert "--memory 4g" in command
     assert "--pull never" in command
+    assert "--cap-drop ALL --security-opt no-new-privileges --pids-limit 512" in command
     assert "--label keep=true" in command
     assert "--env ASR_MODEL=large-v3-turbo" in command
     assert "--env NVIDIA_DISABLE_REQUIRE=1" in command

@@ -10,14 +10,16 @@ import pytest
 
 from blueprint import DeclarationError, Secrets
 from blueprint.model import Command, Database, GeneratedSecret, Http, RedisIndex, Service, Stack
+from blueprint.proxy import labels
 from blueprint.stack_problems import StackChecks
-from blueprint.stacks import Content, ResolvedStack, Resolver, environment_file, healthcheck, routes
+from blueprint.stacks import Content, ResolvedStack, Resolver, environment_file, healthcheck
 from phases.stacks import outline, wanted
 from tests.unit.declared import declared
 from tests.unit.test_service_model import service
 
 UUID = "GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e"
 ROOT = "/opt/sourcefast"
+TMP = "/tmp:size=128m,mode=1777"  # noqa: S108 - a folder of a container
 
 
 @pytest.fixture
@@ -92,6 +94,44 @@ def test_what_is_declared_is_said(resolver: Resolver) -> None:
     assert made["ports"] == ["443:443", "443:443/udp"]
     devices = made["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "device_ids": [UUID], "capabilities": ["gpu"]}]
+
+
+def test_a_container_can_do_no_more_than_it_declares(resolver: Resolver) -> None:
+    made = definition(resolver)
+    assert made["security_opt"] == ["no-new-privileges:true"]
+    assert made["cap_drop"] == ["ALL"] and "cap_add" not in made
+    assert made["pids_limit"] == 512
+    assert made["read_only"] is True and made["tmpfs"] == [TMP]
+
+
+def test_exceptions_are_declared_with_their_reason(resolver: Resolver) -> None:
+    made = definition(resolver, cap_add={"SETUID": "why", "CHOWN": "why"}, writable="why", pids=4096)
+    assert made["cap_add"] == ["CHOWN", "SETUID"] and made["cap_drop"] == ["ALL"]
+    assert made["pids_limit"] == 4096
+    assert "read_only" not in made and "tmpfs" not in made
+    made = definition(resolver, tmpfs={"/run/web": "uid=999"})
+    assert made["tmpfs"] == [TMP, "/run/web:size=128m,uid=999"]
+
+
+def test_what_is_private_is_on_a_network_with_what_depends_on_it_alone(resolver: Resolver) -> None:
+    stack = resolved(
+        resolver,
+        service(name="store", private=True, aliases=("bucket",)),
+        service(name="reader", depends_on=("store",)),
+        service(name="other"),
+        service(name="watcher", joins=("back",)),
+    )
+    networks = {name: one["networks"] for name, one in stack.project["services"].items()}
+    assert networks == {
+        "store": {"front_private": {"aliases": ["bucket"]}},
+        "reader": {"coolify": {"aliases": []}, "front_private": {"aliases": []}},
+        "other": {"coolify": {"aliases": []}},
+        "watcher": {"coolify": {"aliases": []}, "back_private": {"aliases": []}},
+    }
+    assert stack.project["networks"] == {
+        name: {"name": name, "external": True} for name in ("coolify", "front_private", "back_private")
+    }
+    assert stack.networks == wanted(stack).networks == {"front_private", "back_private"}
 
 
 def test_services_wait_for_the_health_of_others(resolver: Resolver) -> None:
@@ -234,17 +274,17 @@ def test_a_command_is_taken_as_it_is_with_its_times() -> None:
 
 
 def test_a_domain_is_served_over_tls_and_redirected_to_it() -> None:
-    labels = routes(service(domain="web.augmenter.pro"), "coolify")
-    assert labels["traefik.enable"] == "true"
-    assert labels["traefik.docker.network"] == "coolify"
-    assert labels["traefik.http.routers.web.rule"] == "Host(`web.augmenter.pro`)"
-    assert labels["traefik.http.routers.web.entrypoints"] == "https"
-    assert labels["traefik.http.routers.web.tls.certresolver"] == "letsencrypt"
-    assert labels["traefik.http.routers.web-http.entrypoints"] == "http"
-    redirect = labels["traefik.http.routers.web-http.middlewares"]
-    assert labels[f"traefik.http.middlewares.{redirect}.redirectscheme.scheme"] == "https"
-    assert labels["traefik.http.services.web.loadbalancer.server.port"] == "8000"
-    assert routes(service(), "coolify") == {}
+    found = labels(service(domain="web.augmenter.pro"), "coolify")
+    assert found["traefik.enable"] == "true"
+    assert found["traefik.docker.network"] == "coolify"
+    assert found["traefik.http.routers.web.rule"] == "Host(`web.augmenter.pro`)"
+    assert found["traefik.http.routers.web.entrypoints"] == "https"
+    assert found["traefik.http.routers.web.tls.certresolver"] == "letsencrypt"
+    assert found["traefik.http.routers.web-http.entrypoints"] == "http"
+    redirect = found["traefik.http.routers.web-http.middlewares"]
+    assert found[f"traefik.http.middlewares.{redirect}.redirectscheme.scheme"] == "https"
+    assert found["traefik.http.services.web.loadbalancer.server.port"] == "8000"
+    assert labels(service(), "coolify") == {}
 
 
 # --- what must agree
@@ -261,6 +301,29 @@ def checks(*services: Service, **fields: Any) -> list[str]:
         "open_udp_ports": (443,),
     }
     return [str(problem) for problem in StackChecks(**given | fields).problems()]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"env": {"STORE": "store:9000"}},
+        {"env": {"STORE": "http://store/x"}},
+        {"env": {"STORES": "other,bucket"}},
+        {"secrets": {"URL": "s3://web:{store/password}@store:9000/x"}},
+    ],
+)
+def test_an_address_of_what_is_private_is_for_what_depends_on_it(told: dict[str, Any]) -> None:
+    store = service(name="store", private=True, aliases=("bucket",))
+    user = service(name="user", depends_on=("store",), **told)
+    assert not checks(store, user)
+    (problem,) = checks(store, user, service(name="stranger", **told))
+    assert "stacks.front.stranger" in problem and "nothing of store, which is private" in problem
+
+
+def test_a_word_that_is_no_address_is_none() -> None:
+    store = service(name="store", private=True)
+    words = {"env": {"BUCKET": "the store", "KIND": "datastore:1"}, "secrets": {"KEY": "store/key"}}
+    assert not checks(store, service(name="user", depends_on=("store",)), service(name="stranger", **words))
 
 
 def test_what_agrees_is_no_problem() -> None:

@@ -190,6 +190,39 @@ def test_references_are_compared_as_docker_shows_them(reference: str, shown: str
     assert familiar(reference) == shown
 
 
+def test_networks_are_known_with_whether_they_have_a_way_out() -> None:
+    answer = ["@@networks", "coolify false", "langfuse_private true", "@@images", ""]
+    assert read_stacks(answer).networks == {"coolify": False, "langfuse_private": True}
+
+
+# --- networks
+
+
+def test_a_network_of_its_own_is_made_before_what_is_on_it_starts() -> None:
+    stack = front(networks=frozenset({"front_private"}))
+    there = replace(as_declared(stack), networks={"coolify": False})
+    assert difference(stack, there).networks == ("front_private",)
+    assert scripts(stack, there) == ["docker/networks.sh"]
+    gone = replace(there, containers={})
+    assert scripts(stack, gone)[-2:] == ["docker/networks.sh", "stacks/up.sh"]
+    assert not difference(stack, replace(there, networks={"front_private": True}))
+
+
+def test_two_stacks_on_a_network_make_it_once() -> None:
+    stack = front(networks=frozenset({"front_private"}))
+    other = replace(stack, networks=frozenset({"front_private", "back_private"}))
+    steps = commands(stacks.up, {Stacks: as_declared(stack)}, root=ROOT, stacks=[stack, other])
+    made = [step for step in steps if step.script == "docker/networks.sh"]
+    assert [step.get_raw_value().split()[-2:] for step in made] == [["front_private", "back_private"]]
+
+
+def test_a_network_of_that_name_with_a_way_out_is_refused() -> None:
+    stack = front(networks=frozenset({"front_private"}))
+    there = replace(as_declared(stack), networks={"front_private": False})
+    with pytest.raises(OperationError, match="found it with a way out; wanted it internal"):
+        difference(stack, there)
+
+
 # --- compose.yaml
 
 

@@ -15,11 +15,22 @@ from pathlib import Path
 import pytest
 import trustme
 
+from blueprint.proxy import labels, routes_yaml
 from tests.lab.images.traefik.standin import docker
 from tests.lab.images.traefik.standin.certificates import Certificates, Pair, self_signed
+from tests.lab.images.traefik.standin.files import Files
 from tests.lab.images.traefik.standin.options import OptionError, Options, parse
 from tests.lab.images.traefik.standin.proxy import EntryPoint, redirection
-from tests.lab.images.traefik.standin.routing import Container, RouteError, Table, rule, table
+from tests.lab.images.traefik.standin.routing import (
+    Container,
+    Provider,
+    RouteError,
+    Table,
+    merged,
+    rule,
+    table,
+)
+from tests.unit.test_service_model import service
 
 COOLIFY = (  # the options of Coolify's own proxy
     "--ping=true",
@@ -120,6 +131,103 @@ def test_a_router_with_a_mistake_is_reported_and_not_served(change: dict[str, st
     found = table([container(change)], OPTIONS)
     assert any(message in error and error.startswith("langfuse: router ") for error in found.errors)
     assert len(found.routes) < 2
+
+
+# --- the file provider
+
+FILE = """
+http:
+  routers:
+    lf: {rule: "Host(`langfuse.augmenter.pro`)", entryPoints: [https], tls: {certResolver: letsencrypt}, service: lf}
+    lf-plain: {rule: "Host(`langfuse.augmenter.pro`)", entryPoints: [http], middlewares: [to-https], service: lf}
+  middlewares:
+    to-https: {redirectScheme: {scheme: https}}
+  services:
+    lf: {loadBalancer: {servers: [{url: "http://langfuse-web:3000"}]}}
+"""
+
+
+def test_files_become_routes_and_are_read_again(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    assert files.table(OPTIONS) == Table()
+    (tmp_path / "routes.yaml").write_text(FILE)
+    (tmp_path / "notes.txt").write_text("not: [for Traefik")
+    found = files.table(OPTIONS)
+    assert found.errors == ()
+    secure = found.find("https", True, "langfuse.augmenter.pro", "/x")
+    assert secure and secure.address == ("langfuse-web", 3000) and secure.resolver == "letsencrypt"
+    plain = found.find("http", False, "langfuse.augmenter.pro", "/")
+    assert plain and plain.redirect == "https" and not plain.permanent
+    (tmp_path / "routes.yaml").write_text(FILE.replace("langfuse.augmenter.pro", "other.pro"))
+    assert files.table(OPTIONS).find("https", True, "other.pro", "/")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[https]", "[websecure]"), "entryPoint 'websecure' doesn't exist"),
+        (("certResolver: letsencrypt", "certResolver: le"), "nonexistent certificate resolver 'le'"),
+        (("[to-https]", "[gone]"), 'middleware "gone@file" does not exist'),
+        (
+            ("tls: {certResolver: letsencrypt}, service: lf", "tls: {}, service: gone"),
+            '"gone@file" does not exist',
+        ),
+        (("Host(`langfuse.augmenter.pro`)", "HostRegexp(`.*`)"), "only Host"),
+    ],
+)
+def test_a_router_of_a_file_with_a_mistake_is_reported_and_not_served(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    (tmp_path / "routes.yaml").write_text(FILE.replace(*change, 1))
+    found = Files(str(tmp_path)).table(OPTIONS)
+    assert any(message in error for error in found.errors)
+    assert len(found.routes) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("http:", "http: ["), "unable to decode"),
+        (("http:", "htpp:"), "field not found, node: htpp"),
+        (("rule:", "rules:"), "field not found, node: rules"),
+        (("    to-https: {redirectScheme: {scheme: https}}\n", ""), "standalone element"),
+    ],
+)
+def test_a_file_with_a_mistake_leaves_what_it_said_before(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    files = Files(str(tmp_path))
+    (tmp_path / "routes.yaml").write_text(FILE)
+    before = files.table(OPTIONS)
+    (tmp_path / "routes.yaml").write_text(FILE.replace(*change, 1))
+    after = files.table(OPTIONS)
+    assert after.routes == before.routes
+    assert any(message in error for error in after.errors)
+
+
+def test_a_provider_that_does_not_answer_leaves_the_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text(FILE)
+    files, gone = Files(str(tmp_path)), Files(str(tmp_path / "gone"))
+    found = merged([Provider(lambda: gone.table(OPTIONS)), Provider(lambda: files.table(OPTIONS))])
+    assert len(found.routes) == 2 and len(found.errors) == 1
+
+
+def test_the_platform_s_file_and_its_labels_say_the_same(tmp_path: Path) -> None:
+    services = [
+        service(name="web", domain="web.augmenter.pro", further_domains=("www.augmenter.pro",)),
+        service(name="api", domain="api.augmenter.pro"),
+        service(name="worker"),
+    ]
+    (tmp_path / "routes.yaml").write_text(routes_yaml(services))
+    written = Files(str(tmp_path)).table(OPTIONS)
+    labelled = table(
+        [Container(one.name, labels(one, "coolify"), {"coolify": one.name}) for one in services], OPTIONS
+    )
+    assert written.errors == labelled.errors == ()
+    assert len(written.routes) == 4
+    assert set(written.routes) == set(labelled.routes)
+    (tmp_path / "routes.yaml").write_text(routes_yaml(services[2:]))
+    assert Files(str(tmp_path)).table(OPTIONS) == Table()
 
 
 def test_rules() -> None:

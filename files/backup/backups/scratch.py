@@ -1,4 +1,7 @@
-"""Containers to try a backup out in: of the image that runs, without its data, away from every network, short-lived."""
+"""Containers to try a backup out in: of the image that runs, without its data, away from every network, short-lived.
+
+None can do more than the one that it is like.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ def clean_up() -> None:
 def idle(like: str) -> Iterator[str]:
     """A container of the same image in which nothing runs yet, and which is in no network at all. Gives its name."""
     container = the_running(like)
-    with _container(container, "--network", "none", "--entrypoint", "sleep", command=["infinity"]) as name:
+    flags = ("--network", "none", "--entrypoint", "sleep", "--cap-drop", "ALL")
+    with _container(container, *flags, command=["infinity"]) as name:
         yield name
 
 
@@ -49,6 +53,7 @@ def server(like: str) -> Iterator[dict[str, Any]]:
             container,
             "--network",
             network,
+            *_capabilities(container),
             *(flag for variable in environment for flag in ("--env", variable)),
             command=container["Config"]["Cmd"] or [],
             secrets=environment,
@@ -56,6 +61,13 @@ def server(like: str) -> Iterator[dict[str, Any]]:
             yield inspect(name)[0]
     finally:
         docker("network", "rm", network)
+
+
+def _capabilities(like: Mapping[str, Any]) -> Iterator[str]:
+    """The flags that leave a container what another one has."""
+    for flag, key in (("--cap-drop", "CapDrop"), ("--cap-add", "CapAdd")):
+        for capability in like["HostConfig"].get(key) or ():
+            yield from (flag, capability)
 
 
 @contextmanager
@@ -66,10 +78,12 @@ def _container(
     docker("rm", "--force", "--volumes", name)  # of a run that was killed; nobody else is at work here
     memory = str(like["HostConfig"]["Memory"] or MEMORY)
     limits = ("--memory", memory, "--memory-swap", memory, "--pids-limit", str(PROCESSES))
+    user = like["Config"].get("User")
     try:
         docker(
             *("run", "--detach", "--name", name, "--label", LABEL, "--pull", "never"),
-            *("--security-opt", "no-new-privileges", *limits, *flags, like["Image"], *command),
+            *("--security-opt", "no-new-privileges", *(["--user", user] if user else [])),
+            *(*limits, *flags, like["Image"], *command),
             secrets=secrets or {},
             timeout_s=120,
         )
