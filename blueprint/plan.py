@@ -87,6 +87,7 @@ class Blueprint:
     coolify_network: str
     open_tcp_ports: tuple[int, ...]
     open_udp_ports: tuple[int, ...]
+    container_tcp_ports: tuple[int, ...]
     registry: str
     cron_jobs: tuple[CronJob, ...]
     thresholds: Thresholds
@@ -127,6 +128,11 @@ class Blueprint:
     def removed(self) -> tuple[str, ...]:
         """Stacks and containers that are to go."""
         return words(self.remove)
+
+    @property
+    def internal_tcp_ports(self) -> tuple[int, ...]:
+        """Ports of the host that its containers reach."""
+        return (*self.container_tcp_ports, *(instance.port for instance in self.ollama_instances))
 
     @property
     def left_behind(self) -> tuple[str, ...]:

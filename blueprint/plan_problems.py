@@ -63,7 +63,7 @@ def _out_of_range(plan: Blueprint) -> Iterator[Problem]:
         value = getattr(plan, key)
         if not least <= value <= most:
             yield _problem(plan, key, "", value, f"from {least} to {most} ({unit})")
-    for key in ("open_tcp_ports", "open_udp_ports"):
+    for key in ("open_tcp_ports", "open_udp_ports", "container_tcp_ports"):
         for port in getattr(plan, key):
             if not 1 <= port <= 65535:
                 yield _problem(plan, key, "", port, "ports from 1 to 65535")
@@ -132,6 +132,8 @@ def _duplicates(plan: Blueprint) -> Iterator[Problem]:
             yield _problem(plan, key, name, port, f"a port of its own; {users[port]} has this one")
         elif port in plan.open_tcp_ports:
             yield _problem(plan, key, name, port, "a port that open_tcp_ports does not open to the world")
+        elif port in plan.container_tcp_ports:
+            yield _problem(plan, key, name, port, "a port that container_tcp_ports does not name")
         users.setdefault(port, item or key)
 
 

@@ -25,6 +25,7 @@ class FirewallState:
     session_port: int | None = None  # of the host, through which this very session came
     sshd_ports: frozenset[int] = frozenset()  # on which SSH is waited for, but for those on loopback only
     stale: bool = False  # systemd has not yet read docker.service as it is on the disk
+    trial: bool = False  # the live rules are about to be undone
 
 
 class Firewall(FactBase[FirewallState]):
@@ -61,6 +62,7 @@ def read_firewall(output: Iterable[str]) -> FirewallState:
             if address and not LOOPBACK.match(address)
         ),
         stale="yes" in answers.get("stale", ()),
+        trial="yes" in answers.get("trial", ()),
     )
 
 

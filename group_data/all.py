@@ -158,6 +158,10 @@ coolify_network = "coolify"
 open_tcp_ports = [22, 80, 443]
 open_udp_ports = [443]
 
+# What containers reach of the host itself, under any of its addresses, beside the instances of Ollama: the web, so that
+# a project can call its own public domain. Where Coolify runs, SSH as well: it logs in to its host from a container.
+container_tcp_ports = [80, 443]
+
 # The owner's registry of private images (notes 11.3). Logged in to where the secret registry/password is provided.
 registry = "ghcr.io"
 

@@ -1,6 +1,7 @@
 """The firewall of a host that runs containers: from outside, a few ports and nothing else.
 
-`files/firewall/host-firewall` says which chains it uses and why; `templates/firewall/rules.j2` is the rules.
+`files/firewall/host-firewall` says which chains it uses and why; `templates/firewall/rules.j2` is the rules. They are
+loaded early in the boot, around each start of Docker, and every minute where somebody flushed them.
 """
 
 from __future__ import annotations
@@ -12,43 +13,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from paramiko import SSHException
-from pyinfra import logger
-from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
-from pyinfra.api.exceptions import ConnectError, OperationError, OperationValueError
-from pyinfra.api.host import Host
+from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
-from pyinfra.api.state import State
-from pyinfra.connectors.util import CommandOutput
 from pyinfra.context import host
 
 from facts.firewall import Firewall, FirewallState, Tables, read_tables
 from facts.kept import ask
 from operations.files import Directory, Entry, File, tree
 from operations.systemd import Unit, units
+from operations.trial import CONFIRM_WITHIN, OverNewConnection
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = "/usr/local/sbin/host-firewall"
 RULES = "/etc/host-firewall"
 CANDIDATE = "/run/host-firewall/candidate"
 UNIT = "host-firewall.service"
-# Seconds; several times what a new SSH connection may take (10, pyinfra's CONNECT_TIMEOUT).
-CONFIRM_WITHIN = 60
+REPAIR, TIMER = "host-firewall-repair.service", "host-firewall-repair.timer"
 
-# Table, chain, chain it comes to: the jumps that files/firewall/host-firewall makes.
-IPV4_JUMPS = (
-    ("filter", "INPUT", "HOST-INPUT"),
-    ("filter", "FORWARD", "DOCKER-USER"),
-    ("filter", "DOCKER-USER", "HOST-FORWARD"),
-)
-IPV6_JUMPS = (
-    ("filter", "INPUT", "HOST-INPUT"),
+# Table, chain, chain it comes to: the jumps that files/firewall/host-firewall makes, in both families.
+JUMPS = (
+    ("mangle", "INPUT", "HOST-INPUT"),
     ("mangle", "FORWARD", "HOST-FORWARD"),
 )
 # Interfaces of the containers' networks; `+` at the end stands for anything.
 INTERFACES = ("docker0", "br-+")
-CHAINS = ("HOST-INPUT", "HOST-FORWARD", "INPUT", "FORWARD", "DOCKER-USER")
+OURS = ("HOST-INPUT", "HOST-CONTAINERS", "HOST-FORWARD")
+CHAINS = (*OURS, "INPUT", "FORWARD")
+# Addresses that mean "on this link" and those of groups, by family (RFC 6890).
+LINK_LOCAL = {"v4": ("169.254.0.0/16", "224.0.0.0/4"), "v6": ("fe80::/10", "ff00::/8")}
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Ruleset:
     """What is let in.
 
     + tcp, udp: ports of the host, and published ports of its containers, that anyone may reach
-    + internal_tcp: ports of the host that only its containers may reach
+    + internal_tcp: ports of the host that its containers may reach, whichever of its addresses they ask, and no other
     """
 
     tcp: tuple[int, ...]
@@ -74,19 +67,14 @@ class Ruleset:
 
     def render(self, family: str) -> str:
         """Text of the rule file, for iptables-restore. + family: `v4` or `v6`"""
-        environment = Environment(
-            loader=FileSystemLoader(ROOT / "templates/firewall"),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - not HTML
-        )
-        return environment.get_template("rules.j2").render(
+        return _render(
+            "rules.j2",
             family=family,
             tcp=self.tcp,
             udp=self.udp,
             internal_tcp=self.internal_tcp,
             interfaces=INTERFACES,
+            link_local=LINK_LOCAL[family],
         )
 
 
@@ -106,15 +94,14 @@ def lockout(ruleset: Ruleset, state: FirewallState) -> str | None:
 
 def difference(ruleset: Ruleset, state: FirewallState) -> list[str]:
     """In which ways the live rules are not those of `ruleset`, in words; empty when they are."""
-    reasons = _family_difference("IPv4", ruleset.render("v4"), IPV4_JUMPS, state.ipv4)
+    reasons = ["they are on trial since a run that was interrupted"] if state.trial else []
+    reasons += _family_difference("IPv4", ruleset.render("v4"), state.ipv4)
     if state.ipv6 is not None:
-        reasons += _family_difference("IPv6", ruleset.render("v6"), IPV6_JUMPS, state.ipv6)
+        reasons += _family_difference("IPv6", ruleset.render("v6"), state.ipv6)
     return reasons
 
 
-def _family_difference(
-    family: str, wanted: str, jumps: Iterable[tuple[str, str, str]], live: Tables
-) -> list[str]:
+def _family_difference(family: str, wanted: str, live: Tables) -> list[str]:
     reasons = []
     for (table, chain), rules in read_tables(wanted.splitlines()).items():
         found = live.get((table, chain))
@@ -123,7 +110,11 @@ def _family_difference(
         elif found != rules:
             lines = difflib.unified_diff(found, rules, "live", "wanted", lineterm="", n=0)
             reasons.append("\n    ".join([f"{family}: {chain} has other rules", *list(lines)[2:]]))
-    for table, chain, ours in jumps:
+    # Earlier versions had them in the table in which Docker inserts its own.
+    reasons += [
+        f"{family}: {chain} is in filter" for table, chain in live if table == "filter" and chain in OURS
+    ]
+    for table, chain, ours in JUMPS:
         if not _reached(live.get((table, chain), ()), f"-j {ours}"):
             reasons.append(f"{family}: {chain} does not come to {ours}")
     return reasons
@@ -139,36 +130,16 @@ def _reached(rules: Iterable[str], jump: str) -> bool:
     return False
 
 
-class OverNewConnection(StringCommand):
-    """A command sent over a connection of its own, through the whole of TCP, SSH and login.
-
-    The connection that the run uses is an established one, which the firewall lets pass whatever its rules are.
-    """
-
-    def execute(
-        self, state: State, host: Host, connector_arguments: ConnectorArguments
-    ) -> tuple[bool, CommandOutput]:
-        """Connect as pyinfra did for this host (address, keys, jump hosts), run the command, hang up."""
-        connector_arguments.update(self.connector_arguments)
-        connection = type(host.connector)(state, host)
-        try:
-            connection.connect()
-            return connection.run_shell_command(
-                self, print_output=state.print_output, print_input=state.print_input, **connector_arguments
-            )
-        except (ConnectError, SSHException, OSError, EOFError) as error:
-            host.log_styled(
-                f"found no new SSH connection to this host possible with the new firewall rules ({error}); "
-                "wanted one to confirm them. The former rules come back now, or within "
-                f"{CONFIRM_WITHIN} seconds if this session cannot see to it. Look whether the address and port that "
-                "SSH uses from here reach the host directly, and whether its tcp ports are among the open ones",
-                fg="red",
-                log_func=logger.error,
-            )
-            host.run_shell_command(StringCommand(SCRIPT, "rollback"), **connector_arguments)
-            return False, CommandOutput([])
-        finally:
-            connection.disconnect()
+KEEP = OverNewConnection(
+    SCRIPT,
+    "keep",
+    rollback=StringCommand(SCRIPT, "rollback"),
+    tried="firewall rules",
+    look=(
+        "Look whether the address and port that SSH uses from here reach the host directly, and whether its tcp ports "
+        "are among the open ones"
+    ),
+)
 
 
 def candidate(ruleset: Ruleset) -> list[Entry]:
@@ -188,9 +159,22 @@ def installed(ruleset: Ruleset) -> list[Entry]:
         Directory("/etc/systemd/system/docker.service.d"),
         _script(),
         *(File(f"{RULES}/rules.{family}", ruleset.render(family)) for family in ("v4", "v6")),
-        File(f"/etc/systemd/system/{UNIT}", _read("host-firewall.service")),
+        File(f"/etc/systemd/system/{UNIT}", _render("host-firewall.service.j2", repair=False)),
+        File(f"/etc/systemd/system/{REPAIR}", _render("host-firewall.service.j2", repair=True)),
+        File(f"/etc/systemd/system/{TIMER}", _read("host-firewall-repair.timer")),
         File("/etc/systemd/system/docker.service.d/host-firewall.conf", _read("docker.conf")),
     ]
+
+
+def _render(name: str, **values: object) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "templates/firewall"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - not HTML
+    )
+    return environment.get_template(name).render(**values)
 
 
 def _script() -> File:
@@ -209,6 +193,8 @@ def apply(
 
     Outside is every interface but the containers' and loopback. The rules hold from the boot on, before there
     is a network, and over restarts of Docker. Rules of others in other chains are left as they are.
+
+    Containers reach the world, but no address that means "on this link", and of the host what is named for them.
 
     New rules are tried first: if no new SSH connection confirms them, the former ones come back by
     themselves and nothing is installed. Rules that do not accept the port of SSH are refused before anything
@@ -232,7 +218,7 @@ def apply(
             host.log(reason)
         yield from tree._inner(entries=candidate(ruleset))
         yield StringCommand(SCRIPT, "try", CANDIDATE, str(CONFIRM_WITHIN))
-        yield OverNewConnection(SCRIPT, "keep")
+        yield KEEP
     installing = list(tree._inner(entries=installed(ruleset)))
     yield from installing
     if installing or live.stale:
@@ -241,4 +227,4 @@ def apply(
         stale = '[ "$(systemctl show -P NeedDaemonReload docker.service)" = yes ]'
         yield StringCommand(f"if {stale}; then systemctl daemon-reload; fi")
     files = (SCRIPT, f"{RULES}/rules.v4", f"{RULES}/rules.v6")
-    yield from units._inner(units=[Unit(UNIT, restart_on=files)])
+    yield from units._inner(units=[Unit(UNIT, restart_on=files), Unit(TIMER)])

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What facts/firewall.py asks. Arguments: the chains to report, in whatever table they are.
 # Sections: session (the host's port of this SSH session), listen (addresses sshd waits on), stale (whether systemd has
-# yet to read docker.service again), ipv4, ipv6.
+# yet to read docker.service again), trial (whether rules are on trial), ipv4, ipv6.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 exec 2>/dev/null
@@ -20,6 +20,9 @@ done
 
 echo "@@stale"
 systemctl show -P NeedDaemonReload docker.service
+
+echo "@@trial"
+[ ! -e /run/host-firewall/before.v4 ] || echo yes
 
 names=$(IFS='|' && echo "$*")
 ours() { grep -E "^(\*|:($names) |-A ($names) )"; }

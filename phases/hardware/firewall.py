@@ -10,10 +10,10 @@ from operations import firewall as host_firewall
 
 @deploy("Firewall")
 def firewall(plan: Blueprint) -> None:
-    """From outside SSH and the web; from containers Ollama as well."""
+    """From outside SSH and the web; from containers the web and Ollama."""
     host_firewall.apply(
         name="Open ports",
         tcp=plan.open_tcp_ports,
         udp=plan.open_udp_ports,
-        internal_tcp=[instance.port for instance in plan.ollama_instances],
+        internal_tcp=plan.internal_tcp_ports,
     )

@@ -17,14 +17,15 @@ from facts.firewall import Firewall, FirewallState, read_firewall, read_tables
 from facts.systemd import Units, UnitsState, UnitState
 from operations import firewall
 from operations.files import File
-from operations.firewall import CHAINS, OverNewConnection, Ruleset, difference, lockout
+from operations.firewall import CHAINS, KEEP, Ruleset, difference, lockout
 from operations.script import Script
+from operations.trial import OverNewConnection
 from tests.unit.hosts import commands
 from tests.unit.test_files import found
 
 ANSWER = (Path(__file__).parent / "fixtures/firewall.txt").read_text().splitlines()
-RULESET = Ruleset(tcp=(22, 80, 443), udp=(443,), internal_tcp=tuple(range(11434, 11439)))
-OPEN = {"tcp": [22, 80, 443], "udp": [443], "internal_tcp": list(range(11434, 11439))}
+RULESET = Ruleset(tcp=(22, 80, 443), udp=(443,), internal_tcp=(80, 443, *range(11434, 11439)))
+OPEN = {"tcp": [22, 80, 443], "udp": [443], "internal_tcp": [80, 443, *range(11434, 11439)]}
 
 
 def in_place() -> dict[type, Any]:
@@ -47,7 +48,10 @@ def in_place() -> dict[type, Any]:
     return {
         Firewall: read_firewall(ANSWER),
         Tree: TreeState(cast(Any, files)),
-        Units: UnitsState({firewall.UNIT: unit}, {"/etc/host-firewall/rules.v4": 1.0}),
+        Units: UnitsState(
+            {firewall.UNIT: unit, firewall.TIMER: replace(unit, type="", sub="waiting")},
+            {"/etc/host-firewall/rules.v4": 1.0},
+        ),
     }
 
 
@@ -58,8 +62,8 @@ def test_reads_a_host_with_docker_and_the_firewall() -> None:
     state = read_firewall(ANSWER)
     assert state.session_port == 22
     assert not state.stale
-    assert state.ipv4["filter", "INPUT"] == ("-j HOST-INPUT",)
-    assert state.ipv4["filter", "HOST-INPUT"][-1] == "-j DROP"
+    assert state.ipv4["mangle", "INPUT"] == ("-j HOST-INPUT",)
+    assert state.ipv4["mangle", "HOST-INPUT"][-1] == "-j DROP"
     assert state.ipv6 is not None
     assert state.ipv6["mangle", "FORWARD"] == ("-j HOST-FORWARD",)
     assert difference(RULESET, state) == []
@@ -123,7 +127,7 @@ def test_a_difference_says_what_it_is() -> None:
 def test_ipv6_counts_where_there_is_any() -> None:
     without = replace(read_firewall(ANSWER), ipv6=None)
     assert difference(RULESET, without) == []
-    assert len(difference(RULESET, replace(without, ipv6={}))) == 4
+    assert len(difference(RULESET, replace(without, ipv6={}))) == 5
 
 
 def test_a_jump_counts_while_it_is_reached() -> None:
@@ -135,9 +139,39 @@ def test_a_jump_counts_while_it_is_reached() -> None:
         (("-j RETURN", "-j HOST-INPUT"), False),
         ((), False),
     ):
-        changed = replace(state, ipv4={**state.ipv4, ("filter", "INPUT"): rules})
+        changed = replace(state, ipv4={**state.ipv4, ("mangle", "INPUT"): rules})
         expected = [] if reached else ["IPv4: INPUT does not come to HOST-INPUT"]
         assert difference(RULESET, changed) == expected, rules
+
+
+def test_containers_have_a_list_of_their_own() -> None:
+    """What the world may reach (SSH) is not theirs, whichever address of the host they ask."""
+    for family in ("v4", "v6"):
+        tables = read_tables(RULESET.render(family).splitlines())
+        ours = tables["mangle", "HOST-INPUT"]
+        first_open = next(index for index, rule in enumerate(ours) if "--dport" in rule)
+        assert [ours.index(f"-i {name} -j HOST-CONTAINERS") < first_open for name in ("docker0", "br-+")] == [
+            True
+        ] * 2
+        icmp, *accepted, last = tables["mangle", "HOST-CONTAINERS"]
+        assert icmp == f"-p {'icmp' if family == 'v4' else 'ipv6-icmp'} -j ACCEPT"
+        assert accepted == [f"-p tcp -m tcp --dport {port} -j ACCEPT" for port in RULESET.internal_tcp]
+        assert last == "-j DROP"
+
+
+def test_what_an_earlier_version_left_in_filter_is_a_difference() -> None:
+    state = read_firewall(ANSWER)
+    assert difference(RULESET, replace(state, ipv4={**state.ipv4, ("filter", "HOST-INPUT"): ()})) == [
+        "IPv4: HOST-INPUT is in filter"
+    ]
+
+
+def test_rules_on_trial_are_not_in_place() -> None:
+    """A run that died during a trial: they are gone in a moment."""
+    assert difference(RULESET, replace(read_firewall(ANSWER), trial=True)) == [
+        "they are on trial since a run that was interrupted"
+    ]
+    assert read_firewall(["@@trial", "yes"]).trial
 
 
 # --- the operation
@@ -169,6 +203,7 @@ def test_a_fresh_host_tries_before_it_keeps() -> None:
     assert "/etc/systemd/system/docker.service.d/host-firewall.conf" in steps[3].payload
     assert "NeedDaemonReload" in str(steps[4])
     assert "enable host-firewall.service" in steps[5].payload
+    assert "enable host-firewall-repair.timer" in steps[5].payload
 
 
 def test_chains_that_somebody_flushed_are_put_back() -> None:
@@ -199,7 +234,7 @@ def test_rules_without_the_port_of_ssh_are_refused_first() -> None:
 def test_one_question_names_the_chains_it_is_about() -> None:
     command = Firewall().command(CHAINS).get_raw_value()
     assert command.startswith("sh -c ")
-    assert command.endswith(" firewall.sh HOST-INPUT HOST-FORWARD INPUT FORWARD DOCKER-USER")
+    assert command.endswith(" firewall.sh HOST-INPUT HOST-CONTAINERS HOST-FORWARD INPUT FORWARD")
 
 
 class Connector:
@@ -236,8 +271,7 @@ def test_rules_are_confirmed_over_a_new_connection(error: Exception | None) -> N
         log_styled=lambda text, **_: said.append(text),
     )
     state = SimpleNamespace(print_output=False, print_input=False)
-    command = OverNewConnection(firewall.SCRIPT, "keep")
-    succeeded, _ = command.execute(cast(Any, state), cast(Any, host), cast(Any, {"_sudo": True}))
+    succeeded, _ = KEEP.execute(cast(Any, state), cast(Any, host), cast(Any, {"_sudo": True}))
     fresh = Connector.opened[1]
     assert fresh.closed
     assert succeeded is (error is None)

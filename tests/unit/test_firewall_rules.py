@@ -26,12 +26,15 @@ from facts.script import SCRIPTS
 from operations.firewall import CHAINS, Ruleset, difference
 
 SCRIPT = Path(__file__).resolve().parents[2] / "files/firewall/host-firewall"
-RULESET = Ruleset(tcp=(22, 80, 443), udp=(443,), internal_tcp=(11434, 11435))
+RULESET = Ruleset(tcp=(22, 80, 443), udp=(443,), internal_tcp=(443, 11434, 11435))
 
 HOST = {4: "192.0.2.1", 6: "fd00:2::1"}
 OUTSIDE = {4: "192.0.2.2", 6: "fd00:2::2"}
 WEB = {4: "172.17.0.2", 6: "fd00:17::2"}
 DOCKER0 = {4: "172.17.0.1", 6: "fd00:17::1"}
+BR_APP = {4: "172.18.0.1", 6: "fd00:18::1"}
+# Of this link: where a hoster answers its machines, and a router its neighbours.
+METADATA = "169.254.169.254"
 HOST_PORTS = {22, 443, 4321, 5432, 11434, 11435}  # 4321: a port that Docker's proxy would publish
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
@@ -56,6 +59,8 @@ SETUP = """
         ip link set "$1" up
     }
     join outside 192.0.2.2/24 fd00:2::2/64 eth0
+    ip -n outside addr add 169.254.169.254/32 dev eth0
+    ip route add 169.254.169.254/32 dev eth0
     ip addr add 192.0.2.1/24 dev eth0
     ip addr add fd00:2::1/64 dev eth0 nodad
     bridge docker0 172.17.0.1/16 fd00:17::1/64
@@ -311,8 +316,27 @@ def test_a_neighbour_that_routes_to_the_bridge_reaches_no_container(applied: Net
 @FAMILIES
 def test_containers_reach_the_internal_ports_and_the_world(applied: Network, family: int) -> None:
     for container in ("web", "app"):
-        assert applied.reach(container, DOCKER0[family], HOST_PORTS) == {22, 443, 11434, 11435}
+        for address in (DOCKER0, BR_APP, HOST):  # the host's, whichever of its interfaces has it
+            assert applied.reach(container, address[family], HOST_PORTS | {4000}) == {443, 11434, 11435}
+        assert applied.reach(container, HOST[family], {443, 5432}, "udp") == set()
         assert applied.reach(container, OUTSIDE[family], {443}) == {443}
+
+
+def test_containers_reach_no_address_of_the_link(network: Network, rules: str) -> None:
+    assert network.reach("app", METADATA, {443}) == {443}, "or it would prove nothing"
+    network.firewall("apply", rules)
+    assert network.reach("app", METADATA, {443}) == set()
+    assert network.reach("host", METADATA, {443}) == {443}, "the host itself may need it"
+
+
+@FAMILIES
+def test_an_engine_that_translates_for_containers_too_opens_nothing(applied: Network, family: int) -> None:
+    """Docker 29 leads containers of other networks to what is published, past INPUT."""
+    iptables = "ip6tables" if family == 6 else "iptables"
+    for bridge in ("docker0", "br-app"):
+        applied.run("host", iptables, "-t", "nat", "-D", "DOCKER", "-i", bridge, "-j", "RETURN")
+    assert applied.reach("app", HOST[family], {80, 4000}) == {80}
+    assert applied.reach("app", DOCKER0[family], {80, 4000}) == {80}
 
 
 @FAMILIES
@@ -330,26 +354,29 @@ def test_live_rules_are_the_rendered_ones_and_stay_so(applied: Network, rules: s
 
 def test_no_firewall_is_seen(network: Network) -> None:
     assert difference(RULESET, network.state()) == [
-        "IPv4: there is no chain HOST-INPUT",
-        "IPv4: there is no chain HOST-FORWARD",
-        "IPv4: INPUT does not come to HOST-INPUT",
-        "IPv4: DOCKER-USER does not come to HOST-FORWARD",
-        "IPv6: there is no chain HOST-INPUT",
-        "IPv6: there is no chain HOST-FORWARD",
-        "IPv6: INPUT does not come to HOST-INPUT",
-        "IPv6: FORWARD does not come to HOST-FORWARD",
+        f"{family}: {reason}"
+        for family in ("IPv4", "IPv6")
+        for reason in (
+            "there is no chain HOST-INPUT",
+            "there is no chain HOST-CONTAINERS",
+            "there is no chain HOST-FORWARD",
+            "INPUT does not come to HOST-INPUT",
+            "FORWARD does not come to HOST-FORWARD",
+        )
     ]
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("iptables -F HOST-INPUT", "IPv4: HOST-INPUT has other rules"),
-        ("iptables -F", "IPv4: FORWARD does not come to DOCKER-USER"),
-        ("iptables -I HOST-INPUT -p tcp --dport 5432 -j ACCEPT", "-p tcp -m tcp --dport 5432"),
-        ("iptables -D INPUT -j HOST-INPUT", "IPv4: INPUT does not come to HOST-INPUT"),
-        ("iptables -I INPUT -p tcp --dport 5432 -j ACCEPT", "IPv4: INPUT does not come to HOST-INPUT"),
-        ("iptables -I DOCKER-USER -j RETURN", "IPv4: DOCKER-USER does not come to HOST-FORWARD"),
+        ("iptables -t mangle -F HOST-INPUT", "IPv4: HOST-INPUT has other rules"),
+        ("iptables -t mangle -F HOST-CONTAINERS", "IPv4: HOST-CONTAINERS has other rules"),
+        ("iptables -t mangle -I HOST-INPUT -p tcp --dport 5432 -j ACCEPT", "-p tcp -m tcp --dport 5432"),
+        ("iptables -t mangle -D INPUT -j HOST-INPUT", "IPv4: INPUT does not come to HOST-INPUT"),
+        (
+            "iptables -t mangle -I INPUT -p tcp --dport 5432 -j ACCEPT",
+            "IPv4: INPUT does not come to HOST-INPUT",
+        ),
         ("ip6tables -t mangle -F", "IPv6: HOST-FORWARD has other rules"),
         ("ip6tables -t mangle -I FORWARD -j ACCEPT", "IPv6: FORWARD does not come to HOST-FORWARD"),
     ],
@@ -360,6 +387,40 @@ def test_damage_is_seen_and_repaired(applied: Network, rules: str, damage: str, 
     assert applied.firewall("apply", rules).returncode == 0
     assert difference(RULESET, applied.state()) == []
     assert applied.reach("outside", HOST[6 if "IPv6" in said else 4], {4000, 5432}) == set()
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    "others",
+    [
+        # What somebody flushes who means "the firewall"; what Docker inserts when it starts then.
+        ("-F",),
+        ("-I", "FORWARD", "-o", "docker0", "-j", "ACCEPT"),
+        ("-I", "INPUT", "-j", "ACCEPT"),
+    ],
+)
+def test_what_others_do_in_filter_opens_nothing(
+    applied: Network, family: int, others: tuple[str, ...]
+) -> None:
+    applied.run("host", "ip6tables" if family == 6 else "iptables", *others)
+    applied.run("host", "ip6tables" if family == 6 else "iptables", "-P", "FORWARD", "ACCEPT")
+    assert applied.reach("outside", HOST[family], HOST_PORTS | {80, 4000}) == {22, 80, 443}
+    assert applied.reach("outside", WEB[family], {80, 8080, 6379}) == set()
+    assert difference(RULESET, applied.state()) == []
+
+
+def test_rules_of_an_earlier_version_are_replaced(network: Network, rules: str) -> None:
+    """They were in filter, where Docker and others insert theirs."""
+    before = {name: network.run("host", name, "-S") for name in ("iptables", "ip6tables")}
+    for name in before:
+        network.run("host", name, "-N", "HOST-INPUT")
+        network.run("host", name, "-I", "INPUT", "-j", "HOST-INPUT")
+    network.run("host", "iptables", "-N", "HOST-FORWARD")
+    network.run("host", "iptables", "-I", "DOCKER-USER", "-j", "HOST-FORWARD")
+    assert "IPv6: HOST-INPUT is in filter" in difference(RULESET, network.state())
+    assert network.firewall("apply", rules).returncode == 0
+    assert difference(RULESET, network.state()) == []
+    assert {name: network.run("host", name, "-S") for name in before} == before
 
 
 def test_rules_of_others_that_only_drop_stay_in_front(applied: Network, rules: str) -> None:
@@ -416,6 +477,11 @@ def test_an_established_connection_survives(network: Network, rules: str) -> Non
     assert answer == "unacknowledged 0\n"
 
 
+def live(network: Network, iptables: str) -> str:
+    """Rules of the tables that the script changes, or did."""
+    return network.run("host", iptables, "-S") + network.run("host", iptables, "-t", "mangle", "-S")
+
+
 @pytest.fixture
 def systemd(tmp_path: Path) -> Path:
     """`systemd-run` that notes what it is asked, and `systemctl stop` that knows whether that was armed."""
@@ -440,12 +506,24 @@ def test_rules_on_trial_are_kept(network: Network, rules: str, systemd: Path) ->
     assert difference(RULESET, network.state()) == []
 
 
+def test_the_timers_repair_leaves_a_trial_alone(network: Network, rules: str, systemd: Path) -> None:
+    """It comes every minute, and a trial lasts one."""
+    assert network.firewall("try", rules, "60", path=systemd).returncode == 0
+    assert network.firewall("apply", path=systemd).returncode == 0, "there are no other rules here"
+    assert difference(RULESET, network.state()) == ["they are on trial since a run that was interrupted"]
+    assert network.firewall("keep", path=systemd).returncode == 0
+    assert network.firewall("apply", path=systemd).returncode == 1, (
+        "now it looks for those that are installed"
+    )
+    assert difference(RULESET, network.state()) == []
+
+
 def test_rules_on_trial_are_rolled_back(network: Network, rules: str, systemd: Path, tmp_path: Path) -> None:
-    before = {name: network.run("host", name, "-S") for name in ("iptables", "ip6tables")}
+    before = {name: live(network, name) for name in ("iptables", "ip6tables")}
     assert network.firewall("try", rules, "60", path=systemd).returncode == 0
     assert network.reach("outside", HOST[4], {5432}) == set()
     assert network.firewall("rollback", path=systemd).returncode == 0
-    assert {name: network.run("host", name, "-S") for name in before} == before
+    assert {name: live(network, name) for name in before} == before
     assert network.reach("outside", HOST[6], {5432, 4000}) == {5432, 4000}
     late = network.firewall("keep", path=systemd)
     assert late.returncode == 1
@@ -458,7 +536,7 @@ def test_rules_that_cannot_be_loaded_change_nothing(
     """Not even those of one family, when the other's are refused."""
     other = tmp_path_factory.mktemp("broken")
     write(other, Ruleset(tcp=(22, 5432)))
-    (other / "rules.v6").write_text("*filter\n:HOST-INPUT - [0:0]\n-A HOST-INPUT --nonsense\nCOMMIT\n")
+    (other / "rules.v6").write_text("*mangle\n:HOST-INPUT - [0:0]\n-A HOST-INPUT --nonsense\nCOMMIT\n")
     result = applied.firewall("try", str(other), "60", path=systemd)
     assert result.returncode == 1
     assert "nonsense" in result.stderr
@@ -470,11 +548,11 @@ def test_an_interrupted_trial_is_undone_before_the_next(
     network: Network, rules: str, systemd: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     unconfirmed = write(tmp_path_factory.mktemp("unconfirmed"), Ruleset(tcp=(1,)))
-    before = network.run("host", "iptables", "-S")
+    before = live(network, "iptables")
     assert network.firewall("try", unconfirmed, "60", path=systemd).returncode == 0
     assert network.firewall("try", rules, "60", path=systemd).returncode == 0
     assert network.firewall("rollback", path=systemd).returncode == 0
-    assert network.run("host", "iptables", "-S") == before
+    assert live(network, "iptables") == before
 
 
 def test_ipv6_without_tables(network: Network, rules: str, tmp_path: Path) -> None:
