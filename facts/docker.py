@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
 from facts import script
+from facts.firewall import Tables, read_tables
 from facts.systemd import timestamp
 
 CONFIG = "/etc/docker/daemon.json"
-PARTS = ("versions", "daemon", "networks", "logins")
+PARTS = ("versions", "daemon", "networks", "rules", "logins")
+# Options of a network of the driver `bridge`.
+BRIDGE = "com.docker.network.bridge"
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,27 @@ class Server:
 
 @dataclass(frozen=True)
 class Network:
-    """One network of the engine."""
+    """One network of the engine.
+
+    :param bridge: name of its interface on the host, where it has one
+    :param subnets: its addresses of IPv4, for which the engine stands in (masquerades) on the way out; none where it
+        does not
+    """
 
     name: str
     driver: str
     internal: bool = False
+    bridge: str | None = None
+    subnets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A port of the host that leads to a container, over IPv4."""
+
+    container: str
+    protocol: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,8 @@ class EngineState:
     :param config_changed: when that was, in seconds since the epoch
     :param started: when the running daemon was started, likewise
     :param networks: by name
+    :param rules: all of IPv4, None where they could not be asked
+    :param published: what running containers publish
     :param logins: sha256 of what Docker keeps as `auth`, by registry as it names it
     """
 
@@ -56,13 +79,15 @@ class EngineState:
     config_changed: float | None = None
     started: float | None = None
     networks: Mapping[str, Network] = field(default_factory=dict)
+    rules: Tables | None = None
+    published: tuple[Published, ...] = ()
     logins: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(FactBase[EngineState]):
     """The engine in one question.
 
-    + parts: what to ask, of `versions`, `daemon`, `networks` and `logins`
+    + parts: what to ask, of `versions`, `daemon`, `networks`, `rules` and `logins`
     """
 
     def command(self, parts: Iterable[str] = PARTS) -> StringCommand:
@@ -87,7 +112,8 @@ def read_engine(output: Iterable[str]) -> EngineState:
         return next((line for line in said.get(title, ()) if line), None)
 
     config = said.get("config", [])
-    networks = [Network(**script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
+    networks = [_network(script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
+    rules = [line for line in said.get("rules", ()) if line]
     return EngineState(
         installed="installed" in said,
         compose=first("compose"),
@@ -96,8 +122,39 @@ def read_engine(output: Iterable[str]) -> EngineState:
         config_changed=float(config[0]) if config else None,
         started=timestamp(first("started") or ""),
         networks={network.name: network for network in networks},
+        rules=read_tables(rules) if rules else None,
+        published=tuple(port for line in said.get("published", ()) for port in _published(line)),
         logins=dict(line.rsplit(" ", 1) for line in said.get("logins", ()) if line),
     )
+
+
+def _network(said: Mapping[str, Any]) -> Network:
+    options = said.get("options") or {}
+    bridge = options.get(f"{BRIDGE}.name", f"br-{said['id'][:12]}") if said["driver"] == "bridge" else None
+    subnets = [each.get("Subnet", "") for each in said.get("addresses") or ()]
+    routed = not options.get(f"{BRIDGE}.gateway_mode_ipv4", "nat").startswith("nat")
+    masquerades = (
+        bridge
+        and not said["internal"]
+        and not routed
+        and options.get(f"{BRIDGE}.enable_ip_masquerade") != "false"
+    )
+    return Network(
+        name=said["name"],
+        driver=said["driver"],
+        internal=said["internal"],
+        bridge=bridge,
+        subnets=tuple(subnet for subnet in subnets if "." in subnet) if masquerades else (),
+    )
+
+
+def _published(line: str) -> Iterator[Published]:
+    """Read a name and what `docker ps` says of its ports: "web 0.0.0.0:80->80/tcp, 127.0.0.1:9000-9001->90-91/tcp"."""
+    container, _, ports = line.partition(" ")
+    for match in re.finditer(r"(?:^|, )\d+(?:\.\d+){3}:(\d+)(?:-(\d+))?->[\d-]+/(\w+)", ports):
+        first, last, protocol = match.groups()
+        for port in range(int(first), int(last or first) + 1):
+            yield Published(container, protocol, port)
 
 
 def _server(line: str | None) -> Server | None:

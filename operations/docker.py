@@ -6,21 +6,23 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from facts.docker import CONFIG, Engine, EngineState, Images, Network
 from facts.kept import ask
 from operations import script
-from operations.checks import Problem
+from operations.checks import Problem, failure
 from operations.files import Directory, File, tree
 
+# What `daemon` and `network` ask: one question for both.
+ASKED = ("daemon", "networks", "rules")
 VALIDATE = "dockerd --validate --config-file={path}"
 DOCKER_HUB = "https://index.docker.io/v1/"  # as Docker names it in its own file
 REFERENCE = re.compile(r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
@@ -95,6 +97,57 @@ def restart_needed(engine: EngineState) -> bool:
     return engine.config_changed is not None and engine.config_changed > engine.started
 
 
+def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]:
+    """What the engine has put into the tables of iptables at its start and is not there any more, in words.
+
+    Without these, containers reach nothing, are not reached through the ports that they publish, or are not kept apart
+    from those of other networks. IPv4 only: networks have IPv6 only where somebody asked for it.
+
+    + settings: of the daemon, which may be told to leave the tables alone, or to use nftables itself
+    """
+    rules = engine.rules
+    if engine.server is None or rules is None or settings.get("iptables") is False:
+        return []
+    if settings.get("firewall-backend", "iptables") != "iptables":
+        return []
+    nat = rules.get(("nat", "POSTROUTING"), ())
+    translated = rules.get(("nat", "DOCKER"), ())
+    forwarded = [rule for (table, _), found in rules.items() if table == "filter" for rule in found]
+    apart = rules.get(("filter", "DOCKER-ISOLATION-STAGE-1"))  # not every version has it
+    missing = []
+    if not any(rule.endswith("-j DOCKER") for rule in rules.get(("nat", "PREROUTING"), ())):
+        missing.append("nat: PREROUTING does not come to DOCKER")
+    for network in engine.networks.values():
+        if network.bridge is None:
+            continue
+        if not network.internal and f"-o {network.bridge} -j DOCKER" not in forwarded:
+            missing.append(f"filter: nothing leads to {network.bridge} ({network.name})")
+        if apart is not None and not any(f"-i {network.bridge} " in f"{rule} " for rule in apart):
+            missing.append(f"filter: {network.bridge} ({network.name}) is not kept apart from other networks")
+        missing += [
+            f"nat: no masquerading of {subnet} ({network.name})"
+            for subnet in network.subnets
+            if not any(f"-s {subnet} " in rule and "-j MASQUERADE" in rule for rule in nat)
+        ]
+    for one in engine.published:
+        wanted = f"-p {one.protocol} -m {one.protocol} --dport {one.port} -j DNAT"
+        if not any(wanted in rule for rule in translated):
+            missing.append(f"nat: nothing leads from {one.port}/{one.protocol} to {one.container}")
+    return missing + _accepted_too_early(rules.get(("filter", "FORWARD"), ()), engine.networks.values())
+
+
+def _accepted_too_early(forward: Sequence[str], networks: Iterable[Network]) -> list[str]:
+    """Whether a network's way out stands before what keeps networks apart."""
+    bridges = {network.bridge for network in networks}
+    for rule in forward:
+        if re.fullmatch(r"-j DOCKER-(ISOLATION-STAGE-1|FORWARD)", rule):
+            return []
+        out = re.fullmatch(r"-i (\S+) ! -o \1 -j ACCEPT", rule)
+        if out and out[1] in bridges:
+            return [f"filter: FORWARD lets {out[1]} out before it keeps the networks apart"]
+    return ["filter: FORWARD does not keep the networks apart"] if any(bridges) else []
+
+
 def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
     """Why a restart with `settings` would hurt containers, or None when it would not."""
     server = engine.server
@@ -116,23 +169,26 @@ def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
 
 
 @operation()
-def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
+def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Have the daemon run with these settings, and with what others have set beside them.
 
     The file is validated by dockerd itself before it replaces the old one. Docker is restarted when the file is newer
-    than the daemon, which an interrupted run leaves behind as well; containers survive that where live-restore is
-    wanted, even if it was off before.
+    than the daemon, which an interrupted run leaves behind as well, and when somebody flushed its rules: it makes them
+    at its start only. Containers survive that where live-restore is wanted, even if it was off before.
 
     Raises `OperationError`, before anything is changed, for an unreadable file and for a restart that would leave
-    containers dead or out of sight.
+    containers dead or out of sight. Fails where rules are still missing after a restart.
 
     + settings: keys of daemon.json (https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file)
     """
-    engine = ask(Engine, parts=("daemon",))
+    engine: EngineState = ask(Engine, parts=ASKED)
     current = read_config(engine.config)
     wanted = merge(current, settings)
     changed = wanted != current
-    if not changed and not restart_needed(engine):
+    missing = missing_rules(engine, current)
+    for each in missing:
+        host.log(f"rules of the engine: {each}")
+    if not changed and not missing and not restart_needed(engine):
         host.noop(f"the daemon runs with {CONFIG} as declared")
         return
     if reason := refusal(engine, wanted):
@@ -141,6 +197,15 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
         content = json.dumps(wanted, indent=2) + "\n"
         yield from tree._inner(entries=[Directory("/etc/docker"), File(CONFIG, content, validate=VALIDATE)])
     yield script.run("docker/restart.sh", json.dumps(bool(wanted.get("live-restore"))), stream=True)
+    if missing and state.is_executing and (left := missing_rules(host.get_fact(Engine, parts=ASKED), wanted)):
+        mend = (
+            f"is the engine told on its command line not to keep rules? Say so in {CONFIG} "
+            '("iptables": false); does another program keep them away?'
+        )
+        problem = Problem(
+            "rules of the Docker engine", "; ".join(left), "all of them after its restart", mend
+        )
+        yield failure("Docker", [problem])
 
 
 def network_drift(found: Network) -> list[str]:
@@ -164,7 +229,7 @@ def network(network: str) -> Generator[StringCommand, None, None]:
     """
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
         raise OperationValueError(f"{network!r} is not a name for a network of Docker")
-    found = ask(Engine, parts=("networks",)).networks.get(network)
+    found = ask(Engine, parts=ASKED).networks.get(network)
     if found is None:
         yield StringCommand("docker network create --driver bridge --attachable", QuoteString(network))
     elif drift := network_drift(found):

@@ -1,7 +1,8 @@
 #!/bin/sh
 # What facts/docker.py asks of the engine. Arguments: the daemon's configuration file, and the parts to answer
-# (versions, daemon, networks, logins): each of the programs that are asked takes its time.
+# (versions, daemon, networks, rules, logins): each of the programs that are asked takes its time.
 set -u
+PATH=$PATH:/usr/sbin:/sbin
 exec 2>/dev/null
 config=$1
 shift
@@ -37,10 +38,18 @@ fi
 
 if asked networks; then
     echo "@@networks"
-    docker network ls --quiet | xargs -r docker network inspect --format '{"name":{{json .Name}},
-"driver":{{json .Driver}},"internal":{{json .Internal}}}' |
+    docker network ls --quiet | xargs -r docker network inspect --format '{"name":{{json .Name}},"id":{{json .Id}},
+"driver":{{json .Driver}},"internal":{{json .Internal}},"options":{{json .Options}},"addresses":{{json .IPAM.Config}}}' |
         tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
     echo
+fi
+
+# The engine's own rules, and what its containers publish.
+if asked rules; then
+    echo "@@rules"
+    iptables-save
+    echo "@@published"
+    docker ps --format '{{.Names}} {{.Ports}}'
 fi
 
 # Of a login, docker keeps the user's name and password in base64. What is answered is its hash: enough to see whether

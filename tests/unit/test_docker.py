@@ -5,20 +5,22 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
 from pyinfra.api.hiddenvalue import HiddenValue
 
-from facts.docker import Engine, EngineState, Images, Network, Server, Statuses, read_engine
+from facts.docker import Engine, EngineState, Images, Network, Published, Server, Statuses, read_engine
 from facts.files import Tree, TreeState
+from facts.firewall import read_tables
 from facts.script import SCRIPTS
 from operations import containers, docker
-from operations.docker import auth_sha256, merge, problems, refusal, restart_needed
+from operations.docker import auth_sha256, merge, missing_rules, problems, refusal, restart_needed
 from operations.script import FILES, Script
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands
@@ -64,7 +66,13 @@ def test_reads_an_engine() -> None:
     assert engine.config_changed == 1795378638.472482635
     assert engine.started == 1795378434.587957
     assert engine.networks.keys() == {"bridge", "coolify", "host", "none"}
-    assert engine.networks["coolify"] == Network("coolify", "bridge")
+    assert engine.networks["bridge"] == Network("bridge", "bridge", False, "docker0", ("172.17.0.0/16",))
+    assert engine.networks["coolify"] == Network(
+        "coolify", "bridge", False, "br-a12864ac8bf8", ("10.0.0.0/24",)
+    )
+    assert engine.networks["host"] == Network("host", "host")
+    assert engine.published == (Published("shared-whisper", "tcp", 9000),)
+    assert engine.rules is not None and engine.rules["nat", "DOCKER"][0] == "-i docker0 -j RETURN"
     assert engine.logins == {"127.0.0.1:5000": auth_sha256("u", "p w")}
 
 
@@ -299,6 +307,131 @@ def test_containers_survive_the_restart_that_switches_live_restore_on(
     assert (log.read_text().split(), result.returncode) == (done.split(), rc), result.stderr
     if rc:
         assert "found" in result.stderr
+
+
+# --- its rules
+
+# As the engine's own tests have it of version 29, for a network with a container that publishes 8080.
+NEWER = """
+*filter
+:DOCKER - [0:0]
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER -d 10.0.0.2/32 ! -i br-a12864ac8bf8 -o br-a12864ac8bf8 -p tcp -m tcp --dport 80 -j ACCEPT
+-A DOCKER ! -i br-a12864ac8bf8 -o br-a12864ac8bf8 -j DROP
+-A DOCKER-BRIDGE -o br-a12864ac8bf8 -j DOCKER
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i br-a12864ac8bf8 -j ACCEPT
+*nat
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 10.0.0.0/24 ! -o br-a12864ac8bf8 -j MASQUERADE
+-A DOCKER ! -i br-a12864ac8bf8 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.0.2:80
+"""
+
+
+def with_rules(change: Callable[[str], str]) -> EngineState:
+    """The recorded engine, healthy, with its rules changed line by line: an empty one goes."""
+    text = "\n".join(recorded("docker-engine.txt"))
+    before, _, rest = text.partition("@@rules\n")
+    rules, _, after = rest.partition("@@published")
+    changed = "\n".join(change(line) for line in rules.splitlines())
+    return read_engine(f"{before}@@rules\n{changed}\n@@published{after}".splitlines())
+
+
+def without(*starts: str) -> Callable[[str], str]:
+    return lambda line: "" if line.startswith(starts) else line
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        (without(), []),
+        # iptables -F
+        (
+            lambda line: line if line.startswith("-A P") or line.startswith("*") else without("-A")(line),
+            [
+                "filter: nothing leads to docker0 (bridge)",
+                "filter: docker0 (bridge) is not kept apart from other networks",
+                "filter: nothing leads to br-a12864ac8bf8 (coolify)",
+                "filter: br-a12864ac8bf8 (coolify) is not kept apart from other networks",
+                "nat: nothing leads from 9000/tcp to shared-whisper",
+                "filter: FORWARD does not keep the networks apart",
+            ],
+        ),
+        (without("-A PREROUTING"), ["nat: PREROUTING does not come to DOCKER"]),
+        (without("-A POSTROUTING -s 10.0.0.0/24"), ["nat: no masquerading of 10.0.0.0/24 (coolify)"]),
+        (without("-A DOCKER -d 127.0.0.1"), ["nat: nothing leads from 9000/tcp to shared-whisper"]),
+        (
+            without("-A DOCKER-ISOLATION-STAGE-1 -i docker0"),
+            ["filter: docker0 (bridge) is not kept apart from other networks"],
+        ),
+        (
+            lambda line: line.replace(
+                "-A FORWARD -j DOCKER-USER", "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT"
+            ),
+            ["filter: FORWARD lets docker0 out before it keeps the networks apart"],
+        ),
+        # Somebody else's rule, which a restart of the engine would not move.
+        (lambda line: line.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -i wg0 -j ACCEPT"), []),
+    ],
+)
+def test_what_somebody_flushed_of_the_engines_rules_is_seen(
+    change: Callable[[str], str], missing: list[str]
+) -> None:
+    assert missing_rules(with_rules(change), {}) == missing
+
+
+def test_rules_of_a_newer_engine_are_known() -> None:
+    network = Network("coolify", "bridge", False, "br-a12864ac8bf8", ("10.0.0.0/24",))
+    published = (Published("web", "tcp", 8080),)
+    engine = replace(ENGINE, networks={"coolify": network}, published=published)
+    assert missing_rules(replace(engine, rules=read_tables(NEWER.splitlines())), {}) == []
+    assert len(missing_rules(replace(engine, rules={}), {})) == 5
+
+
+@pytest.mark.parametrize("settings", [{"iptables": False}, {"firewall-backend": "nftables"}])
+def test_an_engine_that_keeps_no_rules_misses_none(settings: dict[str, Any]) -> None:
+    assert missing_rules(with_rules(without("-A")), settings) == []
+
+
+def test_what_containers_publish_is_read() -> None:
+    lines = [
+        "@@published",
+        "proxy 0.0.0.0:80->80/tcp, [::]:80->80/tcp, 0.0.0.0:443->443/udp, :::443->443/udp",
+        "range 127.0.0.1:9000-9001->90-91/tcp, 8080/tcp",
+        "none ",
+    ]
+    assert [(one.container, one.protocol, one.port) for one in read_engine(lines).published] == [
+        ("proxy", "tcp", 80),
+        ("proxy", "udp", 443),
+        ("range", "tcp", 9000),
+        ("range", "tcp", 9001),
+    ]
+
+
+def test_a_network_without_translation_needs_none() -> None:
+    options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    line = json.dumps(
+        {
+            "name": "n",
+            "id": "31a6bc7e045f4711",
+            "driver": "bridge",
+            "internal": False,
+            "options": options,
+            "addresses": [{"Subnet": "10.9.0.0/24"}, {"Subnet": "fd00:9::/64"}],
+        }
+    )
+    network = read_engine(["@@networks", line]).networks["n"]
+    assert network == Network("n", "bridge", False, "br-31a6bc7e045f")
+    masqueraded = read_engine(["@@networks", line.replace('"false"', '"true"')]).networks["n"]
+    assert masqueraded.subnets == ("10.9.0.0/24",)
+
+
+def test_flushed_rules_are_repaired_by_a_restart_or_the_run_fails() -> None:
+    flushed = with_rules(without("-A FORWARD"))
+    restart, failed = commands(docker.daemon, {Engine: replace(flushed, started=flushed.config_changed)}, {})
+    assert restart.script == "docker/restart.sh"
+    assert isinstance(failed, FunctionCommand)
+    assert "FORWARD does not keep the networks apart" in failed.args[0]
 
 
 # --- networks
