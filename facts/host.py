@@ -93,6 +93,7 @@ class HostState:
     :param listeners: listening TCP ports, None without `ss`
     :param displays: display adapters on the PCI bus
     :param virtualization: as systemd-detect-virt names it, "none" on bare metal
+    :param coolify: its own container runs here
     """
 
     os: str
@@ -114,6 +115,7 @@ class HostState:
     displays: tuple[Display, ...]
     reboot_required: bool
     virtualization: str | None
+    coolify: bool = False
 
     @property
     def container(self) -> bool:
@@ -196,6 +198,7 @@ def parse(output: Iterable[str], now: float) -> HostState:
         displays=parse_displays(said.get("pci", [])),
         reboot_required=first("reboot") == "required",
         virtualization=first("virtualization"),
+        coolify=first("coolify") == "true",
     )
 
 

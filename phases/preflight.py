@@ -19,6 +19,7 @@ from facts.stacks import Stacks, StacksState
 from operations import docker, stacks
 from operations.checks import Problem, report
 from phases.cards import old_driver
+from phases.hardware.ssh import ssh_problems
 from phases.stacks import outline
 
 GIB = 1024**3
@@ -36,6 +37,21 @@ def unfit(plan: Blueprint) -> Iterator[Problem]:
     yield from machine_problems(plan, state)
     yield from docker.problems(ask(Engine, parts=("versions",)), plan.docker_minimum, plan.compose_minimum)
     yield from gpu_problems(plan, state, ask(Gpus))
+    yield from ssh_problems()
+    yield from coolify_problems(plan, state)
+
+
+def coolify_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+    """Where Coolify runs: it manages its host over SSH, from its own container."""
+    ports = {one.port for one in state.listeners or () if one.process == "sshd"} or {22}
+    if state.coolify and not ports & set(plan.container_tcp_ports):
+        wanted = ", ".join(str(port) for port in (*sorted(ports), *plan.container_tcp_ports))
+        yield Problem(
+            "SSH for Coolify",
+            f"Coolify runs here, and containers reach {', '.join(map(str, plan.container_tcp_ports))} of the host",
+            "SSH among them: it manages its host from a container",
+            f"container_tcp_ports: [{wanted}] under `data` of the host in production.yaml",
+        )
 
 
 def containers(plan: Blueprint, phases: Collection[str]) -> None:

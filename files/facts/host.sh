@@ -89,6 +89,8 @@ fi
 docker_root=
 if has docker; then
     docker_root=$(timeout 10 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+    section coolify
+    timeout 10 docker inspect --type container --format '{{.State.Running}}' coolify 2>/dev/null
 fi
 
 section disks

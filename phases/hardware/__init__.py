@@ -16,6 +16,7 @@ from phases.hardware.docker import docker
 from phases.hardware.firewall import firewall
 from phases.hardware.nvidia import nvidia
 from phases.hardware.ollama import ollama
+from phases.hardware.ssh import ssh
 from phases.hardware.upkeep import upkeep
 from phases.hardware.whisper import whisper
 from phases.record import record
@@ -23,11 +24,12 @@ from phases.record import record
 
 @deploy("Phase 0: hardware")
 def hardware(plan: Blueprint, given: Given, secrets: Secrets) -> None:
-    """System, driver, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
+    """System, driver, SSH, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
     state = ask(Host)
     system = plan.system(state.os, state.os_version) or plan.systems[0]
     base(plan=plan, system=system)
     nvidia(plan=plan, system=system, state=state)
+    ssh()
     # Before Docker, which then never runs without it.
     firewall(plan=plan)
     docker(plan=plan, system=system, secrets=secrets)

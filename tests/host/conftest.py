@@ -287,6 +287,43 @@ def python_in_container(
     return machine.run(f"docker run --rm {options} --entrypoint python3 {program}", check=False)
 
 
+# For programs in containers: which of `ports` accept a connection at each of `addresses`. All are begun at once.
+REACHES = """
+import errno, json, select, socket, sys, time
+
+def reaches(addresses, ports):
+    tried = []
+    for address in addresses:
+        for port in ports:
+            connection = socket.socket()
+            connection.setblocking(False)
+            if connection.connect_ex((address, port)) in (0, errno.EINPROGRESS):
+                tried.append((address, port, connection))
+    waiting = select.poll()
+    for *_, connection in tried:
+        waiting.register(connection, select.POLLOUT)
+    time.sleep(2)  # an unanswered one is repeated after one second
+    ready = {descriptor for descriptor, _ in waiting.poll(0)}
+    found = {address: [] for address in addresses}
+    for address, port, connection in tried:
+        if connection.fileno() in ready and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            found[address].append(port)
+    return found
+"""
+
+
+def host_addresses(machine: Machine) -> list[str]:
+    """The server's own addresses of IPv4 but the loopback's: the world's, and one on each network of containers."""
+    shown = machine.run("ip -4 -o address | awk '$2 != \"lo\" { print $4 }'").stdout.split()
+    return [each.partition("/")[0] for each in shown]
+
+
+def listening_ports(machine: Machine) -> set[int]:
+    """TCP ports on which something listens on the server, on whatever address."""
+    lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
+    return {int(line.rpartition(":")[2]) for line in lines}
+
+
 def cards(machine: Machine) -> list[str]:
     """Full UUIDs of the cards, in the order of their indices, from nvidia-smi."""
     return machine.run("nvidia-smi --query-gpu=uuid --format=csv,noheader").stdout.split()

@@ -1,4 +1,5 @@
-"""Prints the open TCP ports of an address, one a line: `python scan.py ADDRESS`. Run it from a lab's namespace only.
+"""Prints the ports of an address that are reached, one a line: `python scan.py ADDRESS [tcp|udp]`; of TCP all that take
+a connection, of UDP those of the usual ones from which anything comes back. Run it from a lab's namespace only.
 
 Many connections are begun at once and looked at together later. The kernel takes the answers meanwhile, so a busy
 machine makes the scan slow, never wrong.
@@ -16,6 +17,55 @@ import time
 from collections.abc import Sequence
 
 PORTS = range(1, 65536)
+# What is asked most, and what answers many times over: names, time, boot, files, directories, tunnels, games.
+UDP_PORTS = (
+    *(
+        53,
+        67,
+        68,
+        69,
+        88,
+        111,
+        123,
+        135,
+        137,
+        138,
+        161,
+        177,
+        389,
+        427,
+        443,
+        445,
+        500,
+        514,
+        520,
+        623,
+        1194,
+        1434,
+        1604,
+    ),
+    *(
+        1645,
+        1701,
+        1812,
+        1900,
+        2049,
+        3283,
+        3478,
+        3702,
+        4500,
+        5060,
+        5353,
+        5683,
+        6881,
+        10001,
+        11211,
+        17185,
+        27015,
+        30718,
+    ),
+    *(32414, 33434, 41641, 47808, 49152, 51820, 65024),
+)
 PATIENCE_S = 2  # the kernel repeats an unanswered SYN after one second
 LABS = (ipaddress.ip_network("198.18.0.0/16"), ipaddress.ip_network("fd53:f000::/24"))
 
@@ -54,9 +104,29 @@ def _open(address: str, ports: Sequence[int]) -> list[int]:
     return found
 
 
+def scan_udp(address: str, ports: Sequence[int] = UDP_PORTS) -> list[int]:
+    """The ports of `address` from which something comes back, be it that nobody listens there, in order."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    found = []
+    for port in ports:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, port))
+            probe.settimeout(0.1)
+            probe.send(b"anyone?")
+            try:
+                probe.recv(64)
+            except TimeoutError:
+                continue
+            except ConnectionRefusedError:
+                pass
+            found.append(port)
+    return sorted(found)
+
+
 if __name__ == "__main__":
     target = ipaddress.ip_address(sys.argv[1])
     if not any(target in lab for lab in LABS):
         sys.exit(f"{target} is no lab's address")
-    for open_port in scan(str(target)):
+    reached = scan_udp if sys.argv[2:] == ["udp"] else scan
+    for open_port in reached(str(target)):
         print(open_port)  # noqa: T201 - its answer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from group_data.all import open_tcp_ports
+from group_data.all import container_tcp_ports, open_tcp_ports, open_udp_ports
 from group_data.gpu import ollama_instances, whisper
-from tests.host.conftest import Deploy, Outside, await_answer, await_true, python_in_container
+from tests.host.conftest import (
+    REACHES,
+    Deploy,
+    Outside,
+    await_answer,
+    await_true,
+    host_addresses,
+    listening_ports,
+    python_in_container,
+)
 from tests.lab.machine import Machine
+from tests.lab.network import outside_namespace
 
+OURS = "iptables-save | grep HOST-; ip6tables-save | grep HOST-"
 SCAN = str(Path(__file__).with_name("scan.py"))
 
 
@@ -28,7 +41,7 @@ def listening(machine: Machine, *ports: int) -> Iterator[None]:
     for port, unit in units.items():
         machine.run(f"systemd-run --quiet --collect --unit={unit} python3 -m http.server --bind :: {port}")
     try:
-        await_true(lambda: set(ports) <= _listening(machine), 60, f"listeners on {ports}")
+        await_true(lambda: set(ports) <= listening_ports(machine), 60, f"listeners on {ports}")
         yield
     finally:
         machine.run(f"systemctl stop {' '.join(units.values())}", check=False)
@@ -41,25 +54,35 @@ def listeners(machine: Machine) -> Iterator[None]:
         yield
 
 
-def _listening(machine: Machine) -> set[int]:
-    lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
-    return {int(line.rpartition(":")[2]) for line in lines}
-
-
-def scan(outside: Outside, address: str) -> set[int]:
-    done = outside(sys.executable, SCAN, address, timeout=300)
+def scan(outside: Outside, address: str, protocol: str = "tcp") -> set[int]:
+    done = outside(sys.executable, SCAN, address, protocol, timeout=300)
     assert done.returncode == 0, done.stderr
     return set(map(int, done.stdout.split()))
 
 
-@pytest.mark.usefixtures("listeners")
-@pytest.mark.parametrize("family", ["v4", "v6"])
-def test_a_stranger_reaches_ssh_and_the_web_only(machine: Machine, outside: Outside, family: str) -> None:
-    address = machine.lab.machine if family == "v4" else machine.lab.address6(2)
-    assert scan(outside, address) == set(open_tcp_ports)
+def reached(machine: Machine, outside: Outside) -> dict[str, set[int]]:
+    """What a stranger reaches: all ports of TCP, the usual ones of UDP, over both families."""
+    addresses = {"IPv4": machine.lab.machine, "IPv6": machine.lab.address6(2)}
+    return {
+        f"{protocol} over {family}": scan(outside, address, protocol)
+        for family, address in addresses.items()
+        for protocol in ("tcp", "udp")
+    }
 
 
-def test_a_stranger_does_not_reach_a_published_port(machine: Machine, outside: Outside) -> None:
+def declared_open() -> dict[str, set[int]]:
+    """What he is meant to reach, where something listens on each."""
+    ports = {"tcp": set(open_tcp_ports), "udp": set(open_udp_ports)}
+    return {
+        f"{protocol} over {family}": ports[protocol]
+        for family in ("IPv4", "IPv6")
+        for protocol in ("tcp", "udp")
+    }
+
+
+@pytest.fixture
+def published(machine: Machine) -> Iterator[None]:
+    """A container that publishes a port to the world."""
     image = machine.run("docker inspect --format '{{.Image}}' shared-whisper").stdout.strip()
     serve = f"--entrypoint python3 {image} -m http.server 80"
     machine.run(f"docker run -d --rm --init --name published -p 4000:80 {serve}")
@@ -69,11 +92,69 @@ def test_a_stranger_does_not_reach_a_published_port(machine: Machine, outside: O
             120,
             "answer on the published port from the host itself",
         )
-        for address in (machine.lab.machine, f"[{machine.lab.address6(2)}]"):
-            tried = outside("curl", "-sS", "--noproxy", "*", "--max-time", "3", f"http://{address}:4000/")
-            assert tried.returncode in (7, 28), tried.stdout + tried.stderr
+        yield
     finally:
         machine.run("docker rm -f published")
+
+
+@pytest.mark.usefixtures("listeners", "published")
+def test_a_stranger_reaches_ssh_and_the_web_only(machine: Machine, outside: Outside) -> None:
+    assert reached(machine, outside) == declared_open()
+
+
+# All that somebody may do who means "the firewall". `nft flush ruleset` is the second one: there are no other tables,
+# and the program itself belongs to no package of ours.
+FLUSHES = {
+    # With the policy that Docker gives the chain at the first boot.
+    "iptables -F": "iptables -P FORWARD DROP; iptables -F; ip6tables -F",
+    "nft flush ruleset": (
+        "for family in iptables ip6tables; do for table in raw mangle nat filter; do "
+        "$family -t $table -F; $family -t $table -X; done; "
+        "for chain in INPUT FORWARD; do $family -P $chain ACCEPT; done; done"
+    ),
+}
+
+
+@pytest.mark.usefixtures("listeners", "published")
+@pytest.mark.parametrize("flush", FLUSHES)
+def test_a_flush_and_a_restart_of_docker_open_nothing(machine: Machine, outside: Outside, flush: str) -> None:
+    machine.run(f"{FLUSHES[flush]}; systemctl reset-failed docker; systemctl restart docker")
+    assert reached(machine, outside) == declared_open()
+    await_answer(machine, whisper.unit)
+
+
+@pytest.mark.usefixtures("listeners", "published")
+@pytest.mark.parametrize("flush", FLUSHES)
+def test_a_run_puts_back_what_was_flushed(
+    machine: Machine, deploy: Deploy, outside: Outside, flush: str
+) -> None:
+    """Ours by its script, Docker's by its restart: without those, containers neither reach nor are reached."""
+    machine.run(FLUSHES[flush])
+    assert not reaches_the_internet(machine), "or there would be nothing to put back"
+    again = deploy()
+    assert "Phase 0: hardware | Docker | Settings of the engine" in again.changed, again.output
+    assert reaches_the_internet(machine)
+    assert machine.run("curl -fsS -o /dev/null http://127.0.0.1:4000/", check=False).returncode == 0
+    assert reached(machine, outside) == declared_open()
+    assert deploy().changed_beside_waits == []
+
+
+def reaches_the_internet(machine: Machine) -> bool:
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], 443), 3)"
+    return python_in_container(machine, connect, machine.lab.upstream).returncode == 0
+
+
+def test_it_repairs_itself(machine: Machine, outside: Outside) -> None:
+    """Every minute, as the timer of its unit says; Docker's rules are left to a run."""
+    assert machine.run("systemctl is-active host-firewall-repair.timer").stdout.strip() == "active"
+    machine.run("iptables -t mangle -F; ip6tables -t mangle -F INPUT")
+    with listening(machine, 8002):
+        machine.run("systemctl start host-firewall-repair.service")
+        for address in (machine.lab.machine, f"[{machine.lab.address6(2)}]"):
+            tried = outside("curl", "-sS", "--noproxy", "*", "--max-time", "3", f"http://{address}:8002/")
+            assert tried.returncode == 28, tried.stdout + tried.stderr
+    said = machine.run("journalctl --unit=host-firewall-repair --since=-2min --output=cat").stdout
+    assert "iptables: INPUT of mangle did not come to HOST-INPUT: it does now" in said
 
 
 def test_a_neighbour_does_not_reach_a_container_by_routing_to_it(machine: Machine, outside: Outside) -> None:
@@ -100,25 +181,43 @@ def test_containers_reach_ollama_and_whisper(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_containers_do_not_reach_the_hosts_other_ports(machine: Machine) -> None:
-    connect = "import socket; socket.create_connection(('host.docker.internal', 8001), 3)"
-    with listening(machine, 8001):
-        done = python_in_container(machine, connect, options=HOST_GATEWAY)
-    assert done.returncode != 0
-    assert "timed out" in done.stderr, done.stderr
+@pytest.mark.usefixtures("listeners", "published")
+def test_containers_reach_of_the_host_what_is_listed(machine: Machine) -> None:
+    """Whichever of its addresses they ask: of their own network, of another, the one that the world knows."""
+    addresses, listens = host_addresses(machine), listening_ports(machine)
+    assert machine.lab.machine in addresses and len(addresses) > 2, "the containers' bridges as well"
+    assert {22, 4000, whisper.port} < listens, "or there would be nothing to keep from them"
+    program = REACHES + "print(json.dumps(reaches(*json.loads(sys.argv[1]))))"
+    asked = json.dumps([addresses, sorted(listens)])
+    done = python_in_container(machine, program, asked, options=HOST_GATEWAY)
+    assert done.returncode == 0, done.stderr
+    listed = sorted({*container_tcp_ports, *(instance.port for instance in ollama_instances)})
+    assert json.loads(done.stdout) == dict.fromkeys(addresses, listed)
 
 
-def test_flushed_chains_are_put_back(machine: Machine, deploy: Deploy, outside: Outside) -> None:
-    machine.run("iptables -F HOST-INPUT; ip6tables -D INPUT -j HOST-INPUT")
-    with listening(machine, 8002):
-        deploy()
-        for address in (machine.lab.machine, f"[{machine.lab.address6(2)}]"):
-            tried = outside("curl", "-sS", "--noproxy", "*", "--max-time", "3", f"http://{address}:8002/")
-            assert tried.returncode == 28, tried.stdout + tried.stderr
+def test_containers_reach_no_address_of_the_link(machine: Machine, outside: Outside) -> None:
+    """Where a hoster's machines are told what they are, with passwords: played by a stranger who has that address."""
+    metadata = "169.254.169.254"
+    connect = f"import socket; socket.create_connection(('{metadata}', 80), 3)"
+    assert outside("ip", "address", "replace", f"{metadata}/32", "dev", "eth0").returncode == 0
+    serving = subprocess.Popen(
+        ["ip", "netns", "exec", outside_namespace(machine.lab), sys.executable, "-m", "http.server", "80"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        asked = f"curl -fsS -o /dev/null --max-time 3 http://{metadata}/"
+        await_true(lambda: machine.run(asked, check=False).returncode == 0, 30, "answer to the host itself")
+        done = python_in_container(machine, connect)
+        assert "timed out" in done.stderr, done.stdout + done.stderr
+    finally:
+        serving.kill()
+        serving.wait()
+        outside("ip", "address", "delete", f"{metadata}/32", "dev", "eth0")
 
 
 def test_a_restart_of_docker_leaves_the_firewall(machine: Machine, outside: Outside) -> None:
-    before = machine.run("iptables-save -t filter | grep HOST-; ip6tables-save | grep HOST-").stdout
+    before = machine.run(OURS).stdout
     machine.run("systemctl reset-failed docker; systemctl restart docker")
     await_answer(machine, whisper.unit)
-    assert machine.run("iptables-save -t filter | grep HOST-; ip6tables-save | grep HOST-").stdout == before
+    assert machine.run(OURS).stdout == before

@@ -12,13 +12,16 @@ import pytest
 
 from tests.host.conftest import (
     Deploy,
+    Outside,
     all_warm,
     await_true,
     cards,
     computing,
     declared_placement,
+    listening_ports,
     mend_instances,
 )
+from tests.host.test_firewall import declared_open, reached
 from tests.lab.machine import Machine
 from tests.lab.network import outside_namespace
 
@@ -79,7 +82,9 @@ def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
     polling = poll(machine, {*listeners, SSH})
     try:
         machine.reboot()
-        await_true(lambda: listeners <= listening(machine), 300, f"listeners on {listeners} after the reboot")
+        await_true(
+            lambda: listeners <= listening_ports(machine), 300, f"listeners on {listeners} after the reboot"
+        )
         said, _ = polling.communicate("enough\n", timeout=120)
         assert polling.returncode == 0
         lines = [line.split() for line in said.splitlines()]
@@ -93,11 +98,6 @@ def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
         polling.kill()
         polling.wait()
         mend_instances(machine)
-
-
-def listening(machine: Machine) -> set[int]:
-    lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
-    return {int(line.rpartition(":")[2]) for line in lines}
 
 
 def test_each_model_is_on_the_card_it_was_on(machine: Machine, rebooted: Boot) -> None:
@@ -132,7 +132,7 @@ def test_the_firewall_was_closed_at_every_moment(
     machine: Machine, rebooted: Boot, listeners: set[int]
 ) -> None:
     # They do listen, one since before there was a network: what is not seen from outside is the firewall's doing.
-    assert listeners <= listening(machine)
+    assert listeners <= listening_ports(machine)
 
     def since_boot(unit: str) -> int:
         return int(machine.run(f"systemctl show --value -p ActiveEnterTimestampMonotonic {unit}").stdout)
@@ -140,6 +140,15 @@ def test_the_firewall_was_closed_at_every_moment(
     assert 0 < since_boot("early-listener.socket") < since_boot("systemd-networkd.service")
     assert rebooted.rounds > 5  # a look takes a fifth of a second, or more on a busy machine
     assert rebooted.opened == {SSH}
+
+
+@pytest.mark.usefixtures("rebooted")
+def test_a_stranger_reaches_no_more_after_a_reboot(machine: Machine, outside: Outside) -> None:
+    found = reached(machine, outside)
+    # The web's ports are open, and nobody listens on them here.
+    assert [what for what, ports in found.items() if ports - declared_open()[what]] == [], found
+    assert SSH in found["tcp over IPv4"]
+    assert machine.run("systemctl is-active host-firewall-repair.timer").stdout.strip() == "active"
 
 
 @pytest.mark.usefixtures("rebooted")

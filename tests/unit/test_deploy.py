@@ -232,6 +232,7 @@ def test_the_steps_of_phase_hardware(bare: Path) -> None:
     assert list(dict.fromkeys(parts)) == [
         "Base system",
         "NVIDIA driver and container toolkit",
+        "SSH",
         "Firewall",
         "Docker",
         "Ollama",
@@ -240,14 +241,15 @@ def test_the_steps_of_phase_hardware(bare: Path) -> None:
         "Record of phase hardware",
     ]
     assert parts == sorted(parts, key=parts.index)
-    # Everything would change but what no host answers: its distribution's repositories. Checks do not judge what has
-    # not been made yet, and of what is not wanted there is nothing.
+    # Everything would change but what no host answers: its distribution's repositories, and its sshd. Checks do not
+    # judge what has not been made yet, and of what is not wanted there is nothing.
     unchanged = [step["name"].split(" | ")[-1] for step in plan if not step["hosts_with_change"]]
     assert unchanged == [
         "Components with the driver",
         "Every card answers",
         "No power limits",
         "No unit of power limits",
+        "Keys only",
         "Each model is resident on its card",
     ]
 

@@ -11,8 +11,9 @@ from blueprint import Blueprint
 from facts.docker import Engine, EngineState
 from facts.gpu import Gpus, GpuState
 from facts.host import Disk, Display, Host, HostState, Listener
+from facts.sshd import Sshd, SshdState
 from operations.checks import Problem
-from phases.preflight import gpu_problems, machine_problems, unfit
+from phases.preflight import coolify_problems, gpu_problems, machine_problems, unfit
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
 from tests.unit.machines import GIB, cards, engine, machine
@@ -351,9 +352,10 @@ def test_a_power_limit_is_one_that_the_card_takes(watts: int, limits: dict[str, 
 # --- the whole
 
 
-def whole(state: HostState, docker: EngineState | None = None) -> str:
+def whole(state: HostState, docker: EngineState | None = None, keys: bool = True) -> str:
     """The report of a host without a driver that answers so; nothing where it is fit."""
-    with scripted_host({Host: state, Gpus: NO_DRIVER, Engine: docker or EngineState()}):
+    sshd = SshdState(installed=True, keys=keys)
+    with scripted_host({Host: state, Gpus: NO_DRIVER, Engine: docker or EngineState(), Sshd: sshd}):
         return "\n".join(f"- {problem}" for problem in unfit(declared()))
 
 
@@ -379,6 +381,19 @@ def test_a_fit_host_goes_on(docker: EngineState) -> None:
 )
 def test_an_engine_that_cannot_be_kept(docker: EngineState, said: str) -> None:
     assert said in whole(machine(), docker)
+
+
+def test_a_login_that_keys_only_would_lock_out() -> None:
+    assert "- SSH\n    found:  no key that opens this user's login\n" in whole(machine(), keys=False)
+
+
+def test_coolify_needs_ssh_from_its_container() -> None:
+    state = machine(coolify=True, listeners=(listener(2222, "sshd", "ssh.service"),))
+    assert [problem.mend for problem in coolify_problems(declared(), state)] == [
+        "container_tcp_ports: [2222, 80, 443] under `data` of the host in production.yaml"
+    ]
+    assert list(coolify_problems(declared(container_tcp_ports=(2222, 80, 443)), state)) == []
+    assert list(coolify_problems(declared(), replace(state, coolify=False))) == []
 
 
 def test_everything_in_one_report() -> None:

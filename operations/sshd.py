@@ -1,0 +1,167 @@
+"""Settings of sshd for everybody who logs in, in a file of our own beside what the owner has set himself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from facts.kept import ask
+from facts.sshd import Line, Sshd, SshdState
+from operations import script
+from operations.checks import Problem, failure
+from operations.trial import CONFIRM_WITHIN, OverNewConnection
+
+# The setting of each way to log in with a password.
+PASSWORDS = {"password": "passwordauthentication", "keyboard-interactive": "kbdinteractiveauthentication"}
+UNIT = "ssh-settings-rollback"
+TRIAL = "/run/ssh-settings"
+FOR_EVERYBODY = "# Beside what the owner has set himself in another file: what somebody set first holds.\n"
+KEEP = OverNewConnection(
+    f"systemctl stop {UNIT}.timer && rm -r {TRIAL}",
+    rollback=StringCommand(f"systemctl start {UNIT}.service; systemctl stop {UNIT}.timer"),
+    tried="settings of sshd",
+    look="Look whether the key that is used from here opens the host by itself (ssh -o PasswordAuthentication=no)",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    + keyword, value: as in sshd_config(5)
+    + as_good: other values that serve
+    """
+
+    keyword: str
+    value: str
+    as_good: tuple[str, ...] = ()
+
+    def accepts(self, value: str | None) -> bool:
+        """Whether this is what is wanted."""
+        return value is not None and value.lower() in (self.value, *self.as_good)
+
+
+def owners(settings: Iterable[Setting], found: SshdState) -> dict[str, Line]:
+    """For each of `settings` that the owner has set for everybody: where he did. The first of several holds."""
+    wanted = {setting.keyword.lower() for setting in settings}
+    first: dict[str, Line] = {}
+    for line in found.lines:
+        if line.keyword in wanted and line.match is None:
+            first.setdefault(line.keyword, line)
+    return first
+
+
+def render(settings: Sequence[Setting], found: SshdState) -> str:
+    """Text of our file: all but what the owner has set himself."""
+    his = owners(settings, found)
+    ours = [setting for setting in settings if setting.keyword.lower() not in his]
+    return FOR_EVERYBODY + "".join(f"{setting.keyword} {setting.value}\n" for setting in ours)
+
+
+def contradictions(settings: Sequence[Setting], found: SshdState) -> Iterator[str]:
+    """Sentences about what the owner has set otherwise; it stays."""
+    his = owners(settings, found)
+    for line in found.lines:
+        setting = next((each for each in settings if each.keyword.lower() == line.keyword), None)
+        if setting is None or setting.accepts(line.value):
+            continue
+        if line.match is None and his[line.keyword] is not line:
+            continue  # another of his lines comes first, and holds
+        whom = f" ({line.match})" if line.match else ""
+        yield (
+            f"sshd: found {setting.keyword} {line.value} in {line.place}{whom}; wanted {setting.value}. It is left, "
+            "since it is the owner's: remove the line, and the next run sets it"
+        )
+
+
+def ineffective(settings: Sequence[Setting], found: SshdState) -> Iterator[Problem]:
+    """What is set in our file, and is not what sshd does."""
+    his = owners(settings, found)
+    for setting in settings:
+        name = setting.keyword.lower()
+        if name in his or setting.accepts(found.effective.get(name)):
+            continue
+        yield Problem(
+            f"sshd: {setting.keyword}",
+            found.effective.get(name, "no answer of sshd -T"),
+            setting.value,
+            "does /etc/ssh/sshd_config begin with `Include /etc/ssh/sshd_config.d/*.conf`? sshd -T says what is wrong",
+        )
+
+
+def lockout(settings: Sequence[Setting], found: SshdState, method: str | None) -> Iterator[Problem]:
+    """Why nobody could log in any more as this session did.
+
+    + method: of this session's login, "publickey"; None where nobody can tell
+    """
+    closed = {each.keyword.lower() for each in settings if each.value == "no"} - owners(
+        settings, found
+    ).keys()
+    if method in PASSWORDS:
+        locked_out = PASSWORDS[method] in closed
+    else:
+        locked_out = method is None and not found.keys and closed.issuperset(PASSWORDS.values())
+    if found.installed and locked_out:
+        yield Problem(
+            "SSH",
+            "this session logged in with a password" if method else "no key that opens this user's login",
+            "a login with a key: passwords are switched off",
+            "ssh-copy-id USER@HOST, log in with the key, and run again",
+        )
+
+
+def login_method() -> str | None:
+    """How this run's own connection logged in, as SSH calls it; None where it is no connection of paramiko's."""
+    client = getattr(getattr(host, "connector", None), "client", None)
+    transport = client.get_transport() if client is not None else None
+    return getattr(getattr(transport, "auth_handler", None), "auth_method", None) or None
+
+
+@operation()
+def settings(
+    path: str, settings: Sequence[Setting]
+) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """Have sshd do so for everybody, in a file of its own under sshd_config.d.
+
+    What the owner has set himself stays, and is named where it contradicts: for everybody, in which case it is left
+    out, or in a Match block, which goes before all of these.
+
+    sshd itself checks the file first, and a new SSH connection has to confirm it: otherwise the former one comes back.
+    Fails where sshd does something else nevertheless.
+
+    + path: of the file
+    + settings: for everybody
+
+    **Example:**
+
+    .. code:: python
+
+        sshd.settings(
+            name="Keys only",
+            path="/etc/ssh/sshd_config.d/50-keys-only.conf",
+            settings=[Setting("PasswordAuthentication", "no")],
+        )
+    """
+    found: SshdState = ask(Sshd, path=path)
+    if not found.installed:
+        host.noop("there is no sshd")
+        return
+    if state.is_executing:
+        for sentence in contradictions(settings, found):
+            host.log_styled(sentence, fg="yellow", log_func=logger.warning)
+    text = render(settings, found)
+    if found.ours != text or found.trial:
+        yield script.run("ssh/try.sh", path, CONFIRM_WITHIN, UNIT, payload=text)
+        yield KEEP
+        if not state.is_executing:
+            return
+        found = host.get_fact(Sshd, path=path)
+    if problems := list(ineffective(settings, found)):
+        yield failure("Settings of sshd", problems)
+    elif found.ours == text:
+        host.noop("as declared")

@@ -1,0 +1,36 @@
+"""What a project reaches of the host itself, tried from its own container under every address of the host."""
+
+from __future__ import annotations
+
+from group_data.all import container_tcp_ports
+from group_data.gpu import ollama_instances
+from tests.host.conftest import REACHES, host_addresses, listening_ports
+from tests.lab.machine import Machine
+from tests.services.tenants import Tenant
+
+TRY = REACHES + "print(json.dumps(reaches(**arguments)))"
+# Where a hoster tells a machine what it is, a neighbour without an address of his own, neighbours as a group.
+LINK = ["169.254.169.254", "169.254.1.1", "224.0.0.251"]
+
+
+def test_projects_reach_of_the_host_what_is_listed(machine: Machine, tenants: list[Tenant]) -> None:
+    addresses, listens = host_addresses(machine), listening_ports(machine)
+    assert machine.lab.machine in addresses and len(addresses) > 2, (
+        "the world's, and those of containers' networks"
+    )
+    listed = {*container_tcp_ports, *(instance.port for instance in ollama_instances)}
+    assert listed < listens, "or what is kept from them would not be there either"
+    found = {
+        tenant.project.name: tenant.python(TRY, addresses=addresses, ports=sorted(listens))
+        for tenant in tenants
+    }
+    assert found == {
+        each.project.name: {address: sorted(listed) for address in addresses} for each in tenants
+    }
+
+
+def test_projects_reach_no_address_of_the_link(tenants: list[Tenant]) -> None:
+    found = {
+        tenant.project.name: tenant.python(TRY, addresses=LINK, ports=[22, 53, 80, 443]) for tenant in tenants
+    }
+    assert found == {each.project.name: {address: [] for address in LINK} for each in tenants}
