@@ -31,6 +31,7 @@ class Container:
     :param digest: its label `stack.digest`, empty for none
     :param managed: whether Coolify manages it
     :param aliases: further names on its networks
+    :param networks: that it is on
     :param image_id: the image that it was made from
     :param status: created, running, restarting, exited, paused or dead
     :param health: starting, healthy or unhealthy; None without a health check
@@ -47,6 +48,7 @@ class Container:
     digest: str = ""
     managed: bool = False
     aliases: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
     image_id: str = ""
     status: str = "running"
     health: str | None = None
@@ -144,6 +146,7 @@ def _container(said: Mapping[str, Any]) -> Container:
         digest=said["digest"] or "",
         managed=said["managed"] == "true",
         aliases=frozenset(alias for names in said["aliases"] for alias in names or ()),
+        networks=frozenset(name for name in said["networks"] if name),
         image_id=said["image_id"],
         status=said["status"],
         health=said["health"],

@@ -156,6 +156,13 @@ class Stack:
         services: Mapping[str, Mapping[str, Any]] = self.project["services"]
         return services
 
+    def networks_of(self, service: str) -> frozenset[str]:
+        """What Docker calls the networks that a service is on."""
+        named = self.project.get("networks", {})
+        return frozenset(
+            (named.get(key) or {}).get("name", key) for key in self.services[service].get("networks", ())
+        )
+
     @property
     def images(self) -> list[str]:
         """References of all images."""
@@ -326,6 +333,12 @@ def _start(stack: Stack, name: str, found: StacksState, builds: Iterable[str]) -
         return Start(name, "was made from another declaration", recreates=True)
     if reference in builds or (image and image.id != container.image_id):
         return Start(name, f"was made from another {reference}", recreates=True)
+    networks = stack.networks_of(name)
+    # Somebody may have put one that anybody may reach on a further network; one without a way out must have no other.
+    strange = container.networks - networks if networks and networks <= stack.networks else frozenset()
+    if strange or networks - container.networks:
+        on = ", ".join(sorted(container.networks)) or "none"
+        return Start(name, f"is on other networks than {', '.join(sorted(networks))}: {on}", recreates=True)
     if container.status != "running":
         return Start(name, f"is {container.status}")
     if container.health is None:

@@ -22,6 +22,7 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "folder":{{json (index .Config.Labels "com.docker.compose.project.working_dir")}},
 "digest":{{json (index .Config.Labels "stack.digest")}},"managed":{{json (index .Config.Labels "coolify.managed")}},
 "aliases":[{{range .NetworkSettings.Networks}}{{json .Aliases}},{{end}}null],
+"networks":[{{range $name, $_ := .NetworkSettings.Networks}}{{json $name}},{{end}}null],
 "image_id":{{json .Image}},"status":{{json .State.Status}},
 "health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
 "failing":{{with .State.Health}}{{json .FailingStreak}}{{else}}null{{end}},

@@ -61,7 +61,8 @@ while read -r -a level; do
         if [[ $name == =* ]]; then kept+=("${name#=}"); else made+=("$name"); fi
     done
     compose_up --no-recreate -- "${kept[@]}"
-    compose_up -- "${made[@]}"
+    # Compose itself does not see every reason for it, such as a network that somebody has taken away.
+    compose_up --force-recreate -- "${made[@]}"
     told=$SECONDS
     while true; do
         waiting=()

@@ -94,6 +94,7 @@ def as_declared(stack: Stack) -> StacksState:
                 service=name,
                 folder=stack.folder,
                 digest=stack.digest(name),
+                networks=stack.networks_of(name),
                 image_id="sha256:1",
                 health="healthy",
                 started=200.0,
@@ -130,6 +131,7 @@ def test_the_answer_of_a_real_host_is_read() -> None:
     assert len(web.digest) == 64
     assert web.published == {"18000/tcp"}
     assert web.aliases == {"test-web", "test-alias"}
+    assert web.networks == {"stacktest"}
     assert web.started is not None
     assert web.checked is not None
     assert web.checked - web.started == pytest.approx(33)
@@ -214,6 +216,35 @@ def test_two_stacks_on_a_network_make_it_once() -> None:
     steps = commands(stacks.up, {Stacks: as_declared(stack)}, root=ROOT, stacks=[stack, other])
     made = [step for step in steps if step.script == "docker/networks.sh"]
     assert [step.get_raw_value().split()[-2:] for step in made] == [["front_private", "back_private"]]
+
+
+def on_networks(*names: str, internal: tuple[str, ...] = ()) -> Stack:
+    """A stack whose container `web` is on these networks, and `late` on none that is declared."""
+    stack = front(networks=frozenset(internal))
+    services = dict(stack.services)
+    services["web"] = {**services["web"], "networks": {f"key-{name}": {} for name in names}}
+    project = {"services": services, "networks": {f"key-{name}": {"name": name} for name in names}}
+    return replace(stack, project=project)
+
+
+@pytest.mark.parametrize(
+    ("internal", "on", "recreated"),
+    [
+        ((), {"coolify"}, False),
+        ((), set(), True),
+        ((), {"other"}, True),
+        ((), {"coolify", "other"}, False),
+        (("coolify",), {"coolify"}, False),
+        (("coolify",), {"coolify", "other"}, True),
+    ],
+)
+def test_a_container_on_other_networks_is_made_anew(
+    internal: tuple[str, ...], on: set[str], recreated: bool
+) -> None:
+    stack = on_networks("coolify", internal=internal)
+    there = replace(as_declared(stack), networks={"coolify": bool(internal)})
+    found = difference(stack, with_container(there, "web", networks=frozenset(on)))
+    assert [(step.container, step.recreates) for step in found.starts] == [("web", True)] * recreated
 
 
 def test_a_network_of_that_name_with_a_way_out_is_refused() -> None:
