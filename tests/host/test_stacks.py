@@ -57,7 +57,8 @@ def clean(machine: Machine) -> Iterator[None]:
     yield
     machine.run(
         "docker ps -aq --filter label=com.docker.compose.project=stacktest | xargs -r docker rm -f; "
-        f"docker volume ls -q --filter name=stacktest_ | xargs -r docker volume rm; rm -rf {ROOT}"
+        f"docker volume ls -q --filter name=stacktest_ | xargs -r docker volume rm; rm -rf {ROOT}; "
+        "docker network rm stacktest_private 2>/dev/null || true"
     )
 
 
@@ -385,3 +386,42 @@ def test_an_image_is_built_once_and_again_when_its_folder_changes(machine: Machi
     assert apply(case(built)).rc == 0
     assert served(machine) == "good morning"
     assert apply(case(built)).changed == []
+
+
+def test_what_is_private_is_asked_by_what_depends_on_it_alone(machine: Machine, apply: Apply) -> None:
+    plain = {"publish": None, "aliases": [], "files": {}, "volumes": {}}
+    serve = ["python3", "-u", "-m", "http.server", "8000"]
+    store = web(name="test-store", private=True, **plain | {"entrypoint": serve})
+    user = web(name="test-user", depends_on=["test-store"], **plain | {"entrypoint": serve})
+    declared = case(store, user, web())
+
+    def reaches(name: str, where: str = "test-store") -> bool:
+        ask = f"import urllib.request; urllib.request.urlopen('http://{where}:8000', timeout=3)"
+        return machine.run(f'docker exec {name} python3 -c "{ask}"', check=False).returncode == 0
+
+    def by_address(name: str) -> str:
+        inspect = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return machine.run(f"docker inspect --format '{inspect}' {name}").stdout.strip()
+
+    try:
+        done = apply(declared)
+        assert done.rc == 0, done.output
+        assert apply(declared).changed == []
+        assert reaches("test-user")
+        assert not reaches("test-web")
+        assert not reaches("test-web", by_address("test-store"))
+        assert reaches("test-web", "test-user")
+        # Somebody opens it, and takes the other one off its network: a run puts both back.
+        machine.run("docker network connect coolify test-store")
+        machine.run("docker network disconnect stacktest_private test-user")
+        assert reaches("test-web")
+        again = apply(declared)
+        assert again.rc == 0, again.output
+        assert reaches("test-user")
+        assert not reaches("test-web")
+        assert apply(declared).changed == []
+        gone = apply({"root": ROOT, "stacks": [], "removed": ["stacktest"]})
+        assert gone.rc == 0, gone.output
+        assert machine.run("docker network inspect stacktest_private", check=False).returncode != 0
+    finally:
+        machine.run("docker rm -f test-store test-user", check=False)
