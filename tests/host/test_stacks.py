@@ -389,7 +389,7 @@ def test_an_image_is_built_once_and_again_when_its_folder_changes(machine: Machi
 
 
 def test_what_is_private_is_asked_by_what_depends_on_it_alone(machine: Machine, apply: Apply) -> None:
-    plain = {"publish": None, "aliases": [], "files": {}, "volumes": {}}
+    plain: Case = {"publish": None, "aliases": [], "files": {}, "volumes": {}}
     serve = ["python3", "-u", "-m", "http.server", "8000"]
     store = web(name="test-store", private=True, **plain | {"entrypoint": serve})
     user = web(name="test-user", depends_on=["test-store"], **plain | {"entrypoint": serve})
