@@ -5,6 +5,7 @@ Source: https://docs.litellm.ai/docs/proxy/configs, read in the proxy's source a
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,6 +80,21 @@ def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: in
             "database_connection_pool_limit": pool_limit,
         },
     }
+
+
+def guard_json(gateway: Gateway) -> str:
+    """What files/litellm/guard takes from the declarations."""
+    return json.dumps(
+        {
+            "port": gateway.port,
+            "domain_port": gateway.domain_port,
+            "models": sorted(gateway.names),
+            "domain_admin_routes": sorted(gateway.domain_admin_routes),
+            "cache_ttl_s": gateway.cache.ttl_s,
+            "cache_namespace": gateway.cache.namespace,
+        },
+        indent=2,
+    )
 
 
 def fallbacks(gateway: Gateway) -> dict[str, tuple[str, ...]]:

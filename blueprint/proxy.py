@@ -32,7 +32,7 @@ def labels(service: Service, network: str) -> dict[str, str]:
     for kind, named in _rules(service).items():
         for name, settings in named.items():
             found |= _flat(f"traefik.http.{kind}.{name}".lower(), settings)
-    return found | {f"traefik.http.services.{service.name}.loadbalancer.server.port": str(service.port)}
+    return found | {f"traefik.http.services.{service.name}.loadbalancer.server.port": str(service.served_port)}
 
 
 def routes_yaml(services: Iterable[Service]) -> str:
@@ -47,7 +47,7 @@ def routes_yaml(services: Iterable[Service]) -> str:
             continue
         for kind, named in _rules(service).items():
             http[kind] |= named
-        servers = [{"url": f"http://{service.name}:{service.port}"}]
+        servers = [{"url": f"http://{service.name}:{service.served_port}"}]
         http["services"][service.name] = {"loadBalancer": {"servers": servers}}
     # Traefik refuses a file in which one of these is empty.
     return yaml.safe_dump({"http": http} if http["routers"] else {}, sort_keys=False, width=1000)

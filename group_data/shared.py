@@ -63,6 +63,7 @@ shared_redis_indexes = [
 gateway = Gateway(
     container="litellm-proxy",
     port=4000,
+    domain_port=4001,
     models=(
         # Ours.
         Model(name="qwen3-heavy", instance="heavy", rpm=20, tpm=80_000, timeout_s=60, thinks=True),
@@ -433,6 +434,7 @@ shared_stacks = [
                 writable="Prisma generates its client into the installed package at its start",
                 host_gateway=True,
                 domain="litellm.augmenter.pro",
+                domain_port=gateway.domain_port,
                 database="litellm",
                 redis=(1,),
                 redis_user="litellm",
@@ -447,7 +449,15 @@ shared_stacks = [
                     "LANGFUSE_SECRET_KEY": "langfuse/secret_key",
                 },
                 keys={provider.key_variable: provider.key_secret for provider in gateway.providers},
-                files={"litellm/config.yaml": "/app/config.yaml"},
+                files={
+                    "litellm/config.yaml": "/app/config.yaml",
+                    # What may reach LiteLLM, and the start of both (files/litellm).
+                    **{
+                        f"litellm/{name}": f"/opt/guard/{name}"
+                        for name in ("serve.py", "declared.json", "guard/asgi.py", "guard/rules.py")
+                    },
+                },
+                entrypoint=("python3", "/opt/guard/serve.py"),
                 # How many workers it has is the hardware profile's.
                 command=("--config", "/app/config.yaml", "--port", str(gateway.port)),
             ),

@@ -16,7 +16,8 @@ from operations.stacks import Stack
 from phases import backup, stacks
 from phases.hardware.upkeep import TELEGRAM
 
-HBA = Path(__file__).resolve().parents[1] / "files" / "postgres" / "pg_hba.conf"
+FILES = Path(__file__).resolve().parents[1] / "files"
+HBA = FILES / "postgres" / "pg_hba.conf"
 
 
 def password(secrets: Secrets, server: str) -> Callable[[str], str]:
@@ -91,6 +92,11 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
             "litellm/config.yaml": Content(
                 litellm.config_yaml(plan.gateway, plan.ollama_instances, pool_limit(plan)), secret=False
             ),
+            "litellm/declared.json": Content(litellm.guard_json(plan.gateway), secret=False),
+            **{
+                f"litellm/{name}": Content((FILES / "litellm" / name).read_text(), secret=False)
+                for name in ("serve.py", "guard/asgi.py", "guard/rules.py")
+            },
         },
     }
 

@@ -11,6 +11,7 @@ from blueprint.model.declaration import Declaration, checking
 _ROUTE = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PROVIDER_MODEL = re.compile(r"[a-z]+(/[A-Za-z0-9._:-]+)+")
 _DURATION = re.compile(r"[1-9][0-9]*[smhd]")
+_PATH = re.compile(r"(/[a-z0-9_]+)+")
 _ROUTE_WANTED = "lower-case letters, digits and ._-"
 
 STRATEGIES = frozenset({"least-busy", "simple-shuffle", "latency-based-routing", "usage-based-routing-v2"})
@@ -122,7 +123,7 @@ class ResponseCache(Declaration):
     :param port: its port
     :param user: its ACL user
     :param database: its index
-    :param ttl_s: seconds that an answer is kept where the caller does not say how long
+    :param ttl_s: seconds that an answer is kept at most, and where the caller does not say how long
     :param namespace: what all keys begin with
     """
 
@@ -148,7 +149,10 @@ class Gateway(Declaration):
     """What LiteLLM routes, and how (notes 3.3).
 
     :param container: its name
-    :param port: where it listens in the container
+    :param port: where it listens in the container, for the other containers
+    :param domain_port: where it listens for the proxy of its public domain
+    :param domain_admin_routes: routes of administration, "/key/generate", that the dashboard and the master key may use
+        through the domain as well; without any, administration is for the master key inside
     :param models: every model
     :param fallbacks: by a model's name the models that are asked when it fails, in this order
     :param aliases: other names, by what they stand for; an alias has the fallbacks of its model
@@ -158,6 +162,8 @@ class Gateway(Declaration):
 
     container: str
     port: int
+    domain_port: int
+    domain_admin_routes: tuple[str, ...] = ()
     models: tuple[Model, ...]
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -168,6 +174,10 @@ class Gateway(Declaration):
         with checking("gateway") as check:
             check.name("container", self.container)
             check.port("port", self.port)
+            check.port("domain_port", self.domain_port)
+            check.that(self.domain_port != self.port, "domain_port", self.domain_port, "another than port")
+            for route in self.domain_admin_routes:
+                check.matches("domain_admin_routes", route, _PATH, "paths such as /key/generate")
             for alias in self.aliases:
                 check.matches(f"aliases[{alias!r}]", alias, _ROUTE, _ROUTE_WANTED)
 

@@ -152,7 +152,8 @@ class Service(Declaration):
     :param files: where each file of the stack's folder is mounted, read-only, by its path there
     :param files_uid: user that these files belong to, where the container reads them as another than root
     :param host_paths: where a path of the host is mounted, read-only
-    :param domain: name under which the proxy serves `port` to the world
+    :param domain: name under which the proxy serves it to the world
+    :param domain_port: TCP port that the proxy speaks to, where it is not `port`
     :param further_domains: more such names
     :param command: instead of the image's command
     :param entrypoint: instead of the image's entry point
@@ -201,6 +202,7 @@ class Service(Declaration):
     files_uid: int = 0
     host_paths: Mapping[str, str] = field(default_factory=dict)
     domain: str | None = None
+    domain_port: int | None = None
     further_domains: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
@@ -269,7 +271,7 @@ class Service(Declaration):
         check.matches("name", self.name, _HOST_NAME, name)
         for alias in self.aliases:
             check.matches("aliases", alias, _HOST_NAME, name)
-        for key in ("port", "publish"):
+        for key in ("port", "publish", "domain_port"):
             if getattr(self, key) is not None:
                 check.port(key, getattr(self, key))
         for key in ("public", "public_udp"):
@@ -295,8 +297,9 @@ class Service(Declaration):
             check.that(not (self.private and reach), key, reach, "left out of what is `private`")
         for stack in self.joins:
             check.name("joins", stack)
-        both = self.domain is None and self.further_domains
-        check.that(not both, "further_domains", self.further_domains, "given together with domain")
+        for key in ("further_domains", "domain_port"):
+            value = getattr(self, key)
+            check.that(self.domain or not value, key, value, "given together with domain")
 
     def _check_environment(self, check: Check) -> None:
         sources = {"env": self.env, "secrets": self.secrets, "keys": self.keys}
@@ -415,6 +418,11 @@ class Service(Declaration):
     def domains(self) -> tuple[str, ...]:
         """All names under which the proxy serves it."""
         return (*([self.domain] if self.domain is not None else ()), *self.further_domains)
+
+    @property
+    def served_port(self) -> int | None:
+        """The port that the proxy of its domains speaks to."""
+        return self.domain_port or self.port
 
     @property
     def expected_memory_mib(self) -> int | None:

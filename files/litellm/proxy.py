@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 PAGE = 100  # the most that /key/list gives at once
@@ -207,6 +208,8 @@ def verify(proxy: Proxy, asked: dict[str, Any]) -> None:
     for team, key in asked["keys"].items():
         with trial.of(f"key of {team}"):
             proxy.ask("/v1/models", key=key)
+            # Addresses of models are for no project: what keeps them back is in front of LiteLLM.
+            expect_refusal(partial(proxy.ask, "/model/info", key=key), 403)
     if asked["priced"]:
         with trial.of("spend is recorded, and a spent budget refuses its own team only"):
             _try_budget(proxy, asked["priced"])

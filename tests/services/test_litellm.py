@@ -140,7 +140,7 @@ def test_a_stranger_is_refused(ask: Ask, key: str) -> None:
 def test_each_team_is_answered(ask: Ask, team: str) -> None:
     answer = ask("/v1/chat/completions", question("default"), key=team_key(team))
     assert answer.status_code == 200, answer.text
-    assert ask("/team/list", key=team_key(team)).status_code == 401  # it administers nothing
+    assert ask("/team/list", key=team_key(team)).status_code == 403  # it administers nothing
 
 
 @pytest.mark.checklist("V.2")

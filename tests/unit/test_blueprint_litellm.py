@@ -26,6 +26,7 @@ def gateway(**changed: Any) -> Gateway:
     sound: dict[str, Any] = {
         "container": "litellm-proxy",
         "port": 4000,
+        "domain_port": 4001,
         "models": (
             Model(name="big", instance="heavy", rpm=20, tpm=80_000, timeout_s=60),
             Model(name="small", instance="light", rpm=40, tpm=60_000, timeout_s=30),
