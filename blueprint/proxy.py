@@ -32,7 +32,9 @@ def labels(service: Service, network: str) -> dict[str, str]:
     for kind, named in _rules(service).items():
         for name, settings in named.items():
             found |= _flat(f"traefik.http.{kind}.{name}".lower(), settings)
-    return found | {f"traefik.http.services.{service.name}.loadbalancer.server.port": str(service.served_port)}
+    return found | {
+        f"traefik.http.services.{service.name}.loadbalancer.server.port": str(service.served_port)
+    }
 
 
 def routes_yaml(services: Iterable[Service]) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import yaml
 from guard import asgi, rules
 from guard.rules import Caller, Declared, Kind, RefusedError
 
-from blueprint import litellm
+from blueprint import litellm, proxy
 from group_data.shared import gateway, shared_stacks
 
 DECLARED = Declared.read(litellm.guard_json(gateway))
@@ -677,4 +678,10 @@ def test_the_domain_and_the_containers_have_a_port_each() -> None:
     [service] = [one for stack in shared_stacks for one in stack.services if one.name == gateway.container]
     assert (service.port, service.domain_port) == (DECLARED.port, DECLARED.domain_port)
     assert DECLARED.port != DECLARED.domain_port
+    # Whatever proxy serves the domain asks that port, and no other one.
+    assert {f"{DECLARED.domain_port}"} == {
+        value for name, value in proxy.labels(service, "coolify").items() if name.endswith("server.port")
+    }
+    routes = yaml.safe_load(proxy.routes_yaml([service]))["http"]["services"][service.name]
+    assert routes["loadBalancer"]["servers"] == [{"url": f"http://{service.name}:{DECLARED.domain_port}"}]
     assert DECLARED.models == set(gateway.names)
