@@ -228,7 +228,8 @@ _PROXY_OPTIONS = (
     "--entrypoints.http.address=:80",
     "--entrypoints.https.address=:443",
     "--entrypoints.https.http3",
-    "--providers.file.directory=/etc/traefik/dynamic",
+    # The one file: of a folder, Traefik would read what is being written below it, too.
+    "--providers.file.filename=/etc/traefik/dynamic/routes.yaml",
     "--providers.file.watch=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge.entrypoint=http",

@@ -158,6 +158,11 @@ def test_files_become_routes_and_are_read_again(tmp_path: Path) -> None:
     assert secure and secure.address == ("langfuse-web", 3000) and secure.resolver == "letsencrypt"
     plain = found.find("http", False, "langfuse.augmenter.pro", "/")
     assert plain and plain.redirect == "https" and not plain.permanent
+    # One file alone is read as one file; what lies beside it is nothing.
+    alone = Files(str(tmp_path / "routes.yaml"))
+    (tmp_path / "more.yaml").write_text("htpp:")
+    assert alone.table(OPTIONS) == found and files.table(OPTIONS).errors
+    (tmp_path / "more.yaml").unlink()
     (tmp_path / "routes.yaml").write_text(FILE.replace("langfuse.augmenter.pro", "other.pro"))
     assert files.table(OPTIONS).find("https", True, "other.pro", "/")
 
