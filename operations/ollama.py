@@ -12,10 +12,11 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.context import state as run
 
+from facts import kept
 from facts.kept import ask
 from facts.ollama import Instance, Instances, Loaded, OllamaState
 from operations import script
-from operations.checks import Problem, check, failure, insistent
+from operations.checks import Problem, check, failure, insist
 
 # registry/namespace/name:tag, as Ollama's own parser takes it.
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[A-Za-z0-9._-]+)?")
@@ -110,7 +111,6 @@ def unanswered(state: OllamaState, placements: Iterable[Placement], version: str
 
 
 @check
-@insistent()
 def answers(placements: Sequence[Placement], version: str | None = None) -> Iterable[Problem]:
     """Every instance answers on its port, and is the version that is installed.
 
@@ -157,14 +157,20 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
         host.noop("as it should be")
 
 
-def _ask(placements: Iterable[Placement]) -> OllamaState:
-    state: OllamaState = ask(Instances, ports=[placement.port for placement in placements])
+def _ask(placements: Sequence[Placement]) -> OllamaState:
+    """An instance that does not answer is asked again, unless the run is being prepared, which may bring it."""
+    ports = [placement.port for placement in placements]
+
+    def silent(state: OllamaState) -> list[str]:
+        return [one.unit for one in placements if run.is_executing and not state.instances.get(one.port)]
+
+    state: OllamaState = insist(lambda: ask(Instances, ports=ports), silent)
     return state
 
 
-def _ask_now(placements: Iterable[Placement]) -> OllamaState:
-    state: OllamaState = host.get_fact(Instances, ports=[placement.port for placement in placements])
-    return state
+def _ask_now(placements: Sequence[Placement]) -> OllamaState:
+    kept.forget()
+    return _ask(placements)
 
 
 def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:

@@ -15,13 +15,13 @@ from pathlib import Path
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from facts import postgres as found
 from facts.kept import ask
 from facts.postgres import MAINTENANCE, Cluster, ClusterState
 from operations import script
-from operations.checks import Problem, check, insistent
+from operations.checks import Problem, check, insist, insistent
 from operations.notices import notice
 
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}")
@@ -266,6 +266,16 @@ def _word(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def _answering(container: str) -> ClusterState:
+    """The cluster. A server that does not answer a run is asked again: from no answer, everything would differ."""
+
+    def silent(cluster: ClusterState) -> list[str]:
+        return [container] if state.is_executing and cluster.version is None else []
+
+    cluster: ClusterState = insist(lambda: ask(Cluster, container=container), silent)
+    return cluster
+
+
 @operation()
 def databases(
     container: str, wanted: Sequence[Database], roles: Sequence[Role] = ()
@@ -279,7 +289,7 @@ def databases(
     + wanted: databases
     + roles: roles that own none of them
     """
-    cluster: ClusterState = ask(Cluster, container=container)
+    cluster = _answering(container)
     if changes := difference(wanted, roles, cluster):
         yield script.run("database/psql.sh", container, payload=sql(changes), stream=True)
     else:
@@ -306,7 +316,7 @@ def schema(container: str, database: str, owner: str, sql_file: str) -> Generato
     text = Path(sql_file).read_text()
     if re.search(r"^\s*\\", text, re.MULTILINE):
         raise OperationValueError(f"{sql_file}: commands of psql are not for here, only SQL")
-    cluster: ClusterState = ask(Cluster, container=container)
+    cluster = _answering(container)
     there = cluster.databases.get(database)
     comment = _SCHEMA_COMMENT + hashlib.sha256(text.encode()).hexdigest()
     missing = created(text) - (there.relations if there else frozenset())
@@ -367,7 +377,7 @@ def settings(container: str, wanted: Mapping[str, str]) -> Generator[StringComma
     for name in wanted:
         if not SETTING.fullmatch(name):
             raise OperationValueError(f"{name!r} is no name of a setting")
-    wrong, overridden = settings_difference(wanted, ask(Cluster, container=container))
+    wrong, overridden = settings_difference(wanted, _answering(container))
     if not wrong:
         host.noop(f"settings of {container} as declared")
         return

@@ -9,12 +9,12 @@ from collections.abc import Generator, Iterator, Mapping
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
 from facts.kept import ask
 from facts.redis import Redis, RedisState
 from operations import script
-from operations.checks import Problem, check, insistent
+from operations.checks import Problem, check, insist, insistent
 
 _SIZE = re.compile(r"([0-9]+)(k|kb|m|mb|g|gb)?", re.IGNORECASE)
 _FACTORS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
@@ -66,9 +66,12 @@ def server(
     for name, value in settings.items():
         if not re.fullmatch(r"[a-z-]+", name) or not value.isprintable():
             raise OperationValueError(f"{name!r} {value!r} is no setting of Redis")
-    redis: RedisState = ask(
-        Redis, container=container, settings=list(settings), user=user, password_file=password_file
-    )
+
+    def silent(redis: RedisState) -> list[str]:
+        return [container] if state.is_executing and redis.answer is None else []
+
+    asked = {"container": container, "settings": list(settings), "user": user, "password_file": password_file}
+    redis: RedisState = insist(lambda: ask(Redis, **asked), silent)
     changed = settings_difference(settings, redis) if redis.answers else {}
     if redis.answers and not changed and not users_difference(acl, redis):
         host.noop(f"{container} runs with its settings and users")
@@ -83,17 +86,17 @@ def redis(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:
     """The server answers and runs with these settings and users. Arguments as of `server`."""
-    state: RedisState = ask(
+    found: RedisState = ask(
         Redis, container=container, settings=list(settings), user=user, password_file=password_file
     )
     logs = f"docker logs --tail 20 {container}"
-    if not state.answers:
-        yield Problem(container, state.answer or "no Redis that answers", "PONG", logs)
+    if not found.answers:
+        yield Problem(container, found.answer or "no Redis that answers", "PONG", logs)
         return
-    for name, value in settings_difference(settings, state).items():
-        yield Problem(f"{container}: {name}", state.settings.get(name, "nothing"), value, logs)
-    for name in users_difference(acl, state):
-        found = "there" if name in state.users else "missing"
+    for name, value in settings_difference(settings, found).items():
+        yield Problem(f"{container}: {name}", found.settings.get(name, "nothing"), value, logs)
+    for name in users_difference(acl, found):
+        there = "there" if name in found.users else "missing"
         yield Problem(
-            f"{container}: user {name}", f"{found}, not as in its ACL file", "as in its ACL file", logs
+            f"{container}: user {name}", f"{there}, not as in its ACL file", "as in its ACL file", logs
         )

@@ -15,7 +15,10 @@ from pyinfra.context import host, state
 from facts.kept import ask
 from facts.systemd import Units, UnitsState, UnitState
 from operations import script
+from operations.checks import insist
 
+# Seconds that a unit on its way up gets before it is waited for by systemd itself, which counts as a change.
+STARTED_S = 120
 KINDS = "service|socket|timer|path|mount|swap|target|slice"
 
 
@@ -49,11 +52,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do (an action of files/host/apply-units.sh) to one unit, and why."""
+    """One thing to do (an action of files/host/apply-units.sh) to one unit, and why.
+
+    :param waits: the unit is on its way up already, so that this is only the wait for it
+    """
 
     action: str
     unit: str
     reason: str
+    waits: bool = False
 
 
 # States of a unit file in which `systemctl enable` has nothing to do or nothing it could do (systemctl(1)).
@@ -93,6 +100,13 @@ def _steps(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[S
     yield from steps
 
 
+def _comes_by_itself(steps: Sequence[Step]) -> list[str]:
+    """Units that are on their way up already, where nothing else differs: to wait for them changes nothing."""
+    return (
+        [f"{step.unit}, which {step.reason}" for step in steps] if all(step.waits for step in steps) else []
+    )
+
+
 def _running(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
     if unit.running is False:
         if _is_up(found):
@@ -116,7 +130,7 @@ def _running(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable
     if found.sub == "auto-restart" or (newer and _is_up(found)):
         yield Step("restart", unit.name, f"is {found.active} ({found.sub})")
     else:  # of a unit that is on its way up, this is the wait for it
-        yield Step("start", unit.name, f"is {found.active}")
+        yield Step("start", unit.name, f"is {found.active}", waits=found.active == "activating")
 
 
 def _is_up(found: UnitState) -> bool:
@@ -172,7 +186,12 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
         host.noop("nothing declared")
         return
     paths = sorted({path for unit in units for path in (*unit.restart_on, *unit.reload_on)})
-    steps = difference(units, ask(Units, names=[unit.name for unit in units], paths=paths))
+    names = [unit.name for unit in units]
+
+    def look() -> list[Step]:
+        return difference(units, ask(Units, names=names, paths=paths))
+
+    steps = insist(look, _comes_by_itself, STARTED_S if state.is_executing else 0)
     if not steps:
         host.noop(f"{', '.join(unit.name for unit in units)} as declared")
         return

@@ -11,7 +11,7 @@ from pyinfra.context import host, state
 
 from facts.whisper_asr import WhisperAsr, WhisperAsrState
 from operations import script
-from operations.checks import Problem, failure
+from operations.checks import Problem, failure, insist
 
 MIB = 1024 * 1024
 # Seconds that the first download of a model may take.
@@ -82,13 +82,22 @@ def serves(service: Service) -> Generator[PyinfraCommand, None, None]:
 
     + service: what has to run
     """
-    found = host.get_fact(WhisperAsr, container=service.container, port=service.port)
+
+    def look() -> WhisperAsrState:
+        said: WhisperAsrState = host.get_fact(WhisperAsr, container=service.container, port=service.port)
+        return said
+
+    def silent(said: WhisperAsrState) -> list[str]:
+        loading = said.has(service.settings["ASR_MODEL"]) and not said.answers
+        return [service.container] if state.is_executing and loading else []
+
+    found = insist(look, silent)
     if not found.answers:
         yield script.run(
             "whisper/wait.sh", service.container, service.port, DOWNLOAD_S, service.unit, stream=True
         )
         if state.is_executing:
-            found = host.get_fact(WhisperAsr, container=service.container, port=service.port)
+            found = look()
     if not state.is_executing:
         return
     if wrong := list(problems(found, service)):

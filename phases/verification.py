@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import OperationMeta
@@ -25,7 +25,7 @@ from facts.stacks import Stacks
 from facts.uptime_kuma import Kuma, login
 from facts.whisper_asr import WhisperAsr
 from operations import litellm
-from operations.checks import Problem, check
+from operations.checks import Problem, check, insist
 from phases import numbers
 from phases.closing import ADMIN
 from phases.numbers import Line
@@ -71,9 +71,13 @@ def as_given(given: Given, secrets: Secrets, tried: OperationMeta | None) -> Ite
     """
     if tried is not None:
         yield from of_trial(tried)
-    for line in _lines(given, secrets):
+    for line in insist(lambda: list(_lines(given, secrets)), _wrong):
         host.log_styled(str(line), fg="red" if line.problems else "green")
         yield from line.problems
+
+
+def _wrong(lines: Iterable[Line]) -> list[str]:
+    return [problem.what for line in lines for problem in line.problems]
 
 
 def of_trial(tried: OperationMeta) -> Iterator[Problem]:

@@ -50,13 +50,6 @@ class Run:
         return [one["name"] for one in self.answer["results"]["operations"] if one["success"]]
 
     @property
-    def changed_beside_waits(self) -> list[str]:
-        """Those, but for the wait until restarted instances have their models: whether there is one depends on how
-        fast these are.
-        """
-        return [name for name in self.changed if name != "Phase 0: hardware | Ollama | Warm-up"]
-
-    @property
     def planned(self) -> list[str]:
         """What a dry run would change."""
         return [one["name"] for one in self.answer["plan"] if one["hosts_with_change"]]

@@ -162,7 +162,7 @@ def test_an_environment_newer_than_the_process_restarts_that_instance_only(
     before = invocations(machine)
     machine.run("touch /etc/ollama/heavy.env")
     done = deploy()
-    assert done.changed_beside_waits == ["Phase 0: hardware | Ollama | Ollama instances"], done.output
+    assert done.changed == ["Phase 0: hardware | Ollama | Ollama instances"], done.output
     after = invocations(machine)
     assert {name for name in after if after[name] != before[name]} == {"heavy"}
     await_true(lambda: all_warm(machine), 300, "warm instance")

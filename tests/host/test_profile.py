@@ -71,7 +71,7 @@ def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[Run]:
 def test_the_new_profile_restarts_what_depends_on_it_only(
     machine: Machine, before_upgrade: dict[str, str], upgraded: Run
 ) -> None:
-    assert upgraded.changed_beside_waits == [
+    assert upgraded.changed == [
         "Phase 0: hardware | Ollama | Units and environment of the instances",
         "Phase 0: hardware | Ollama | Ollama instances",
     ]

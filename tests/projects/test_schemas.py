@@ -137,7 +137,8 @@ def test_a_table_that_is_gone_comes_back_and_the_others_keep_their_rows(
     )
     try:
         data_plane.sql("voicejury_db", "DROP TABLE word_timestamps_cache")
-        assert any("Schema of voicejury_db" in name for name in deploy("--data", "phase=voicejury").changed)
+        changed = deploy("--data", "phase=voicejury").changed
+        assert changed == ["Phase 6: voicejury | Schema of voicejury_db"]
         assert data_plane.sql("voicejury_db", "SELECT count(*) FROM word_timestamps_cache") == "0"
         assert data_plane.sql("voicejury_db", "SELECT count(*) FROM lyrics_offsets") == "1"
     finally:

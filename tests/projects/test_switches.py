@@ -13,6 +13,8 @@ from tests.projects.conftest import PROJECTS
 
 Deploy = Callable[..., Run]
 MARK = "/var/lib/sourcefast/time-sharing/voicejury-worker-heavy"
+COACH = "Phase 5: coach_credit | Containers of coach-credit, of PgBouncer and of the dashboards"
+GIVES_WAY = "Phase 6: voicejury | Ollama light gives way to voicejury-worker-heavy and comes back"
 PHASES = [project.phase for project in PROJECTS]
 # Everything that is written for the containers and for the host's own scripts.
 WRITTEN = (
@@ -47,13 +49,13 @@ def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], R
     """The notes' rollback (3.8): one word, and the project speaks to Ollama, healthy, even while LiteLLM is away."""
     before = environment(machine, "coach-backend")
     assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
-    assert any("Containers of coach-credit," in name for name in past_litellm("ollama").changed)
+    assert past_litellm("ollama").changed == [COACH]
     told = environment(machine, "coach-backend")
     assert (told["LLM_PROVIDER"], told["OLLAMA_HOST"]) == ("ollama", "http://host.docker.internal:11434")
     assert told["GROQ_API_KEY"].startswith("gsk_")
     assert not {"LITELLM_URL", "LITELLM_API_KEY"} & told.keys()
     assert past_litellm("ollama").changed == []
-    assert any("Containers of coach-credit," in name for name in past_litellm("litellm").changed)
+    assert past_litellm("litellm").changed == [COACH]
     assert environment(machine, "coach-backend") == before
 
 
@@ -70,7 +72,7 @@ def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy)
         assert "5120 MiB without qwen3:4b" in failed.output
         assert machine.run(f"test -e {MARK}", check=False).returncode != 0
         machine.run(f"gpu-sim free {index}")
-        assert any("gives way to" in name for name in deploy("--data", "phase=voicejury").changed)
+        assert deploy("--data", "phase=voicejury").changed == [GIVES_WAY]
         loaded = machine.run("curl -fsS http://127.0.0.1:11435/api/ps").stdout
         assert "qwen3:4b" in loaded
     finally:

@@ -19,6 +19,7 @@ from pyinfra.context import ctx_host, ctx_state
 from facts import ollama as fact
 from facts.ollama import Instance, Instances, Loaded, OllamaState, Runner
 from operations import ollama
+from operations.checks import ASKED_AGAIN_S
 from operations.ollama import Placement
 from operations.script import FILES, Script
 
@@ -186,14 +187,14 @@ def test_unanswered() -> None:
 class FakeHost:
     """Answers the one fact the operations ask, and refuses any other."""
 
-    def __init__(self, state: OllamaState) -> None:
-        self.state = state
+    def __init__(self, *states: OllamaState) -> None:
+        self.states = [*states]
         self.noops: list[str] = []
 
     def get_fact(self, asked: type, **kwargs: Any) -> OllamaState:
         assert asked is Instances
         assert kwargs == {"ports": [11434, 11435]}
-        return self.state
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     def noop(self, why: str) -> None:
         self.noops.append(why)
@@ -228,6 +229,14 @@ def test_models_pulls_what_is_missing_through_one_that_answers() -> None:
 def test_models_before_anything_is_installed() -> None:
     yielded, _ = commands(ollama.models, OllamaState(), executing=False)
     assert len(yielded) == 2
+
+
+@pytest.mark.parametrize("operation", [ollama.models, ollama.answers, ollama.resident])
+def test_an_instance_that_is_slow_to_answer_is_asked_again(operation: Any, waited: list[float]) -> None:
+    fake = FakeHost(replace(right(), instances={**right().instances, 11435: None}), right())
+    with ctx_host.use(fake), ctx_state.use(SimpleNamespace(is_executing=True, ops={fake: {}})):
+        assert list(operation._inner([HEAVY, LIGHT])) == []
+    assert waited == [ASKED_AGAIN_S]
 
 
 def test_models_with_everything_there() -> None:

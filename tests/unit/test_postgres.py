@@ -13,9 +13,10 @@ from blueprint import scram
 from facts import postgres as found
 from facts.postgres import Cluster, ClusterState, Setting, read_cluster
 from operations import postgres
+from operations.checks import ASKED_AGAIN_S
 from operations.postgres import Database, Role, difference, settings_difference
 from operations.script import Script
-from tests.unit.hosts import commands, scripted_host
+from tests.unit.hosts import InTurn, commands, scripted_host
 
 RECORDED = (Path(__file__).parent / "fixtures" / "postgres.txt").read_text().splitlines()
 SALT = "W22ZaJ0SNY7soEsUEjb6gQ=="
@@ -292,6 +293,15 @@ def test_a_schema_has_no_commands_of_psql(tmp_path: Path) -> None:
 )
 def test_values_are_compared_by_what_they_mean(one: str, other: str, alike: bool) -> None:
     assert postgres.same(one, other) is alike
+
+
+def test_a_server_that_does_not_answer_at_once_is_asked_again(waited: list[float]) -> None:
+    answers = InTurn([ClusterState(), as_declared()])
+    assert commands(postgres.settings, {Cluster: answers}, "shared-postgres", {"timezone": "UTC"}) == []
+    assert waited == [ASKED_AGAIN_S]
+    with scripted_host({Cluster: ClusterState()}, executing=False):
+        assert list(postgres.settings._inner("shared-postgres", {"timezone": "UTC"}))
+    assert waited == [ASKED_AGAIN_S], "a run that is prepared may be the one that brings it"
 
 
 def test_settings_as_wanted_are_left_alone() -> None:

@@ -74,6 +74,12 @@ def test_a_server_that_runs_with_its_files_is_left_alone() -> None:
     assert server(AS_DECLARED) == []
 
 
+def test_a_server_that_says_nothing_is_asked_again_before_it_is_reloaded() -> None:
+    with scripted_host({Redis: InTurn([RedisState(), RedisState(), AS_DECLARED])}) as host:
+        assert list(redis.server._inner("shared-redis", SETTINGS, ACL, "admin", PASSWORD_FILE)) == []
+    assert host.logged == ["waiting for shared-redis"]
+
+
 def test_settings_that_drifted_are_set_and_no_others() -> None:
     [command] = server(AS_DECLARED, SETTINGS | {"maxmemory": "256mb"})
     assert command.payload == "maxmemory 256mb\n"

@@ -11,7 +11,7 @@ from facts.systemd import Units, UnitsState, UnitState, read_units, timestamp
 from operations import systemd
 from operations.script import FILES
 from operations.systemd import Unit
-from tests.unit.hosts import commands
+from tests.unit.hosts import InTurn, commands
 
 # `systemctl show --timestamp=us+utc` of systemd 257: a running instance, one refused by its conditions,
 # an unknown one.
@@ -142,7 +142,7 @@ REFUSED = replace(DOWN, condition_met=False, condition_checked=100.0)
 ONESHOT = replace(DOWN, type="oneshot", result="success")
 MASKED = UnitState("masked", "inactive", "dead", "masked")
 OLD = {"/unit": 50.0, "/env": 50.0, "/more": 50.0}
-NAME = "a.service"
+NAME, OTHER = "a.service", "b.service"
 
 CASES: list[tuple[str, Unit, UnitState | None, dict[str, float], list[str]]] = [
     ("as declared", Unit(NAME), UP, OLD, []),
@@ -237,6 +237,21 @@ def test_difference(
     assert [command.payload for command in yielded] == (
         ["".join(f"{action} {NAME}\n" for action in actions)] if actions else []
     )
+
+
+@pytest.mark.parametrize("then", ["active", "failed"])
+def test_a_unit_on_its_way_up_is_waited_for_without_a_change(then: str) -> None:
+    coming = UnitsState({NAME: replace(UP, active="activating", sub="start")}, OLD)
+    come = UnitsState({NAME: replace(UP, active=then)}, OLD)
+    yielded = commands(systemd.units, {Units: InTurn([coming, coming, come])}, units=[Unit(NAME)])
+    assert bool(yielded) is (then == "failed")
+
+
+def test_nobody_waits_for_a_unit_while_there_is_something_to_do(waited: list[float]) -> None:
+    coming = replace(UP, active="activating", sub="start")
+    found = UnitsState({NAME: coming, OTHER: UnitState()}, OLD)
+    assert len(commands(systemd.units, {Units: found}, units=[Unit(NAME), Unit(OTHER)])) == 1
+    assert waited == []
 
 
 @pytest.mark.parametrize("name", ["docker", "a@.service", "a b.service", "-x.service", "a.conf", "*.service"])

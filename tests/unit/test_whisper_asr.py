@@ -12,7 +12,7 @@ from pyinfra.api.command import FunctionCommand
 
 from facts.whisper_asr import WhisperAsr, WhisperAsrState, parse
 from operations import whisper_asr
-from operations.checks import Problem
+from operations.checks import ASKED_AGAIN_S, Problem
 from operations.script import Script
 from operations.whisper_asr import Service, problems
 from phases.hardware.whisper import service
@@ -151,6 +151,12 @@ def test_the_first_download_is_waited_for() -> None:
     assert isinstance(wait, Script)
     assert wait.get_raw_value().endswith("shared-whisper 9000 3600 shared-whisper.service")
     assert noops == ["shared-whisper serves large-v3-turbo"]
+
+
+def test_one_that_has_its_model_and_does_not_answer_at_once_is_asked_again(waited: list[float]) -> None:
+    silent = replace(RIGHT, answers=False)
+    assert serves(silent, silent, RIGHT) == ([], ["shared-whisper serves large-v3-turbo"])
+    assert waited == [ASKED_AGAIN_S] * 2
 
 
 def test_a_run_that_is_prepared_would_wait_and_judges_nothing() -> None:
