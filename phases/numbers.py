@@ -8,19 +8,25 @@ from dataclasses import dataclass
 from blueprint.given import Given
 from blueprint.model import Stack, Team
 from facts.backups import BackupState
+from facts.docker import EngineState
+from facts.firewall import FirewallState
 from facts.gpu import GpuState
 from facts.host import HostState
 from facts.litellm import ProxyState
 from facts.ollama import OllamaState
 from facts.postgres import ClusterState
+from facts.sshd import SshdState
 from facts.stacks import Container, StacksState
 from facts.uptime_kuma import KumaState
 from facts.whisper_asr import WhisperAsrState
-from operations import ollama, uptime_kuma, whisper_asr
+from operations import docker, ollama, sshd, uptime_kuma, whisper_asr
+from operations import firewall as host_firewall
 from operations.checks import Problem
 from phases import preflight
 from phases.cards import full_uuids
+from phases.hardware.firewall import ruleset
 from phases.hardware.ollama import placements
+from phases.hardware.ssh import SETTINGS
 from phases.hardware.whisper import service
 
 GIB = 1024**3
@@ -75,6 +81,30 @@ def cards(given: Given, state: HostState, gpus: GpuState, instances: OllamaState
     gave_way = f"; gave way: {', '.join(away)}" if away else ""
     found = f"{resident} of {len(wanted)} models resident, each on its own card{gave_way}"
     yield Line("Ollama", found, misplaced)
+
+
+def reachable(given: Given, rules: FirewallState, engine: EngineState) -> Line:
+    """What the world and containers reach: the firewall's rules, and the engine's own."""
+    plan = given.plan
+    missing = [
+        *host_firewall.difference(ruleset(plan), rules),
+        *docker.missing_rules(engine, docker.read_config(engine.config)),
+    ]
+    wrong = tuple(
+        Problem("firewall", reason, "the declared rules", "run --data phase=hardware again")
+        for reason in missing
+    )
+    world, containers = (
+        ", ".join(map(str, ports)) for ports in (plan.open_tcp_ports, plan.internal_tcp_ports)
+    )
+    return Line("firewall", f"open to the world: {world}; to containers: {containers}", wrong)
+
+
+def logins(found: SshdState) -> Line:
+    """Who may log in over SSH, and what the owner has set otherwise."""
+    sentences = list(sshd.contradictions(SETTINGS, found))
+    wrong = tuple(sshd.ineffective(SETTINGS, found))
+    return Line("SSH", "; ".join(sentences) or "keys only", wrong)
 
 
 def whisper(given: Given, found: WhisperAsrState) -> Line:

@@ -14,6 +14,8 @@ from blueprint.given import Given
 from blueprint.names import KUMA, POOLER, POSTGRES
 from blueprint.phases import HARDWARE, LITELLM, MONITORING
 from facts.backups import Backups
+from facts.docker import Engine
+from facts.firewall import Firewall
 from facts.gpu import Gpus
 from facts.host import Host
 from facts.kept import ask
@@ -21,13 +23,15 @@ from facts.litellm import Proxy
 from facts.ollama import Instances
 from facts.pgbouncer import Answers
 from facts.postgres import Cluster
+from facts.sshd import Sshd
 from facts.stacks import Stacks
 from facts.uptime_kuma import Kuma, login
 from facts.whisper_asr import WhisperAsr
-from operations import litellm
+from operations import docker, firewall, litellm
 from operations.checks import Problem, check, insist
 from phases import numbers
 from phases.closing import ADMIN
+from phases.hardware.ssh import PATH
 from phases.numbers import Line
 
 # How files/litellm/proxy.py begins the line of what does not work.
@@ -95,6 +99,9 @@ def _lines(given: Given, secrets: Secrets) -> Iterator[Line]:
     machine = ask(Host)
     yield from numbers.machine(given, machine)
     if HARDWARE in given.phases:
+        engine = ask(Engine, parts=docker.ASKED)
+        yield numbers.reachable(given, ask(Firewall, chains=firewall.CHAINS), engine)
+        yield numbers.logins(ask(Sshd, path=PATH))
         instances = ask(Instances, ports=[instance.port for instance in plan.ollama_instances])
         yield from numbers.cards(given, machine, ask(Gpus), instances)
         whisper = ask(WhisperAsr, container=plan.whisper.name, port=plan.whisper.port)

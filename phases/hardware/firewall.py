@@ -6,14 +6,16 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint
 from operations import firewall as host_firewall
+from operations.firewall import Ruleset
 
 
 @deploy("Firewall")
 def firewall(plan: Blueprint) -> None:
     """From outside SSH and the web; from containers the web and Ollama."""
-    host_firewall.apply(
-        name="Open ports",
-        tcp=plan.open_tcp_ports,
-        udp=plan.open_udp_ports,
-        internal_tcp=plan.internal_tcp_ports,
-    )
+    wanted = ruleset(plan)
+    host_firewall.apply(name="Open ports", tcp=wanted.tcp, udp=wanted.udp, internal_tcp=wanted.internal_tcp)
+
+
+def ruleset(plan: Blueprint) -> Ruleset:
+    """What is let in."""
+    return Ruleset(plan.open_tcp_ports, plan.open_udp_ports, plan.internal_tcp_ports)

@@ -137,7 +137,7 @@ def test_a_run_puts_back_what_was_flushed(
         assert [port for port in (4000, 8002) if reaches(machine, outside, port)] == []
     assert reaches_the_internet(machine)
     assert machine.run("curl -fsS -o /dev/null http://127.0.0.1:4000/", check=False).returncode == 0
-    assert deploy().changed_beside_waits == []
+    assert deploy().changed == []
 
 
 def reaches(machine: Machine, outside: Outside, port: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,17 +12,22 @@ import pytest
 
 from blueprint.given import Given
 from facts.backups import BackupState
+from facts.docker import EngineState, read_engine
+from facts.firewall import FirewallState, read_tables
 from facts.gpu import GpuState
 from facts.litellm import ProxyState
 from facts.litellm import Team as ActualTeam
 from facts.ollama import Instance, Loaded, OllamaState, Runner
 from facts.postgres import ClusterState, Database
+from facts.sshd import Line, SshdState
 from facts.stacks import Container, StacksState
 from facts.uptime_kuma import FoundMonitor, KumaState
 from operations.checks import Problem
+from operations.firewall import JUMPS
 from operations.ollama import Placement
 from phases import numbers
 from phases.cards import full_uuids
+from phases.hardware.firewall import ruleset
 from phases.hardware.ollama import placements
 from phases.verification import of_trial
 from tests.unit.declared import declared
@@ -83,6 +89,30 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     away = {"heavy"}
     assert line().found == "4 of 5 models resident, each on its own card"
     assert whats(line().problems) == ["ollama@heavy.service"]
+
+
+def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
+    line = numbers.reachable(GIVEN, FirewallState(), EngineState())
+    assert line.found.startswith("open to the world: 22, 80, 443; to containers: 80, 443, 11434")
+    assert "IPv4: there is no chain HOST-CONTAINERS" in [problem.found for problem in line.problems]
+    engine = read_engine((Path(__file__).parent / "fixtures/docker-engine.txt").read_text().splitlines())
+    rules = {key: ruleset(GIVEN.plan).render(key) for key in ("v4", "v6")}
+    tables = {
+        family: {
+            **read_tables(text.splitlines()),
+            **{(table, chain): (f"-j {ours}",) for table, chain, ours in JUMPS},
+        }
+        for family, text in rules.items()
+    }
+    well = FirewallState(tables["v4"], tables["v6"])
+    assert not numbers.reachable(GIVEN, well, engine).problems
+    assert len(numbers.reachable(GIVEN, well, replace(engine, rules={})).problems) == 7
+
+
+def test_who_may_log_in_is_told() -> None:
+    line = numbers.logins(SshdState(lines=(Line("a:1", "maxauthtries", "9"),)))
+    assert "MaxAuthTries 9 in a:1" in line.found
+    assert "sshd: PasswordAuthentication" in whats(line.problems)
 
 
 def test_a_container_that_is_missing_or_ill_is_named() -> None:
