@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from blueprint import langfuse
 from blueprint.disk import DiskBudget, DiskUse, size_mib
 from blueprint.gpus import Card, meant_by, resolve_gpus
 from blueprint.memory import MemoryBudget, memory_budget
@@ -206,6 +207,15 @@ class Blueprint:
     def teams(self) -> tuple[Team, ...]:
         """Those of the projects."""
         return tuple(project.team for project in self.projects)
+
+    @property
+    def generated_secrets(self) -> tuple[GeneratedSecret, ...]:
+        """Every generated secret that is more than a password: declared ones, and those of the projects."""
+        return (
+            *self.secret_formats,
+            *(GeneratedSecret(project.team.key_secret, prefix="sk-") for project in self.projects),
+            *(form for project in self.projects for form in langfuse.forms(project.trace_keys)),
+        )
 
     @property
     def contract(self) -> Contract:

@@ -94,8 +94,8 @@ class Contract:
             "CELERY_BROKER_URL": redis(project.broker),
             "CELERY_RESULT_BACKEND": redis(project.results),
             "LITELLM_API_KEY": project.team.key_secret if self._through_litellm else None,
-            "LANGFUSE_PUBLIC_KEY": "langfuse/public_key",
-            "LANGFUSE_SECRET_KEY": "langfuse/secret_key",
+            "LANGFUSE_PUBLIC_KEY": project.trace_keys.public,
+            "LANGFUSE_SECRET_KEY": project.trace_keys.secret,
         }
 
     def _provided(self) -> dict[str, str | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets as random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,15 +143,7 @@ class Resolver:
     def secret(self, name: str) -> str:
         """A generated secret in its declared form."""
         form = next((form for form in self.formats if form.name == name), GeneratedSecret(name))
-
-        def make() -> str:
-            if form.base64_bytes:
-                return form.prefix + base64.b64encode(random.token_bytes(form.base64_bytes)).decode()
-            return form.prefix + (
-                random.token_hex(form.hex_bytes) if form.hex_bytes else random.token_urlsafe(32)
-            )
-
-        return self.secrets.generated(name, make)
+        return self.secrets.generated(name, form.make)
 
     def _environment(self, service: Service) -> str:
         if missing := self.secrets.missing(service.keys.values()):

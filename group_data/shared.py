@@ -151,8 +151,9 @@ secret_formats = [
     GeneratedSecret(
         "uptime_kuma/password", lasting="Uptime Kuma reads it once; change it on its page, and there"
     ),
-    GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse makes the pair once"),
-    GeneratedSecret("langfuse/secret_key", prefix="sk-lf-", lasting="Langfuse makes the pair once"),
+    # Its start would make a second pair of the same secret key, which its database refuses.
+    GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse knows LiteLLM's pair by it"),
+    GeneratedSecret("langfuse/secret_key", prefix="sk-lf-"),
     GeneratedSecret(
         "nango/encryption_key", base64_bytes=32, lasting="nango has encrypted its connections with it"
     ),

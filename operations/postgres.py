@@ -257,11 +257,11 @@ def sql(changes: Iterable[Change]) -> str:
         if change.database != connected:
             connected = change.database
             lines += [f"\\connect {identifier(connected)}", _QUIET]
-        lines += [f"{change.sql};", f"\\echo {_word(change.why)}"]
+        lines += [f"{change.sql};", f"\\echo {word(change.why)}"]
     return "\n".join(lines) + "\n"
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
     """A text as one argument of psql's own commands."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 

@@ -14,6 +14,7 @@ from blueprint.phases import LITELLM, MONITORING
 from operations import files, stacks, uptime_kuma
 from phases import monitors
 from phases.backup import first_backup
+from phases.litellm.gateway import warn_undeclared_traces
 from phases.stacks import outline
 from phases.watch import watch
 
@@ -41,6 +42,7 @@ def closing(given: Given, secrets: Secrets) -> None:
         )
     if LITELLM in given.phases:
         first_backup(given)
+        warn_undeclared_traces(given.plan, secrets)
 
 
 def _monitors(given: Given, secrets: Secrets) -> None:

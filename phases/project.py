@@ -20,7 +20,7 @@ from phases import augmenter, voicejury
 from phases.backup import backups, saving
 from phases.cards import with_cards
 from phases.litellm.data_plane import redis_users
-from phases.litellm.gateway import teams
+from phases.litellm.gateway import teams, trace_projects
 from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler
 from phases.phase import Phase
@@ -72,6 +72,7 @@ def _bring(given: Given, secrets: Secrets, project: Project) -> None:
     )
     redis_users(given, secrets)
     teams(given, secrets)
+    trace_projects(given, secrets)
     if step := BEFORE_CONTAINERS.get(project.phase):
         step(given, secrets, project)
     _containers(given, secrets, project)

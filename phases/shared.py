@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, proxy, redis, scram
 from blueprint.given import Given
-from blueprint.model import ClickHouseData, GeneratedSecret, Service
+from blueprint.model import ClickHouseData, Service
 from blueprint.model import Database as DeclaredDatabase
 from blueprint.stacks import Content, Resolver
 from operations.postgres import Database, Role
@@ -115,13 +115,12 @@ def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | 
     plan = given.plan
     declared = next(stack for stack in given.stacks if stack.name == name)
     declared = replace(declared, services=tuple(_completed(plan, service) for service in declared.services))
-    keys = [GeneratedSecret(project.team.key_secret, prefix="sk-") for project in plan.projects]
     resolver = Resolver(
         root=plan.paths.stacks,
         network=plan.coolify_network,
         docker=plan.docker,
         secrets=secrets,
-        formats=(*plan.secret_formats, *keys),
+        formats=plan.generated_secrets,
         uuids=uuids or {},
     )
     return stacks.wanted(resolver.resolve(declared, contents(given, secrets).get(name)))

@@ -29,6 +29,7 @@ from blueprint.model.monitor import Monitor as Monitor
 from blueprint.model.predecessor import Predecessor as Predecessor
 from blueprint.model.profile import HardwareProfile as HardwareProfile
 from blueprint.model.project import Project as Project
+from blueprint.model.project import TraceKeys as TraceKeys
 from blueprint.model.schedule import CronJob as CronJob
 from blueprint.model.service import Command as Command
 from blueprint.model.service import GeneratedSecret as GeneratedSecret

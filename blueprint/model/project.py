@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from blueprint.model.data_plane import Database, RedisIndex
 from blueprint.model.declaration import Declaration, checking
@@ -14,6 +15,13 @@ from blueprint.model.service import Service
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[a-z0-9_-]+(/[a-z0-9_.-]+)+")
+
+
+class TraceKeys(NamedTuple):
+    """Names of the two secrets of a key pair of Langfuse."""
+
+    public: str
+    secret: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +128,11 @@ class Project(Declaration):
         if self.llm is None:
             raise ValueError(f"{self.name} has no team")  # refused when it was declared
         return self.llm
+
+    @property
+    def trace_keys(self) -> TraceKeys:
+        """The secrets with the keys of its project in Langfuse."""
+        return TraceKeys(f"langfuse/keys/{self.name}/public", f"langfuse/keys/{self.name}/secret")
 
     @property
     def flower_name(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,6 +125,14 @@ class GeneratedSecret(Declaration):
                     check.integer(key, size, 16, 1024, "bytes")
             both = self.hex_bytes is not None and self.base64_bytes is not None
             check.that(not both, "base64_bytes", self.base64_bytes, "given without hex_bytes")
+
+    def make(self) -> str:
+        """A new value of this form; 256 random bits where nothing else is declared."""
+        if self.base64_bytes:
+            return self.prefix + base64.b64encode(secrets.token_bytes(self.base64_bytes)).decode()
+        return self.prefix + (
+            secrets.token_hex(self.hex_bytes) if self.hex_bytes else secrets.token_urlsafe(32)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

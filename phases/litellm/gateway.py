@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from pyinfra.api.deploy import deploy
 
-from blueprint import Secrets
+from blueprint import Blueprint, Secrets
+from blueprint import langfuse as langfuse_blueprint
+from blueprint import redis as redis_files
 from blueprint.given import Given
 from blueprint.litellm import api_key
-from blueprint.model import BucketData
-from blueprint.names import POSTGRES
+from blueprint.model import BucketData, TraceKeys
+from blueprint.names import LANGFUSE, POSTGRES, REDIS
 from blueprint.phases import LITELLM
-from operations import litellm, s3, stacks
+from operations import langfuse, litellm, s3, stacks
 from operations.litellm import Team
 from phases.backup import saving
 from phases.shared import stack
@@ -39,6 +41,7 @@ def gateway(given: Given, secrets: Secrets) -> None:
                 secret_key=secrets.generated(service.data.password),
             )
     teams(given, secrets)
+    trace_projects(given, secrets)
 
 
 def teams(given: Given, secrets: Secrets) -> None:
@@ -65,4 +68,44 @@ def teams(given: Given, secrets: Secrets) -> None:
         known=[team.name for team in plan.teams],
         mend="it stays, or goes with --data remove_teams=NAME",
         before_deletion=replace(how, pieces={POSTGRES: how.pieces[POSTGRES]}),
+    )
+
+
+def trace_projects(given: Given, secrets: Secrets) -> None:
+    """A project and a key pair in Langfuse for LiteLLM's own callbacks, and for each project that the host has."""
+    first = langfuse_blueprint.initial(given.plan.shared_stacks)
+
+    def project(name: str, keys: TraceKeys) -> langfuse.Project:
+        public, secret = (secrets.generated(form.name, form.make) for form in langfuse_blueprint.forms(keys))
+        return langfuse.Project(name, public, secret)
+
+    langfuse.projects(
+        name="Projects and keys of Langfuse",
+        container=LANGFUSE,
+        postgres=POSTGRES,
+        redis=REDIS,
+        redis_user=redis_files.ADMIN,
+        redis_password_file=redis_files.ADMIN_PASSWORD,
+        redis_index=first.redis_index,
+        organisation=first.organisation,
+        wanted=[
+            project(first.project, first.keys),
+            *(project(one.name, one.trace_keys) for one in given.projects),
+        ],
+        salt=secrets.generated(first.salt),
+    )
+
+
+def warn_undeclared_traces(plan: Blueprint, secrets: Secrets) -> None:
+    """Name what others have added to Langfuse."""
+    first = langfuse_blueprint.initial(plan.shared_stacks)
+    pairs = [first.keys, *(project.trace_keys for project in plan.projects)]
+    langfuse.warn_undeclared(
+        name="What is not declared in Langfuse",
+        container=LANGFUSE,
+        postgres=POSTGRES,
+        organisation=first.organisation,
+        projects=[first.project, *(project.name for project in plan.projects)],
+        public_keys=[secrets.provided(keys.public) for keys in pairs if secrets.has(keys.public)],
+        owner=first.owner,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import subprocess
 import threading
@@ -175,11 +174,45 @@ class Store:
 
 @dataclass
 class Postgres(Store):
-    """One project."""
+    """A project with a key pair, and whatever a test adds."""
 
-    def project(self, public_key: str, secret_key: str, salt: str) -> tuple[str, str] | None:
+    keys: list[dict[str, Any]] = field(default_factory=lambda: [key_row(*KEYS, "shared")])
+
+    def key(self, column: str, value: str) -> dict[str, Any] | None:
         self.ping()
-        return ("shared", "SourceFast") if (public_key, secret_key, salt) == (*KEYS, "salt") else None
+        return next((dict(key) for key in self.keys if key[column] == value), None)
+
+    def note_hash(self, public_key: str, quick: str) -> None:
+        for key in self.keys:
+            if key["public_key"] == public_key:
+                key["fast_hashed_secret_key"] = quick
+
+    def project_name(self, project: str) -> str | None:
+        return {"shared": "SourceFast"}.get(project)
+
+
+def key_row(public: str, secret: str, project: str | None, quick: bool = True) -> dict[str, Any]:
+    """A pair as the database has it; as an old version left it without the quick hash."""
+    return {
+        "public_key": public,
+        "hashed_secret_key": stores.slowly_hashed(secret),
+        "fast_hashed_secret_key": stores.hashed(secret, "salt") if quick else None,
+        "project_id": project,
+        "org_id": "sourcefast",
+    }
+
+
+@dataclass
+class Cache(Store):
+    """Redis."""
+
+    content: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, quick: str) -> Any:
+        return self.content.get(quick)
+
+    def put(self, quick: str, key: Any) -> None:
+        self.content[quick] = key
 
 
 @dataclass
@@ -255,6 +288,7 @@ class Langfuse:
     clickhouse: ClickHouse
     queue: Queue
     objects: Objects
+    cache: Cache
     api: httpx.Client
     web: webserver.Langfuse
     worker: background.Worker
@@ -267,11 +301,12 @@ class Langfuse:
 @pytest.fixture
 def langfuse() -> Iterator[Langfuse]:
     parts: tuple[Any, Any, Any, Any] = (Postgres(), ClickHouse(), Queue(), Objects())
-    web = webserver.Langfuse(*parts, settings.read(ENVIRONMENT, worker=False))
+    cache: Any = Cache()
+    web = webserver.Langfuse(*parts, cache, settings.read(ENVIRONMENT, worker=False))
     with webserver.Server(("127.0.0.1", 0), web) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", auth=KEYS) as api:
-            yield Langfuse(*parts, api, web, background.Worker(*parts))
+            yield Langfuse(*parts, cache, api, web, background.Worker(*parts))
         server.shutdown()
 
 
@@ -312,6 +347,41 @@ def test_others_keys_are_refused(langfuse: Langfuse, authorization: str) -> None
             method, address, headers={"Authorization": authorization} if authorization else {}
         )
         assert answer.status_code == 401 and answer.json()["error"] == "UnauthorizedError"
+
+
+def test_the_secret_key_alone_decides_and_is_found_in_the_cache_from_then_on(langfuse: Langfuse) -> None:
+    assert langfuse.api.get("/api/public/projects", auth=("pk-lf-any", KEYS[1])).status_code == 200
+    langfuse.postgres.keys.clear()
+    assert langfuse.api.get("/api/public/projects").status_code == 200
+    langfuse.cache.content.clear()
+    assert langfuse.api.get("/api/public/projects").status_code == 401
+
+
+def test_a_pair_that_there_was_not_stays_unknown_until_the_cache_has_forgotten_it(langfuse: Langfuse) -> None:
+    later = ("pk-lf-2", "sk-lf-2")
+    assert langfuse.api.get("/api/public/projects", auth=later).status_code == 401
+    langfuse.postgres.keys.append(key_row(*later, "shared"))
+    assert langfuse.api.get("/api/public/projects", auth=later).status_code == 401
+    del langfuse.cache.content[stores.hashed("sk-lf-2", "salt")]
+    assert langfuse.api.get("/api/public/projects", auth=later).status_code == 200
+
+
+def test_a_pair_of_an_old_version_is_found_by_its_slow_hash_once(langfuse: Langfuse) -> None:
+    langfuse.postgres.keys[:] = [key_row(*KEYS, "shared", quick=False)]
+    assert langfuse.api.get("/api/public/projects", auth=(KEYS[0], "sk-lf-2")).status_code == 401
+    assert langfuse.api.get("/api/public/projects").status_code == 200
+    assert langfuse.postgres.keys[0]["fast_hashed_secret_key"] == stores.hashed(KEYS[1], "salt")
+
+
+def test_projects_are_made_with_a_licence_only(langfuse: Langfuse) -> None:
+    organisation = ("pk-lf-o", "sk-lf-o")
+    langfuse.postgres.keys.append(key_row(*organisation, None))
+    of_project = langfuse.api.post("/api/public/projects", json={"name": "shop"})
+    assert (of_project.status_code, "Organization-scoped" in of_project.json()["message"]) == (403, True)
+    licensed = langfuse.api.post("/api/public/projects", json={"name": "shop"}, auth=organisation)
+    assert licensed.json() == {"error": "This feature is not available on your current plan."}
+    assert langfuse.api.get("/api/public/projects", auth=organisation).status_code == 403
+    assert langfuse.api.get("/api/public/traces", auth=organisation).status_code == 401
 
 
 def test_the_page_says_what_it_is(langfuse: Langfuse) -> None:
@@ -459,4 +529,11 @@ def test_requests_to_s3_are_signed_as_curl_signs_them() -> None:
 def test_every_table_that_is_filled_is_created() -> None:
     created = {re.search(r"EXISTS (\w+)", statement)[1] for statement in tables.CLICKHOUSE}  # type: ignore[index]
     assert {*ingestion.TABLES.values(), "blob_storage_file_log"} < created
-    assert json.dumps(stores.hashed("sk", "salt")) != json.dumps(stores.hashed("sk", "other"))
+
+
+def test_secret_keys_are_hashed_as_langfuse_hashes_them() -> None:
+    # node's crypto, over the lines of packages/shared/src/server/auth/apiKeys.ts
+    vector = "ed6818ada09bdad405a74ac72773dde1708dd3fc6fe8bb81b59927400419d227"
+    assert stores.hashed("sk-lf-1234567890", "salt") == vector
+    assert stores.is_hash_of("sk-lf-1", stores.slowly_hashed("sk-lf-1"))
+    assert not stores.is_hash_of("sk-lf-1", "no hash")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import bcrypt
 import psycopg
 import redis
 
@@ -26,6 +27,7 @@ from .settings import Bucket, Settings
 Row = dict[str, Any]
 QUEUE = "langfuse-standin:ingestion"
 TIMEOUT_S = 5
+CACHED_S = 300  # LANGFUSE_CACHE_API_KEY_TTL_SECONDS
 
 
 class StoreError(Exception):
@@ -85,33 +87,71 @@ class Postgres:
                 self.execute(
                     "DELETE FROM api_keys WHERE public_key = %s AND project_id <> %s", (public, project)
                 )
+                # A key of that name stays as it is; another with the same secret ends the start.
                 self.execute(
-                    "INSERT INTO api_keys (id, note, public_key, fast_hashed_secret_key, project_id)"
-                    " VALUES (%s, 'Provisioned API Key', %s, %s, %s) ON CONFLICT DO NOTHING",
-                    (secrets.token_hex(12), public, hashed(secret, salt), project),
+                    "INSERT INTO api_keys (id, note, public_key, hashed_secret_key, fast_hashed_secret_key,"
+                    " display_secret_key, project_id) VALUES (%s, 'Provisioned API Key', %s, %s, %s, %s, %s)"
+                    " ON CONFLICT (public_key) DO NOTHING",
+                    (number(), public, slowly_hashed(secret), hashed(secret, salt), shown(secret), project),
                 )
         email, password = initial.get("USER_EMAIL", "").lower(), initial.get("USER_PASSWORD")
         if email and password:
             self.execute(
                 "INSERT INTO users (id, email, name, password) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (
-                    secrets.token_hex(12),
-                    email,
-                    initial.get("USER_NAME", "Provisioned User"),
-                    hashed(password, secrets.token_hex(8)),
-                ),
+                (number(), email, initial.get("USER_NAME", "Provisioned User"), slowly_hashed(password)),
+            )
+            self.execute(
+                "INSERT INTO organization_memberships (id, org_id, user_id, role)"
+                " SELECT %s, %s, id, 'OWNER' FROM users WHERE email = %s"
+                " ON CONFLICT (org_id, user_id) DO UPDATE SET role = 'OWNER'",
+                (number(), organisation, email),
             )
 
-    def project(self, public_key: str, secret_key: str, salt: str) -> tuple[str, str] | None:
-        """Id and name of the project that a pair of keys opens."""
+    def key(self, column: str, value: str) -> Row | None:
+        """The key pair with this public key, or this quick hash.
+
+        :param column: "public_key" or "fast_hashed_secret_key"
+        """
         found = self.execute(
-            "SELECT p.id, p.name, k.fast_hashed_secret_key FROM api_keys k JOIN projects p ON p.id = k.project_id"
-            " WHERE k.public_key = %s",
-            (public_key,),
+            "SELECT to_jsonb(api_keys) || jsonb_build_object('org_id', coalesce(projects.org_id, organization_id))"  # noqa: S608
+            f" FROM api_keys LEFT JOIN projects ON projects.id = project_id WHERE {column} = %s",
+            (value,),
         )
-        if not found or not hmac.compare_digest(str(found[0][2]), hashed(secret_key, salt)):
-            return None
-        return str(found[0][0]), str(found[0][1])
+        return dict(found[0][0]) if found else None
+
+    def note_hash(self, public_key: str, quick: str) -> None:
+        """Keep the quick hash of a key that was found by its slow one."""
+        self.execute(
+            "UPDATE api_keys SET fast_hashed_secret_key = %s WHERE public_key = %s", (quick, public_key)
+        )
+
+    def project_name(self, project: str) -> str | None:
+        """What a project is called, if there is one."""
+        found = self.execute("SELECT name FROM projects WHERE id = %s", (project,))
+        return str(found[0][0]) if found else None
+
+
+def number() -> str:
+    """A new id."""
+    return f"c{secrets.token_hex(12)}"
+
+
+def shown(secret: str) -> str:
+    """What a page shows of a secret key."""
+    return f"{secret[:6]}...{secret[-4:]}"
+
+
+def slowly_hashed(secret: str) -> str:
+    """How Langfuse keeps passwords, and secret keys beside their quick hash."""
+    return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(11)).decode()
+
+
+def is_hash_of(secret: str, slow: str) -> bool:
+    """Whether a secret is the one that was hashed slowly; what is no such hash is nothing's."""
+    try:
+        return bcrypt.checkpw(secret.encode(), slow.encode())
+    except ValueError:
+        return False
 
 
 def hashed(secret: str, salt: str) -> str:
@@ -196,6 +236,25 @@ class Queue:
         """:raises StoreError: there is no answer"""
         with _named("Redis"):
             self._redis.ping()
+
+
+class Cache:
+    """Keys that were asked for lately, in Redis, under their quick hash; each question makes an entry last longer."""
+
+    ABSENT = "api-key-non-existent"
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT_S)
+
+    def get(self, quick: str) -> Row | str | None:
+        """What was kept: a key, or that there is none (`ABSENT`)."""
+        with _named("Redis"):
+            found: Any = self._redis.getex(f"api-key:{quick}", ex=CACHED_S)
+        return json.loads(found) if found else None
+
+    def put(self, quick: str, key: Row | str) -> None:
+        with _named("Redis"):
+            self._redis.set(f"api-key:{quick}", json.dumps(key), ex=CACHED_S)
 
 
 class Objects:

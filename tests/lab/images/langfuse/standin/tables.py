@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+_MOMENT = "timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP"
+_ENUM = "DO $$ BEGIN CREATE TYPE {} AS ENUM ({}); EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+
+# As the migrations of packages/shared/prisma leave them.
 POSTGRES = (
-    "CREATE TABLE IF NOT EXISTS organizations (id text PRIMARY KEY, name text NOT NULL,"
-    " created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    _ENUM.format('"Role"', "'OWNER', 'ADMIN', 'MEMBER', 'VIEWER', 'NONE'"),
+    _ENUM.format('"ApiKeyScope"', "'ORGANIZATION', 'PROJECT'"),
+    f"CREATE TABLE IF NOT EXISTS organizations (id text PRIMARY KEY, name text NOT NULL, created_at {_MOMENT},"
+    f" updated_at {_MOMENT}, cloud_config jsonb, metadata jsonb)",
     "CREATE TABLE IF NOT EXISTS projects (id text PRIMARY KEY, name text NOT NULL,"
-    " org_id text NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,"
-    " created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    " org_id text NOT NULL REFERENCES organizations (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    f" created_at {_MOMENT}, updated_at {_MOMENT}, deleted_at timestamp(3), retention_days integer, metadata jsonb)",
     "CREATE TABLE IF NOT EXISTS api_keys (id text PRIMARY KEY, note text, public_key text NOT NULL UNIQUE,"
-    " fast_hashed_secret_key text UNIQUE, project_id text REFERENCES projects (id) ON DELETE CASCADE,"
-    " created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    " hashed_secret_key text NOT NULL UNIQUE, fast_hashed_secret_key text UNIQUE, display_secret_key text NOT NULL,"
+    f" created_at {_MOMENT}, last_used_at timestamp(3), expires_at timestamp(3),"
+    " project_id text REFERENCES projects (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    " organization_id text REFERENCES organizations (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    " scope \"ApiKeyScope\" NOT NULL DEFAULT 'PROJECT')",
     "CREATE TABLE IF NOT EXISTS users (id text PRIMARY KEY, email text UNIQUE, name text, password text,"
-    " created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    f" admin boolean NOT NULL DEFAULT false, created_at {_MOMENT}, updated_at {_MOMENT})",
+    "CREATE TABLE IF NOT EXISTS organization_memberships (id text PRIMARY KEY,"
+    " org_id text NOT NULL REFERENCES organizations (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    " user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    f' role "Role" NOT NULL, created_at {_MOMENT}, updated_at {_MOMENT}, UNIQUE (org_id, user_id))',
+    "CREATE TABLE IF NOT EXISTS project_memberships ("
+    " org_membership_id text NOT NULL REFERENCES organization_memberships (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    " project_id text NOT NULL REFERENCES projects (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    " user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE ON UPDATE CASCADE,"
+    f' role "Role" NOT NULL, created_at {_MOMENT}, updated_at {_MOMENT}, PRIMARY KEY (project_id, user_id))',
+    # What an older stand-in has left of the same version.
+    "ALTER TABLE projects ADD COLUMN IF NOT EXISTS deleted_at timestamp(3)",
+    "ALTER TABLE users ADD COLUMN IF NOT EXISTS admin boolean NOT NULL DEFAULT false",
+    "ALTER TABLE api_keys"
+    " ADD COLUMN IF NOT EXISTS hashed_secret_key text NOT NULL UNIQUE DEFAULT gen_random_uuid()::text,"
+    " ADD COLUMN IF NOT EXISTS display_secret_key text NOT NULL DEFAULT 'sk-lf-...',"
+    " ADD COLUMN IF NOT EXISTS organization_id text REFERENCES organizations (id),"
+    " ADD COLUMN IF NOT EXISTS scope \"ApiKeyScope\" NOT NULL DEFAULT 'PROJECT'",
+    "ALTER TABLE api_keys ALTER COLUMN hashed_secret_key DROP DEFAULT, ALTER COLUMN display_secret_key DROP DEFAULT",
 )
 
 _EVERY = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from . import VERSION, ingestion, settings
+from . import VERSION, ingestion, keys, settings
 from .answering import Answer, JsonHandler, say
-from .stores import ClickHouse, Objects, Postgres, Queue, Row, StoreError
+from .stores import Cache, ClickHouse, Objects, Postgres, Queue, Row, StoreError
 
 PAGE = (
     "<!DOCTYPE html><html><head><title>Langfuse</title></head><body><h1>Langfuse (stand-in)</h1>"
@@ -69,10 +68,11 @@ class Langfuse:
         clickhouse: ClickHouse,
         queue: Queue,
         objects: Objects,
+        cache: Cache,
         config: settings.Settings,
     ) -> None:
         self.postgres, self.clickhouse, self.queue, self.objects = postgres, clickhouse, queue, objects
-        self.config = config
+        self.cache, self.config = cache, config
         self.stopping = False
 
     def health(self, query: Mapping[str, str]) -> Answer:
@@ -100,21 +100,35 @@ class Langfuse:
             return Answer(503, {"status": "Readiness check failed", "errors": failed, "version": VERSION})
         return Answer(200, {"status": "OK", "version": VERSION})
 
-    def project(self, authorization: str) -> Project | Answer:
-        """The project of a request's keys, or the refusal."""
-        scheme, _, value = authorization.partition(" ")
-        if not authorization:
-            return _refusal("No authorization header")
-        keys = ("", "")
-        with suppress(ValueError):
-            public, _, secret = base64.b64decode(value).decode().partition(":")
-            keys = (public, secret)
-        if scheme.lower() != "basic" or not all(keys):
-            return _refusal("Invalid authorization header")
-        found = self.postgres.project(*keys, self.config.salt)
-        if found is None:
-            return _refusal("Invalid credentials. Confirm that you've configured the correct host.")
-        return Project(*found)
+    def scope(self, authorization: str) -> keys.Scope:
+        """What the keys of a request open.
+
+        :raises keys.RefusedError: nothing
+        """
+        return keys.scope(authorization, self.postgres, self.cache, self.config.salt)
+
+    def project(self, scope: keys.Scope) -> Project:
+        """The project that keys open.
+
+        :raises keys.RefusedError: they are those of an organisation
+        """
+        if scope.project is None:
+            raise keys.RefusedError("Access denied - need to use basic auth with secret key")
+        return Project(scope.project, self.postgres.project_name(scope.project) or "")
+
+    def projects(self, scope: keys.Scope) -> Answer:
+        """The project that the keys are of; keys of an organisation have none."""
+        if scope.project is None:
+            return Answer(403, {"message": "Invalid API key. Are you using an organization key?"})
+        project = self.project(scope)
+        return Answer(200, {"data": [{"id": project.id, "name": project.name, "metadata": {}}]})
+
+    def new_project(self, scope: keys.Scope) -> Answer:
+        """Refused: an organisation's keys may do it, with a licence (entitlement `admin-api`)."""
+        if scope.project is not None:
+            message = "Invalid API key. Organization-scoped API key required for this operation."
+            return Answer(403, {"message": message})
+        return Answer(403, {"error": "This feature is not available on your current plan."})
 
     def ingest(self, project: Project, body: bytes) -> Answer:
         """A batch of events: valid ones go to the bucket and are queued, each other is refused by itself."""
@@ -215,10 +229,6 @@ def shown(row: Row) -> dict[str, Any]:
     return answer
 
 
-def _refusal(message: str) -> Answer:
-    return Answer(401, {"error": "UnauthorizedError", "message": message})
-
-
 class Server(ThreadingHTTPServer):
     """The web server."""
 
@@ -247,10 +257,15 @@ class Handler(JsonHandler):
         if not path.startswith("/api/public/"):
             return Answer(404, {"message": "Not found"} if path.startswith("/api/") else PAGE)
         try:
-            project = langfuse.project(self.headers.get("Authorization", ""))
-            return (
-                project if isinstance(project, Answer) else self._entitled(project, method, path, query, body)
-            )
+            scope = langfuse.scope(self.headers.get("Authorization", ""))
+            match method, path:
+                case "GET", "/api/public/projects":
+                    return langfuse.projects(scope)
+                case "POST", "/api/public/projects":
+                    return langfuse.new_project(scope)
+            return self._entitled(langfuse.project(scope), method, path, query, body)
+        except keys.RefusedError as error:
+            return Answer(401, {"error": "UnauthorizedError", "message": str(error)})
         except StoreError as error:
             say(f"error: {error}")
             return Answer(500, {"message": "Internal Server Error", "error": str(error)})
@@ -262,8 +277,6 @@ class Handler(JsonHandler):
         match method, path.split("/")[3:]:
             case "POST", ["ingestion"]:
                 return langfuse.ingest(project, body)
-            case "GET", ["projects"]:
-                return Answer(200, {"data": [{"id": project.id, "name": project.name, "metadata": {}}]})
             case "GET", ["traces", number]:
                 return langfuse.trace(project, number)
             case "GET", _ if path in LISTS:
@@ -285,6 +298,7 @@ def main() -> int:
         ClickHouse(config),
         Queue(config.redis_url),
         Objects(config.bucket),
+        Cache(config.redis_url),
         config,
     )
     try:

@@ -1,0 +1,102 @@
+"""Organisations, projects, keys and members of a Langfuse, as they stand in its database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project. One that a person deletes is `deleted` until the worker has removed what is in it."""
+
+    id: str
+    name: str
+    organisation: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pair.
+
+    :param hash: Langfuse's quick hash of the secret key; None before its first use where an old version made it
+    :param project: that it opens, None for one of a whole organisation
+    """
+
+    id: str
+    public_key: str
+    hash: str | None
+    note: str | None
+    project: str | None
+    organisation: str | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """What a person may do in an organisation, or in one of its projects."""
+
+    email: str | None
+    role: str
+    organisation: str
+    project: str | None = None
+
+
+@dataclass(frozen=True)
+class LangfuseState:
+    """Answer of `Langfuse`.
+
+    :param answers: whether there is one; the rest is empty otherwise
+    :param administrators: users who may do everything in it
+    """
+
+    answers: bool = False
+    organisations: frozenset[str] = frozenset()
+    projects: tuple[Project, ...] = ()
+    keys: tuple[Key, ...] = ()
+    members: tuple[Member, ...] = ()
+    administrators: tuple[str, ...] = ()
+
+
+class Langfuse(FactBase[LangfuseState]):
+    """Who may do what in a Langfuse, in one question. It is asked as the role that the container logs in with.
+
+    + container: of its web server
+    + postgres: container of its Postgres
+    + required: it has to answer, or the fact fails with what it said; otherwise one that does not answer is as one that
+        does not run
+    """
+
+    def command(self, container: str, postgres: str, required: bool = True) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("langfuse.sh", container, postgres, "yes" if required else "no")
+
+    @staticmethod
+    def default() -> LangfuseState:
+        """No Langfuse."""
+        return LangfuseState()
+
+    def process(self, output: list[str]) -> LangfuseState:
+        """Read the answer of `command`."""
+        return read_langfuse(output)
+
+
+def read_langfuse(output: Iterable[str]) -> LangfuseState:
+    """Read what files/facts/langfuse.sh prints."""
+    line = next((line for line in output if line), None)
+    if line is None:
+        return LangfuseState()
+    answer = script.from_json(line, "Langfuse's Postgres")
+    return LangfuseState(
+        answers=True,
+        organisations=frozenset(answer["organisations"]),
+        projects=tuple(Project(**project) for project in answer["projects"]),
+        keys=tuple(Key(**key) for key in answer["keys"]),
+        members=tuple(Member(**member) for member in answer["members"]),
+        administrators=tuple(answer["administrators"]),
+    )

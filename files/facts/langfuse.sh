@@ -1,0 +1,33 @@
+#!/bin/sh
+# Organisations, projects, keys and members in the database of a Langfuse; nothing where its container does not run, or is
+# somebody else's, which a run sets aside before it asks. Of a secret key, only the hash that Langfuse keeps.
+# Arguments: container of Langfuse, of its Postgres, and whether it has to answer (yes or no); one that need not is nothing, too.
+set -u
+
+shown='{{and (index .Config.Labels "stack.digest") .State.Running}}{{range .Config.Env}}{{println}}{{.}}{{end}}'
+container=$(docker inspect --type container --format "$shown" "$1" 2>/dev/null)
+# Prisma's own parameters are none of libpq's.
+url=$(printf '%s\n' "$container" | sed -n 's/^DATABASE_URL=\([^?]*\).*/\1/p')
+if [ "$(printf '%s\n' "$container" | head -n 1)" = true ] && [ -n "$url" ]; then
+    # With Langfuse's own login: what its role may have put into its database never runs as the superuser. The address is
+    # read from standard input: no argument list has the password.
+    { printf "\\\\connect '%s'\n" "$url"; cat; } <<'SQL' |
+SELECT json_build_object(
+    'organisations', (SELECT coalesce(json_agg(id), '[]') FROM organizations),
+    'projects', (SELECT coalesce(json_agg(json_build_object(
+        'id', id, 'name', name, 'organisation', org_id, 'deleted', deleted_at IS NOT NULL) ORDER BY id), '[]') FROM projects),
+    'keys', (SELECT coalesce(json_agg(json_build_object(
+        'id', id, 'public_key', public_key, 'hash', fast_hashed_secret_key, 'note', note, 'project', project_id,
+        'organisation', organization_id) ORDER BY created_at, id), '[]') FROM api_keys),
+    'members', (SELECT coalesce(json_agg(json_build_object(
+        'email', email, 'role', role, 'organisation', org_id, 'project', project_id) ORDER BY email, project_id), '[]')
+        FROM (SELECT user_id, role::text, org_id, NULL AS project_id FROM organization_memberships UNION ALL
+            SELECT project.user_id, project.role::text, member.org_id, project.project_id FROM project_memberships AS project
+            JOIN organization_memberships AS member ON member.id = project.org_membership_id) AS membership
+        JOIN users ON users.id = membership.user_id),
+    'administrators', (SELECT coalesce(json_agg(coalesce(email, id) ORDER BY email), '[]') FROM users WHERE admin));
+SQL
+        docker exec -i "$2" psql --username=postgres --dbname=postgres --no-password --no-psqlrc --quiet \
+            --tuples-only --no-align --set ON_ERROR_STOP=1 --set VERBOSITY=terse --file=- || [ "$3" = no ] || exit 1
+fi
+echo

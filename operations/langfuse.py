@@ -1,0 +1,297 @@
+"""Projects and key pairs of a Langfuse, in its database: its API makes them only with a licence."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import bcrypt
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from facts.kept import ask
+from facts.langfuse import Key, Langfuse, LangfuseState
+from operations import script
+from operations.notices import notice
+from operations.postgres import literal, word
+
+# The notes of keys that are ours: a person sees them on Langfuse's page of keys.
+OURS = "SourceFast"
+# A new pair until the cache has forgotten that there was none, and an old one until it has forgotten that there was.
+NEW = f"{OURS}: new"
+REMOVED = f"{OURS}: removed "
+BCRYPT_ROUNDS = 11
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project with its one key pair.
+
+    :param id: its id and its name
+    :param public_key: beginning with "pk-lf-"
+    :param secret_key: beginning with "sk-lf-"
+    """
+
+    id: str
+    public_key: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Statements that bring the database nearer to what is wanted.
+
+    :param cached: hashes of keys that Langfuse may have cached otherwise
+    :param after: statements for when they are forgotten
+    """
+
+    why: str
+    sql: tuple[str, ...] = field(repr=False)
+    cached: tuple[str, ...] = ()
+    after: tuple[str, ...] = field(default=(), repr=False)
+
+
+def quick_hash(secret_key: str, salt: str) -> str:
+    """How Langfuse finds a secret key (`createShaHash` in its packages/shared/src/server/auth/apiKeys.ts)."""
+    inner = hashlib.sha256(salt.encode()).hexdigest()
+    return hashlib.sha256((secret_key + inner).encode()).hexdigest()
+
+
+def difference(
+    langfuse: LangfuseState, organisation: str, wanted: Iterable[Project], salt: str
+) -> list[Change]:
+    """What brings projects and keys to their declared state; empty when they are in it.
+
+    Each step can be the last one of a run that dies: what is still cached stands in the notes of the keys.
+
+    :param organisation: id of the one that all of them are in
+    :param salt: with which Langfuse hashes keys
+    :raises OperationError: for a project that is being deleted
+    """
+    changes = list[Change]()
+    if organisation not in langfuse.organisations:
+        statement = _sql("INSERT INTO organizations (id, name) VALUES ({}, {})", organisation, organisation)
+        changes.append(Change(f"organisation {organisation}: made", (statement,)))
+    for key in langfuse.keys:
+        if (key.note or "").startswith(REMOVED):
+            changes.append(_forgotten(key.id, (key.note or "").removeprefix(REMOVED)))
+    for project in wanted:
+        changes += _project_changes(langfuse, organisation, project)
+        changes += _key_changes(langfuse, project, quick_hash(project.secret_key, salt))
+    return changes
+
+
+def _project_changes(langfuse: LangfuseState, organisation: str, wanted: Project) -> Iterator[Change]:
+    project = next((project for project in langfuse.projects if project.id == wanted.id), None)
+    if project is None:
+        statement = "INSERT INTO projects (id, name, org_id) VALUES ({}, {}, {})"
+        yield Change(f"project {wanted.id}: made", (_sql(statement, wanted.id, wanted.id, organisation),))
+        return
+    if project.deleted:
+        raise OperationError(
+            f"project {wanted.id} of Langfuse: found deleted by somebody, and its traces not gone yet; wanted there, "
+            "or gone: run again when Langfuse's page shows it no longer, and it is made anew"
+        )
+    if project.organisation != organisation:
+        yield Change(
+            f"project {wanted.id}: in organisation {organisation} instead of {project.organisation}",
+            (_sql("UPDATE projects SET org_id = {} WHERE id = {}", organisation, wanted.id),),
+            cached=tuple(key.hash for key in langfuse.keys if key.project == wanted.id and key.hash),
+        )
+
+
+def _key_changes(langfuse: LangfuseState, wanted: Project, hashed: str) -> Iterator[Change]:
+    there = False
+    for key in langfuse.keys:
+        note = key.note or ""
+        if note.startswith(REMOVED):
+            continue
+        if (key.public_key, key.hash, key.project) == (wanted.public_key, hashed, wanted.id):
+            there = True
+            if note == NEW:
+                yield _known(wanted, hashed)
+        # What has one of our keys elsewhere, or with another half, was rotated out; so was another that we noted.
+        elif wanted.public_key == key.public_key or key.hash == hashed or _is_ours(key, wanted.id):
+            yield _removed(key)
+    if not there:
+        known = _known(wanted, hashed)
+        yield Change(f"keys of {wanted.id}: made", (_insertion(wanted, hashed),), known.cached, known.after)
+
+
+def _is_ours(key: Key, project: str) -> bool:
+    return key.project == project and key.note in (OURS, NEW)
+
+
+def _insertion(wanted: Project, hashed: str) -> str:
+    """As Langfuse's `createAndAddApiKeysToDb` does it."""
+    return _sql(
+        "INSERT INTO api_keys (id, note, public_key, hashed_secret_key, fast_hashed_secret_key, "
+        "display_secret_key, project_id) VALUES ({}, {}, {}, {}, {}, {}, {})",
+        f"c{secrets.token_hex(12)}",
+        NEW,
+        wanted.public_key,
+        bcrypt.hashpw(wanted.secret_key.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode(),
+        hashed,
+        f"{wanted.secret_key[:6]}...{wanted.secret_key[-4:]}",
+        wanted.id,
+    )
+
+
+def _known(wanted: Project, hashed: str) -> Change:
+    """A new pair that the cache may still take for one that there is not."""
+    statement = _sql("UPDATE api_keys SET note = {} WHERE fast_hashed_secret_key = {}", OURS, hashed)
+    return Change(f"keys of {wanted.id}: known", (), (hashed,), (statement,))
+
+
+def _removed(key: Key) -> Change:
+    """A pair that opens nothing any longer, whose row stays until the cache has forgotten it."""
+    statement = _sql(
+        "UPDATE api_keys SET public_key = id, hashed_secret_key = id, fast_hashed_secret_key = NULL, note = {} "
+        "WHERE id = {}",
+        *(REMOVED + (key.hash or ""), key.id),
+    )
+    forgotten = _forgotten(key.id, key.hash or "")
+    return Change(f"keys {key.public_key}: out of use", (statement,), forgotten.cached, forgotten.after)
+
+
+def _forgotten(number: str, hashed: str) -> Change:
+    statement = _sql("DELETE FROM api_keys WHERE id = {}", number)
+    return Change(f"keys {number}: removed", (), (hashed,) if hashed else (), (statement,))
+
+
+def _sql(statement: str, *texts: str) -> str:
+    """A statement with texts in the place of its {}."""
+    return statement.format(*map(literal, texts))
+
+
+def payload(changes: Sequence[Change]) -> str:
+    """What files/langfuse/apply.sh is told: one transaction, what is to be forgotten, and another transaction."""
+    first = [line for change in changes for line in (*change.sql, f"\\echo {word(change.why)}")]
+    return "\n".join(
+        [
+            "BEGIN;",
+            *(line if line.startswith("\\") else f"{line};" for line in first),
+            "COMMIT;",
+            f"-- cached {' '.join(hashed for change in changes for hashed in change.cached)}".rstrip(),
+            "BEGIN;",
+            *(f"{statement};" for change in changes for statement in change.after),
+            "COMMIT;",
+            "",
+        ]
+    )
+
+
+@operation()
+def projects(
+    container: str,
+    postgres: str,
+    redis: str,
+    redis_user: str,
+    redis_password_file: str,
+    redis_index: int,
+    organisation: str,
+    wanted: Sequence[Project],
+    salt: str,
+) -> Generator[StringCommand, None, None]:
+    """Give every project its place in Langfuse, and its key pair the values that it should have.
+
+    A pair whose public or secret key changed is replaced: the old one is refused from then on, as Langfuse's cache
+    forgets it, too. No project is ever removed, and no pair that a person made.
+
+    + container: of Langfuse's web server, whose login is used
+    + postgres: container of its Postgres
+    + redis: container of its Redis
+    + redis_user: user who may delete what is in there
+    + redis_password_file: file in that container with the user's password
+    + redis_index: where Langfuse caches keys
+    + organisation: id of the one that all projects are in
+    + wanted: the projects; another project's traces are none of theirs
+    + salt: with which Langfuse hashes keys
+
+    Raises `OperationValueError` for keys that Langfuse's clients would not take.
+    """
+    for project in wanted:
+        if not project.public_key.startswith("pk-lf-") or not project.secret_key.startswith("sk-lf-"):
+            raise OperationValueError(f"the keys of {project.id} have to begin with pk-lf- and sk-lf-")
+    # The run that is being prepared may be the one that brings it.
+    langfuse: LangfuseState = ask(
+        Langfuse, container=container, postgres=postgres, required=state.is_executing
+    )
+    if not langfuse.answers and state.is_executing:
+        raise OperationError(
+            f"{container}: found none that runs, wanted one: docker logs --tail 20 {container}"
+        )
+    changes = difference(langfuse, organisation, wanted, salt)
+    if not changes:
+        host.noop("every project of Langfuse and its keys are as wanted")
+        return
+    yield script.run(
+        "langfuse/apply.sh",
+        *(container, postgres, redis, redis_user, redis_password_file, redis_index),
+        payload=payload(changes),
+        stream=True,
+    )
+
+
+@notice
+def warn_undeclared(
+    container: str,
+    postgres: str,
+    organisation: str,
+    projects: Sequence[str],
+    public_keys: Sequence[str],
+    owner: str,
+) -> Iterable[str]:
+    """Name what others have added to Langfuse. All of it is left alone.
+
+    + container: of Langfuse's web server
+    + postgres: container of its Postgres
+    + organisation: id of ours
+    + projects: ids of all declared projects, whether the host has them yet or not
+    + public_keys: of all declared key pairs
+    + owner: e-mail address of the declared owner
+    """
+    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres, required=True)
+    return undeclared(langfuse, organisation, projects, public_keys, owner)
+
+
+def undeclared(
+    langfuse: LangfuseState,
+    organisation: str,
+    projects: Sequence[str],
+    public_keys: Sequence[str],
+    owner: str,
+) -> Iterator[str]:
+    """A sentence for each kind of what nobody declared. Arguments as of `warn_undeclared`."""
+    members = (
+        f"{member.email} ({member.role} of {member.project or member.organisation})"
+        for member in langfuse.members
+        if (member.email, member.role, member.organisation, member.project)
+        != (owner, "OWNER", organisation, None)
+    )
+    keys = (
+        f"{key.public_key} (of {key.project or key.organisation})"
+        for key in langfuse.keys
+        if key.public_key not in public_keys and not (key.note or "").startswith(REMOVED)
+    )
+    found = {
+        "organisations": sorted(langfuse.organisations - {organisation}),
+        "projects": sorted(
+            one.id if one.id == one.name else f"{one.id} ({one.name})"
+            for one in langfuse.projects
+            if one.id not in projects
+        ),
+        "keys": sorted(keys),
+        "members": sorted(members),
+        "administrators": sorted(langfuse.administrators),
+    }
+    for kind, names in found.items():
+        if names:
+            yield (
+                f"{kind} of Langfuse that are not declared: {', '.join(names)}; left alone, "
+                "remove them on its page where nobody needs them"
+            )
