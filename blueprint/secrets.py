@@ -136,12 +136,13 @@ class Secrets:
             try:
                 if not self.has(name):
                     wanted = "the value that its provider issued"
-                    problems.append(Problem(self.file, name, "missing", wanted, self._how_to_write(name)))
+                    problems.append(Problem(self.file, name, "missing", wanted, self.how_to_write(name)))
             except DeclarationError as error:
                 problems += error.problems
         return problems
 
-    def _how_to_write(self, name: str) -> str:
+    def how_to_write(self, name: str) -> str:
+        """What a person does with a value, for the end of a sentence."""
         # Not a line that can be copied as it is: of two such, the second would repeat the name that both are below.
         *parents, leaf = name.split("/")
         entry = f'{leaf}: "…"' + (
@@ -157,7 +158,7 @@ class Secrets:
         node: Any = self._values
         for part in name.split("/"):
             node = node.get(part) if isinstance(node, dict) else None
-        if node is None or node == "":
+        if node is None or (isinstance(node, str) and not node.strip()):
             return None
         if isinstance(node, bool | float | dict | list):
             raise self._refused(name, f"a {type(node).__name__}", "text", "put it in quotes")
@@ -167,7 +168,9 @@ class Secrets:
         *parents, leaf = name.split("/")
         node = self._values
         for part in parents:
-            node = node.setdefault(part, {})
+            if node.get(part) is None:  # its last line was taken away
+                node[part] = {}
+            node = node[part]
             if not isinstance(node, dict):
                 raise self._refused(
                     name, f"below the text of {part}", f"in a mapping {part}", "move that text"

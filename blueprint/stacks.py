@@ -297,6 +297,14 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "\\'") + "'"
 
 
+def environment_path(root: str, stack: Stack, service: Service) -> str:
+    """Where a service's environment is on the host.
+
+    :param root: folder that the folders of all stacks are in
+    """
+    return f"{root}/{stack.name}/{_environment_file(service)}"
+
+
 def _environment_file(service: Service) -> str:
     return f"{service.name}.env"
 

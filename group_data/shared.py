@@ -147,9 +147,15 @@ secret_formats = [
         "langfuse/encryption_key", hex_bytes=32, lasting="Langfuse has encrypted its integrations with it"
     ),
     GeneratedSecret("langfuse/salt", lasting="Langfuse has hashed the keys of its projects with it"),
-    GeneratedSecret("langfuse/admin_password", lasting="Langfuse reads it once; change it on its page"),
     GeneratedSecret(
-        "uptime_kuma/password", lasting="Uptime Kuma reads it once; change it on its page, and there"
+        "langfuse/admin_password",
+        lasting="Langfuse reads it once; change it on its page",
+        reset="set another one on Langfuse's page",
+    ),
+    GeneratedSecret(
+        "uptime_kuma/password",
+        lasting="Uptime Kuma reads it once; change it on its page, and there",
+        reset="set another one with `docker exec -it uptime-kuma npm run reset-password`",
     ),
     # Its start would make a second pair of the same secret key, which its database refuses.
     GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse knows LiteLLM's pair by it"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from blueprint import Blueprint, DeclarationError, Secrets
+from blueprint import Blueprint, DeclarationError, Secrets, secret_places
 from blueprint import Problem as Refused
 from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
 from blueprint.stacks import holdable
+from facts.kept import ask
+from facts.standing import Standing
 from operations.checks import Problem
 from phases import preflight
 from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
@@ -70,21 +72,11 @@ def _of_others(phases: Sequence[Phase], secrets: Secrets, plan: Blueprint) -> It
 
 
 def _lost(plan: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
-    """Secrets with which the host's data is encrypted, where this machine has none of them: new ones would be made."""
-    reasons = {form.name: form.lasting for form in plan.secret_formats if form.lasting}
-    given = {
-        name: f"{plan.paths.stacks}/{stack.name}/{service.name}.env"
-        for stack in plan.stacks
-        if stack.phase in there
-        for service in stack.services
-        for name in sorted(service.secrets_used & reasons.keys())
-    }
-    if any(secrets.has(name) for name in given):
-        return  # one that is missing among others is a new container's
-    for name, path in given.items():
-        wanted = f"the one that the host was given ({reasons[name]})"
-        mend = f"bring the file from where the last run was, or take it from {path} on the host"
-        yield Refused(secrets.file, name, "missing", wanted, mend)
+    """Secrets that data is encrypted with, where this machine has others, or none and would make new ones."""
+    places = secret_places.places(plan)
+    asked = [(place.path, place.variable) for place in places if place.path]
+    standing: dict[tuple[str, str], str] = ask(Standing, places=asked)
+    yield from secret_places.problems(places, standing, secrets, there)
 
 
 def _told(problems: Iterable[Refused]) -> Iterator[Problem]:

@@ -109,6 +109,7 @@ class GeneratedSecret(Declaration):
     :param hex_bytes: random bytes written in hexadecimal, where that is what it must be
     :param base64_bytes: likewise in base64
     :param lasting: why it cannot be rotated
+    :param reset: how a person changes it where it is used, if that can be done: the secrets follow then
     """
 
     name: str
@@ -116,6 +117,7 @@ class GeneratedSecret(Declaration):
     hex_bytes: int | None = field(default=None, kw_only=True)
     base64_bytes: int | None = field(default=None, kw_only=True)
     lasting: str = field(default="", kw_only=True)
+    reset: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         with checking(f"GeneratedSecret {self.name}") as check:

@@ -1,0 +1,106 @@
+"""Where a host keeps the secrets that cannot be made anew, and what is wrong where they are not ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from blueprint import backup
+from blueprint.model import GeneratedSecret
+from blueprint.phases import LITELLM, MONITORING
+from blueprint.plan import Blueprint
+from blueprint.problems import Problem
+from blueprint.secrets import Secrets
+from blueprint.stacks import environment_file, environment_path
+
+# Known to Uptime Kuma, which keeps a hash of it, and to whoever logs in: to no file of the host.
+_KUMA_SECRET = "uptime_kuma/password"  # noqa: S105 - a name
+_RESTIC_SECRET = "restic/password"  # noqa: S105 - a name
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a host keeps a secret.
+
+    :param phase: name of the phase that writes it
+    :param path: absolute path of the file; empty where no file has it
+    :param variable: of an environment file; empty where the file has nothing else
+    :param whole: whether it is the variable's whole value
+    """
+
+    secret: GeneratedSecret
+    phase: str
+    path: str = ""
+    variable: str = ""
+    whole: bool = True
+
+    def rendered(self, value: str) -> str:
+        """The secret as it stands there."""
+        if not self.variable:
+            return value
+        line = environment_file({self.variable: value}, self.secret.name)
+        return line.removeprefix(f"{self.variable}=").removesuffix("\n")
+
+    def __str__(self) -> str:
+        if not self.variable:
+            return self.path
+        return (
+            f"{self.variable} in {self.path}" if self.whole else f"a part of {self.variable} in {self.path}"
+        )
+
+
+def places(plan: Blueprint) -> list[Place]:
+    """One for each secret that cannot be made anew and is used, with the place from which it is taken most easily."""
+    found = dict[str, Place]()
+    forms = {form.name: form for form in plan.secret_formats if form.lasting}
+    for stack in plan.stacks:
+        for service in stack.services:
+            path = environment_path(plan.paths.stacks, stack, service)
+            for variable, text in service.secrets.items():
+                for name in service.secrets_used & forms.keys():
+                    whole = text == name
+                    if whole or f"{{{name}}}" in text:
+                        place = Place(forms[name], stack.phase, path, variable, whole)
+                        if name not in found or (whole and not found[name].whole):
+                            found[name] = place
+    if plan.backups.restic and _RESTIC_SECRET in forms:
+        path = f"{plan.paths.config}/{backup.RESTIC_PASSWORD}"
+        found[_RESTIC_SECRET] = Place(forms[_RESTIC_SECRET], LITELLM, path)
+    if _KUMA_SECRET in forms:
+        found[_KUMA_SECRET] = Place(forms[_KUMA_SECRET], MONITORING)
+    return [found[name] for name in forms if name in found]
+
+
+def problems(
+    places: Collection[Place],
+    standing: Mapping[tuple[str, str], str],
+    secrets: Secrets,
+    applied: Collection[str],
+) -> Iterator[Problem]:
+    """Secrets that the host has and this machine has not, or has otherwise: what is encrypted could not be read.
+
+    One that neither has is a new container's, unless this machine has none at all of those that the host was given.
+
+    :param standing: sha256 of what stands in each place of the host that has something, by path and variable
+    :param applied: names of the phases that the host has
+    """
+    given = [place for place in places if place.phase in applied]
+    all_lost = bool(given) and not any(secrets.has(place.secret.name) for place in given)
+    for place in places:
+        form, found = place.secret, standing.get((place.path, place.variable))
+        wanted = f"the one that the host has ({form.lasting})"
+        if not secrets.has(form.name):
+            if found is not None:
+                how = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
+            elif place.phase in applied and (all_lost or not place.path):
+                how = f"{form.reset}, and {secrets.how_to_write(form.name)}" if form.reset else ""
+            else:
+                continue
+            mend = "bring the file from where the last run was" + (f"; or {how}" if how else "")
+            yield Problem(secrets.file, form.name, "missing", wanted, mend)
+        elif found is not None and place.whole and not form.reset:
+            value = place.rendered(secrets.provided(form.name))
+            if hashlib.sha256(value.encode()).hexdigest() != found:
+                mend = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
+                yield Problem(secrets.file, form.name, "another than the host has", wanted, mend)

@@ -1,0 +1,35 @@
+"""What stands in files of a host, as far as a hash tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+
+from facts import script
+
+
+class Standing(FactBase[dict[tuple[str, str], str]]):
+    """sha256 of each text that is there, by its file and variable; nothing of what is missing or empty.
+
+    + places: absolute path and variable of an environment file, or an empty variable for the file's first line
+    """
+
+    def command(self, places: Sequence[tuple[str, str]]) -> StringCommand:
+        """The script and its arguments."""
+        return script.ask("standing.sh", *(word for place in places for word in place))
+
+    @staticmethod
+    def default() -> dict[tuple[str, str], str]:
+        """Nothing."""
+        return {}
+
+    def process(self, output: Iterable[str]) -> dict[tuple[str, str], str]:
+        """Read what files/facts/standing.sh prints: hash, variable or -, and path of each."""
+        found = {}
+        for line in output:
+            if line:
+                digest, variable, path = line.split(" ", 2)
+                found[path, "" if variable == "-" else variable] = digest
+        return found
