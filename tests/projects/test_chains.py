@@ -16,6 +16,7 @@ import pytest
 from blueprint import Secrets
 from group_data.gpu import ollama_instances, whisper
 from group_data.shared import gateway
+from group_data.voicejury import voicejury
 from tests.host.conftest import await_true
 from tests.lab.machine import Machine
 from tests.lab.upstream import traffic
@@ -82,7 +83,7 @@ def test_the_trace_of_an_analysis_is_in_langfuse(
     network = "{{.NetworkSettings.Networks.coolify.IPAddress}}"
     address = machine.run(f"docker inspect --format '{network}' langfuse-web").stdout.strip()
     kept = Secrets.open("lab")
-    keys = (kept.generated("langfuse/public_key"), kept.generated("langfuse/secret_key"))
+    keys = (kept.provided(voicejury.trace_keys.public), kept.provided(voicejury.trace_keys.secret))
     url = f"http://127.0.0.1:{forward(address, 3000)}/api/public/traces/{number}"
 
     def trace() -> dict[str, Any]:

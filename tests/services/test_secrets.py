@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from blueprint.langfuse import initial
 from group_data.all import paths
 from tests.host.conftest import pyinfra_command, run_pyinfra
 from tests.lab.machine import Machine
 from tests.lab.paths import CHECKOUT
 from tests.services.conftest import ALL
+from tests.services.declared import everything
 
 pytestmark = pytest.mark.usefixtures("no_cron")
 # A public key is public, and a chat's number is no secret.
-NOT_SECRET = {"langfuse/public_key", "telegram/chat"}
+PLAN = everything().plan
+NOT_SECRET = {
+    "telegram/chat",
+    initial(PLAN.shared_stacks).keys.public,
+    *(project.trace_keys.public for project in PLAN.projects),
+}
 SHORTEST = 12  # anything shorter would be found by chance
 LIST = "/run/canaries/list"
 
@@ -133,3 +141,39 @@ def test_no_secret_in_what_a_run_shows(machine: Machine, canaries: dict[str, str
         machine.run("tar -xpf /run/canaries/before -C /")
         # Containers read what was written meanwhile again.
         assert run_pyinfra(*ALL).rc == 0
+
+
+@pytest.fixture
+def secrets_file() -> Iterator[Path]:
+    """The environment's secrets, as they are again afterwards."""
+    file = CHECKOUT / "secrets" / "lab.yaml"
+    before = file.read_bytes()
+    yield file
+    file.write_bytes(before)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry",)], ids=["run", "dry"])
+def test_a_secret_that_the_host_still_has_is_not_made_anew(
+    machine: Machine, secrets_file: Path, canaries: dict[str, str], dry: tuple[str, ...]
+) -> None:
+    """One without its line, one without its value, another in its place, and one that no file of the host has."""
+    values = yaml.safe_load(secrets_file.read_text())
+    del values["litellm"]["salt_key"], values["uptime_kuma"]
+    values["langfuse"] |= {"salt": "", "encryption_key": "0" * 64}
+    secrets_file.write_text(yaml.safe_dump(values))
+    shown = "docker ps -q | xargs docker inspect --format '{{.Name}} {{.State.StartedAt}}'"
+    started = f"{shown}; cat {paths.stacks}/*/*.env"
+    before = machine.run(started).stdout
+    done = run_pyinfra(*ALL, *dry)
+    assert done.rc != 0
+    assert "cannot be given this yet, and nothing was changed: 4 problems" in done.output, done.output
+    for place in (
+        "LITELLM_SALT_KEY in /opt/sourcefast/litellm/litellm-proxy.env",
+        "SALT in /opt/sourcefast/langfuse/langfuse-web.env",
+        "ENCRYPTION_KEY in /opt/sourcefast/langfuse/langfuse-web.env",
+        "docker exec -it uptime-kuma npm run reset-password",
+    ):
+        assert place in done.output
+    assert {name for name, value in canaries.items() if value in done.output} == set()
+    assert yaml.safe_load(secrets_file.read_text()) == values
+    assert machine.run(started).stdout == before
