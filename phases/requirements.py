@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pyinfra.context import host
+
 from blueprint import Blueprint, DeclarationError, Secrets, secret_places
 from blueprint import Problem as Refused
 from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
 from blueprint.stacks import holdable
-from facts.kept import ask
 from facts.standing import Standing
 from operations.checks import Problem
 from phases import preflight
@@ -75,8 +76,13 @@ def _lost(plan: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator
     """Secrets that data is encrypted with, where this machine has others, or none and would make new ones."""
     places = secret_places.places(plan)
     asked = [(place.path, place.variable) for place in places if place.path]
-    standing: dict[tuple[str, str], str] = ask(Standing, places=asked)
-    yield from secret_places.problems(places, standing, secrets, there)
+    yield from secret_places.problems(places, standing(asked), secrets, there)
+
+
+def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Hashes of what the host has in these places."""
+    found: dict[tuple[str, str], str] = host.get_fact(Standing, places=places)
+    return found
 
 
 def _told(problems: Iterable[Refused]) -> Iterator[Problem]:

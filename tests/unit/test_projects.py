@@ -457,7 +457,7 @@ def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -
 def fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new machine with which nothing is wrong."""
     monkeypatch.setattr(preflight, "unfit", lambda plan: ())
-    monkeypatch.setattr(requirements, "ask", lambda fact, places: {})
+    monkeypatch.setattr(requirements, "standing", lambda places: {})
 
 
 @pytest.mark.usefixtures("fit")

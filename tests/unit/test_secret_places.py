@@ -17,6 +17,7 @@ from blueprint.secret_places import Place, places, problems
 from facts.standing import Standing
 from phases import phases_of, preflight, requirements
 from tests.unit.declared import declared
+from tests.unit.hosts import scripted_host
 
 PLAN = declared("i7_9700k")
 APPLIED = ("hardware", "litellm", "monitoring", "augmenter")
@@ -149,17 +150,12 @@ def test_a_whole_file_that_is_missing_is_refused_for_each(secrets: Secrets, tmp_
 def test_a_run_asks_the_host_and_reports_it_with_the_rest(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standing = on_host(secrets)
-    asked = list[tuple[str, str]]()
-
-    def ask(fact: type[Standing], places: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        asked.extend(places)
-        return standing
-
     monkeypatch.setattr(preflight, "unfit", lambda plan: ())
-    monkeypatch.setattr(requirements, "ask", ask)
+    standing = on_host(secrets)
     without(secrets, "langfuse/salt")
-    whats = [one.what for one in requirements.unmet(PLAN, phases_of(PLAN), secrets, APPLIED)]
+    with scripted_host({Standing: standing}) as host:
+        whats = [one.what for one in requirements.unmet(PLAN, phases_of(PLAN), secrets, APPLIED)]
+    ((asked,),) = (arguments.values() for arguments in host.asked)
     assert f"{secrets.file}: langfuse/salt" in whats and f"{secrets.file}: groq/api_key" in whats
     assert SALT in asked and ("", "") not in asked
 
