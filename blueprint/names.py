@@ -6,3 +6,6 @@ would not know.
 
 POSTGRES, POOLER, REDIS = "shared-postgres", "pgbouncer", "shared-redis"
 LANGFUSE, MINIO, KUMA = "langfuse-web", "minio", "uptime-kuma"
+
+# Users of Redis that only look at queues: those of the dashboards.
+BULL_BOARD, FLOWER = "bull-board", "flower"

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from blueprint.model import Database, Gateway, OllamaInstance, PgBouncer, Project, RedisIndex, Service, Stack
 from blueprint.model.llm import PROVIDERS
-from blueprint.names import POOLER, REDIS
+from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
 from blueprint.phases import ALL, HARDWARE, SHARED
 from blueprint.problems import Problem, closest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Users of Redis that only look at queues.
-BULL_BOARD, FLOWER = "bull-board", "flower"
+# Kombu, Celery's transport, begins its channels with the index of the broker. It listens by patterns, which an ACL has
+# to have word for word: remote control, a dashboard's events, the workers' among themselves.
+_CELERY_CHANNELS = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
+# A result is told on a channel that is called as its key, whatever the index: only the UUID in it keeps it apart.
+_CELERY_RESULTS = ("celery-task-meta-*", "celery-taskset-meta-*")
 # Who answers the projects' prompts (notes 3.8).
 LLM_PROVIDERS = ("litellm", "ollama")
 _REDIS, _LANGFUSE = f"{REDIS}:6379", "http://langfuse:3000"
@@ -138,11 +141,21 @@ def redis_table(shared: Sequence[RedisIndex], projects: Sequence[Project]) -> tu
     table: dict[int, RedisIndex] = {index.index: index for index in shared}
     for project in projects:
         for index in project.redis:
-            users, usage = _users(project, index), index.usage
-            if (there := table.get(index.index)) is not None:
-                users = tuple(dict.fromkeys((*there.users, *users)))
-                usage = "; ".join(dict.fromkeys((there.usage, usage)))
-            table[index.index] = RedisIndex(index.index, usage, users)
+            there = table.get(index.index, RedisIndex(index.index, index.usage))
+            celery = _CELERY_CHANNELS if project.broker == index.index else ()
+            table[index.index] = RedisIndex(
+                index.index,
+                "; ".join(dict.fromkeys((there.usage, index.usage))),
+                _union(there.users, _users(project, index)),
+                channels=_union(
+                    there.channels, index.channels, (channel.format(index.index) for channel in celery)
+                ),
+                named_channels=_union(
+                    there.named_channels,
+                    index.named_channels,
+                    _CELERY_RESULTS if project.results == index.index else (),
+                ),
+            )
     return tuple(table[number] for number in sorted(table))
 
 
@@ -282,6 +295,10 @@ def _claims(
                     f"that of {other.name} ({theirs.usage})",
                     "an index of its own, or one of which both say that they share it (shared_with)",
                 )
+
+
+def _union(*each: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for some in each for one in some))
 
 
 def _users(project: Project, index: RedisIndex) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from blueprint import redis
 from blueprint.model import Database, Gateway, PgBouncer, RedisIndex, Service, Stack
 from blueprint.names import KUMA, LANGFUSE, MINIO, POOLER, POSTGRES, REDIS
 from blueprint.phases import MONITORING
@@ -153,6 +154,7 @@ class StackChecks:
         indexes = {index.index: index for index in self.redis_indexes}
         for nobodys in (number for number, index in indexes.items() if not index.users):
             yield self._problem(f"redis_indexes.{nobodys}", "nobody's", "an index with at least one user")
+        yield from self._channels()
         for key, service in self._services:
             if service.database is not None and service.database not in databases:
                 allowed = f"one of databases: {', '.join(databases)}"
@@ -194,6 +196,34 @@ class StackChecks:
                         f"an index of its own, as {number} is for {', '.join(index.users)} ({index.usage})",
                         f"take another, or name {service.redis_user} among its users",
                     )
+
+    def _channels(self) -> Iterator[Problem]:
+        """Channels of Redis that somebody else could hear or speak on as well."""
+        users = sorted({user for index in self.redis_indexes for user in index.users})
+        every = {
+            user: (
+                *redis.channels(user, own := [index for index in self.redis_indexes if user in index.users]),
+                *(channel for index in own for channel in index.named_channels),
+            )
+            for user in users
+        }
+        for index in self.redis_indexes:
+            for channel in index.channels:
+                for user in (user for user in users if user not in index.users):
+                    for theirs in (theirs for theirs in every[user] if _overlap(channel, theirs)):
+                        yield self._problem(
+                            f"redis_indexes.{index.index}.channels",
+                            f"{channel}, and {theirs} of {user}",
+                            "channels that nobody else has",
+                        )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a channel can match both: each a name, or its beginning and a *."""
+    beginning, rest = sorted((one, other), key=lambda pattern: len(pattern.rstrip("*")))
+    if beginning.endswith("*"):
+        return rest.startswith(beginning.rstrip("*"))
+    return beginning == rest or rest == f"{beginning}*"
 
 
 def spoken_of(

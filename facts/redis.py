@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,25 +13,40 @@ from pyinfra.api.facts import FactBase
 from facts import script
 
 # What says no more than that nothing else was given.
-_SILENT = frozenset({"sanitize-payload", "resetpass", "resetkeys", "resetchannels", "reset"})
+_SILENT = frozenset({"sanitize-payload", "resetpass", "resetkeys", "resetchannels", "reset", "alldbs"})
+_SELECTOR = re.compile(r"\(([^()]*)\)")
 _LONG = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
 
 
 @dataclass(frozen=True)
-class User:
-    """A user of Redis' ACL, so that two answers of one version for the same rules compare as equal.
+class Selector:
+    """What a user may do together, so that two answers of one version for the same rules compare as equal.
 
-    :param flags: on or off, nopass
-    :param passwords: hash of the hash that Redis keeps of each
     :param patterns: of keys and channels
+    :param databases: a rule about them; None for all
     :param commands: rules; Redis 7.0 makes them up anew for each answer, in no order, and later ones leave out what
         a later rule overrode: their order says nothing
     """
 
+    patterns: frozenset[str] = frozenset()
+    databases: str | None = None
+    commands: frozenset[str] = frozenset({"-@all"})
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of Redis' ACL.
+
+    :param flags: on or off, nopass
+    :param passwords: hash of the hash that Redis keeps of each
+    :param rules: the user's own
+    :param selectors: further ones; each allows something by itself
+    """
+
     flags: frozenset[str]
     passwords: frozenset[str]
-    patterns: frozenset[str]
-    commands: frozenset[str]
+    rules: Selector = Selector()
+    selectors: frozenset[Selector] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -99,28 +115,44 @@ def read_users(lines: Iterable[str]) -> dict[str, User]:
     for line in lines:
         keyword, _, rest = line.partition(" ")
         if keyword == "user":
-            name, *rules = rest.split()
+            name, _, rules = rest.partition(" ")
             users[name] = _user(rules)
     return users
 
 
-def _user(rules: Iterable[str]) -> User:
+def _user(rules: str) -> User:
     flags: set[str] = set()
     passwords: set[str] = set()
+    own: list[str] = []
+    for rule in _SELECTOR.sub(" ", rules).split():
+        if rule.startswith("#"):
+            passwords.add(hashlib.sha256(rule.encode()).hexdigest())
+        elif rule in ("on", "off", "nopass"):
+            flags.add(rule)
+        else:
+            own.append(rule)
+    return User(
+        frozenset(flags),
+        frozenset(passwords),
+        _selector(own),
+        frozenset(_selector(text.split()) for text in _SELECTOR.findall(rules)),
+    )
+
+
+def _selector(rules: Iterable[str]) -> Selector:
     patterns: set[str] = set()
-    commands: list[str] = []
+    databases: str | None = None
+    commands = ["-@all"]  # what everybody begins with
     for rule in rules:
         rule = _LONG.get(rule, rule)
         if rule in _SILENT:
             continue
-        if rule.startswith("#"):
-            passwords.add(hashlib.sha256(rule.encode()).hexdigest())
-        elif rule.startswith(("~", "&", "%")):
+        if rule.startswith(("~", "&", "%")):
             patterns.add(rule)
+        elif rule.startswith("db=") or rule == "resetdbs":
+            databases = rule
         elif rule in ("+@all", "-@all"):
             commands = [rule]  # whatever was said before no longer counts
-        elif rule.startswith(("+", "-")):
-            commands.append(rule)
         else:
-            flags.add(rule)
-    return User(frozenset(flags), frozenset(passwords), frozenset(patterns), frozenset(commands or ["-@all"]))
+            commands.append(rule)
+    return Selector(frozenset(patterns), databases, frozenset(commands))

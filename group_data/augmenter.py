@@ -64,7 +64,8 @@ augmenter = Project(
     ),
     redis=(
         RedisIndex(0, "BullMQ queues and cache of augmenter.PRO"),
-        RedisIndex(3, "sessions of nango", ("nango",)),
+        # It passes messages of its OAuth window on, on a channel with the window's UUID.
+        RedisIndex(3, "sessions of nango", ("nango",), named_channels=("publisher:*",)),
         RedisIndex(7, "Celery results of augmenter.PRO and voicejury", shared_with=("voicejury",)),
         RedisIndex(8, "scheduler of Postiz", ("postiz",)),
     ),

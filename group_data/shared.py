@@ -47,8 +47,12 @@ pgbouncer = PgBouncer(max_client_conn=300)
 
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
-# One server, one policy: volatile-lru evicts only keys that expire (notes 6.2 and 6.3).
-redis = RedisServer(maxmemory="256m", policy="volatile-lru")
+# One server, one policy: volatile-lru evicts only keys that expire (notes 6.2 and 6.3). It is Valkey, whose ACLs know
+# databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
+# Redis itself: image="redis:7-bookworm", acl_databases=False (docs/shared-services.md).
+redis = RedisServer(
+    image="valkey/valkey:9.1.2-trixie", acl_databases=True, maxmemory="256m", policy="volatile-lru"
+)
 
 # Indexes of the shared services (notes 6.1); each project declares its own. Any other claim to an index is refused.
 shared_redis_indexes = [
@@ -282,28 +286,22 @@ shared_stacks = [
         services=(
             Service(
                 name="shared-redis",
-                image="redis:7-bookworm",
+                image=redis.image,
                 memory=redis.memory,
                 expected_memory="5m",
                 port=6379,
                 user="999:999",
-                command=("redis-server", "/etc/redis/redis.conf"),
+                # The file alone: the image calls its own server, Valkey or Redis.
+                command=("/etc/redis/redis.conf",),
                 # The password is read in the container: no process list has it.
-                health=Command(
-                    (
-                        "sh",
-                        "-c",
-                        "REDISCLI_AUTH=$(cat /etc/redis/admin.password) redis-cli --user admin ping | grep -q PONG",
-                    ),
-                    interval_s=10,
-                ),
+                health=Command(("sh", "/etc/redis/health.sh"), interval_s=10),
                 stop_s=30,
                 stateful=True,
                 data=RedisData("admin", "redis/admin"),
                 volumes={"data": "/data"},
                 files={
                     f"redis/{name}": f"/etc/redis/{name}"
-                    for name in ("redis.conf", "users.acl", "admin.password")
+                    for name in ("redis.conf", "users.acl", "admin.password", "health.sh")
                 },
                 files_uid=999,
                 # Settings and users are compared with the running server's, which is told what differs.

@@ -18,6 +18,7 @@ from phases.hardware.upkeep import TELEGRAM
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 HBA = FILES / "postgres" / "pg_hba.conf"
+REDIS_HEALTH = FILES / "redis" / "health.sh"
 
 
 def password(secrets: Secrets, server: str) -> Callable[[str], str]:
@@ -68,8 +69,9 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
         },
         "redis": {
             "redis/redis.conf": Content(redis.redis_conf(plan.redis), secret=False),
-            "redis/users.acl": Content(redis.users_acl(given.redis_indexes, redis_password)),
+            "redis/users.acl": Content(redis.users_acl(plan.redis, given.redis_indexes, redis_password)),
             "redis/admin.password": Content(redis_password(redis.ADMIN)),
+            "redis/health.sh": Content(REDIS_HEALTH.read_text(), secret=False),
         },
         "pgbouncer": {
             "pgbouncer/pgbouncer.ini": Content(

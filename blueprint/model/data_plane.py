@@ -15,6 +15,9 @@ _ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _EXTENSION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _REDIS_USER = re.compile(r"[a-z][a-z0-9_-]*")
+# Literal at its beginning, so that two of them can be told apart.
+_CHANNEL = re.compile(r"[A-Za-z0-9_/.:#-]{2,}\*?")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9_][A-Za-z0-9._:-]*")
 # What Postgres keeps for itself; a database or role of such a name would be another's.
 _RESERVED = frozenset({"postgres", "template0", "template1", "pgbouncer", "public", "none", "monitor"})
 _POLICIES = frozenset(
@@ -182,12 +185,18 @@ class RedisIndex(Declaration):
     :param usage: what is kept in it
     :param users: users that may select it; in a project, without any, the project's own
     :param shared_with: other projects that declare the same index, and name this one in their turn
+    :param channels: Pub/Sub channels of its users beside `<user>:*` and Celery's: names, or beginnings with a *. A
+        pattern that somebody listens to (PSUBSCRIBE) has to stand here as it is
+    :param named_channels: likewise, where the name of each is a secret that only its users know, such as a UUID: they
+        are listened to one by one, and never by a pattern
     """
 
     index: int
     usage: str
     users: tuple[str, ...] = ()
     shared_with: tuple[str, ...] = field(default=(), kw_only=True)
+    channels: tuple[str, ...] = field(default=(), kw_only=True)
+    named_channels: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         with checking(f"RedisIndex {self.index}") as check:
@@ -196,23 +205,43 @@ class RedisIndex(Declaration):
                 check.matches("users", user, _REDIS_USER, "lower-case letters, digits, - and _")
                 reserved = ("default", "admin", "monitor")
                 check.that(user not in reserved, "users", user, f"another name than {', '.join(reserved)}")
+            for key in ("channels", "named_channels"):
+                for channel in getattr(self, key):
+                    wanted = "a name, or its beginning (two characters at least) and a *"
+                    check.matches(key, channel, _CHANNEL, wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RedisServer(Declaration):
     """shared-redis (notes 6.2).
 
+    :param image: of its container
+    :param acl_databases: whether its ACLs know databases, as those of Valkey 9.1 do and those of no Redis: without, a
+        connection is in index 0 before it says where it wants to be, whoever's that is
     :param maxmemory: what its data may take, "256m"
     :param policy: which keys go when that is full; all indexes share it
     """
 
+    image: str = "valkey/valkey:9.1.2-trixie"
+    acl_databases: bool = True
     maxmemory: str = "256m"
     policy: str = "volatile-lru"
 
     def __post_init__(self) -> None:
         with checking("RedisServer") as check:
+            check.matches("image", self.image, _IMAGE, "a reference with a tag or a digest")
+            check.that(
+                not (self.acl_databases and self._name == "redis"),
+                "acl_databases",
+                f"{self.acl_databases} with {self.image}",
+                "False: the ACLs of Redis do not know databases",
+            )
             check.memory("maxmemory", self.maxmemory)
             check.one_of("policy", self.policy, _POLICIES)
+
+    @property
+    def _name(self) -> str:
+        return self.image.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
     @property
     def maxmemory_mib(self) -> int:

@@ -32,11 +32,12 @@ clean_up() {
 
 # Keys by index that a Redis finds in the copy, in the form of KEYS.
 keys_of_the_copy() {
-    # Its entry point gives the files to its own user, and becomes that user.
+    # Its entry point gives the files to its own user, and becomes that user. Options alone: an image calls its own server,
+    # Redis or Valkey. The variable is Valkey's: files of Redis 7.4 and 8 are read.
     docker run --detach --pull never --network none --name "$scratch" --volume "$volume:/data" --pids-limit 128 \
         --security-opt no-new-privileges --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add SETGID \
-        --cap-add SETUID -- "$image" \
-        redis-server --appendonly yes --port 0 --unixsocket /tmp/redis.sock --save '' >/dev/null
+        --cap-add SETUID --env 'VALKEY_EXTRA_FLAGS=--rdb-version-check relaxed' -- "$image" \
+        --appendonly yes --port 0 --unixsocket /tmp/redis.sock --save '' >/dev/null
     local answer=''
     for _ in {1..240}; do
         answer=$(docker exec "$scratch" redis-cli -s /tmp/redis.sock PING 2>&1) || true

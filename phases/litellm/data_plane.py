@@ -46,14 +46,7 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         container=POSTGRES,
         declared=[database.name for database in plan.databases],
     )
-    redis.redis(
-        name="Redis is as declared",
-        container=REDIS,
-        settings=redis_files.settings(plan.redis),
-        acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
-        user=redis_files.ADMIN,
-        password_file=redis_files.ADMIN_PASSWORD,
-    )
+    redis_as_declared(given, secrets)
 
 
 def redis_users(given: Given, secrets: Secrets) -> None:
@@ -62,7 +55,19 @@ def redis_users(given: Given, secrets: Secrets) -> None:
         name="Settings and users of Redis",
         container=REDIS,
         settings=redis_files.settings(given.plan.redis),
-        acl=redis_files.users_acl(given.redis_indexes, password(secrets, "redis")),
+        acl=redis_files.users_acl(given.plan.redis, given.redis_indexes, password(secrets, "redis")),
+        user=redis_files.ADMIN,
+        password_file=redis_files.ADMIN_PASSWORD,
+    )
+
+
+def redis_as_declared(given: Given, secrets: Secrets) -> None:
+    """Refuse a server that does not run with its files."""
+    redis.redis(
+        name="Redis is as declared",
+        container=REDIS,
+        settings=redis_files.settings(given.plan.redis),
+        acl=redis_files.users_acl(given.plan.redis, given.redis_indexes, password(secrets, "redis")),
         user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ DATABASES = (
     Database("renov_bati", ("postgis", "vector"), pool=8),
     Database("voicejury_db", owner="voicejury", connect_roles=("renov_bati",)),
 )
+VALKEY = RedisServer()
 INDEXES = (
     RedisIndex(0, "queues of augmenter", ("augmenter",)),
     RedisIndex(6, "queues of coach-credit", ("coach-credit",)),
@@ -57,6 +60,13 @@ def test_a_database_belongs_to_a_role_of_its_own_name_unless_it_says_otherwise()
         lambda: RedisIndex(1, "ours", ("admin",)),
         lambda: RedisServer(maxmemory="256mb"),
         lambda: RedisServer(policy="volatile"),
+        lambda: RedisServer(image="redis:7-bookworm"),
+        lambda: RedisServer(image="registry.example:5000/mine/redis@sha256:00"),
+        lambda: RedisServer(image="valkey/valkey"),
+        lambda: RedisIndex(1, "everybody's", ("a",), channels=("*",)),
+        lambda: RedisIndex(1, "nearly everybody's", ("a",), channels=("/*",)),
+        lambda: RedisIndex(1, "two rules", ("a",), channels=("a:* &*",)),
+        lambda: RedisIndex(1, "in the middle", ("a",), named_channels=("a:*:b",)),
         lambda: PostgresServer(memory="512"),
         lambda: PostgresServer(max_connections=5),
         lambda: PostgresServer(settings={"work mem": "1MB"}),
@@ -176,13 +186,89 @@ def test_no_directive_of_redis_has_a_comment_or_a_password_in_it() -> None:
     assert not [line for line in lines if "#" in line or "requirepass" in line or "$" in line]
 
 
-def test_the_default_user_is_closed_and_every_user_has_its_indexes_only() -> None:
-    acl = redis.users_acl(INDEXES, lambda user: f"password of {user}").splitlines()
-    rules = {line.split()[1]: line.split()[2:] for line in acl}
+def acl(server: RedisServer = VALKEY, indexes: Sequence[RedisIndex] = INDEXES) -> dict[str, list[str]]:
+    """The rules of each user; a selector is one of them."""
+    lines = redis.users_acl(server, indexes, lambda user: f"password of {user}").splitlines()
+    return {line.split()[1]: re.findall(r"\([^)]*\)|\S+", line)[2:] for line in lines}
+
+
+def test_the_default_user_is_closed_and_every_user_has_its_databases_only() -> None:
+    rules = acl()
     assert rules["default"] == ["off", "resetpass", "resetkeys", "resetchannels", "-@all"]
     assert set(rules) == {"default", "admin", "monitor", "augmenter", "coach-credit", "voicejury"}
+    assert rules["voicejury"][1] == f"#{hashlib.sha256(b'password of voicejury').hexdigest()}"
+    for user, databases in {"augmenter": "db=0,7", "coach-credit": "db=6", "voicejury": "db=7"}.items():
+        assert rules[user].index("resetdbs") == rules[user].index(databases) - 1
+        assert [rule for rule in rules[user] if rule.startswith("db=")] == [databases]
+        assert "+select" in rules[user]
+
+
+def test_a_server_that_knows_no_databases_in_its_acls_is_told_them_by_select() -> None:
+    rules = acl(RedisServer(image="redis:7-bookworm", acl_databases=False))
     assert rules["augmenter"][-3:] == ["-select", "+select|0", "+select|7"]
     assert rules["coach-credit"][-2:] == ["-select", "+select|6"]
-    assert rules["voicejury"][1] == f"#{hashlib.sha256(b'password of voicejury').hexdigest()}"
+    assert not [
+        rule for user in rules for rule in rules[user] if rule.startswith("db=") or rule == "resetdbs"
+    ]
+
+
+def test_a_user_is_allowed_commands_by_a_list() -> None:
     for user in ("augmenter", "coach-credit", "voicejury"):
-        assert {"-@dangerous", "-move", "-copy", "-swapdb"} <= set(rules[user])
+        commands = [rule for rule in acl()[user] if rule[0] in "+-"]
+        assert commands[0] == "-@all"
+        assert "+@all" not in commands
+        assert {rule for rule in commands if rule.startswith("+@")} == {
+            "+@read",
+            "+@write",
+            "+@keyspace",
+            "+@transaction",
+        }
+        # FUNCTION LOAD writes, and FLUSHALL, RESTORE and MIGRATE do.
+        for denied in ("-@scripting", "-@dangerous", "-@admin", "-copy", "-move"):
+            assert commands.index(denied) > commands.index("+@write")
+        for kind in ("client", "script", "function", "pubsub", "fcall", "acl", "config"):
+            allowed = {rule for rule in commands if rule.startswith(f"+{kind}")}
+            assert allowed == {
+                "client": {
+                    "+client|id",
+                    "+client|info",
+                    "+client|getname",
+                    "+client|setname",
+                    "+client|setinfo",
+                },
+                "script": {"+script|exists", "+script|load"},
+            }.get(kind, set())
+
+
+def test_a_user_has_its_own_channels_and_those_of_its_indexes() -> None:
+    indexes = (
+        RedisIndex(2, "broker", ("augmenter", "flower"), channels=("/2.*", "/2.celery.pidbox")),
+        RedisIndex(7, "results", ("augmenter", "voicejury"), named_channels=("celery-task-meta-*",)),
+    )
+    heard = {
+        user: [rule for rule in rules if rule.startswith("&")] for user, rules in acl(indexes=indexes).items()
+    }
+    assert heard == {
+        "default": [],
+        "admin": ["&*"],
+        "monitor": [],
+        "augmenter": ["&augmenter:*", "&/2.*", "&/2.celery.pidbox"],
+        "flower": ["&flower:*", "&/2.*", "&/2.celery.pidbox"],
+        "voicejury": ["&voicejury:*"],
+    }
+    assert all("resetchannels" in rules for user, rules in acl(indexes=indexes).items() if user != "admin")
+
+
+def test_channels_that_only_their_names_keep_apart_are_listened_to_by_name() -> None:
+    rules = acl(indexes=(RedisIndex(7, "results", ("voicejury",), named_channels=("celery-task-meta-*",)),))
+    assert rules["voicejury"][-1] == "(resetchannels &celery-task-meta-* +publish +subscribe)"
+    assert "&celery-task-meta-*" not in rules["voicejury"]
+    assert not [rule for rule in acl()["voicejury"] if rule.startswith("(")]
+
+
+def test_only_bull_board_sees_who_else_is_connected() -> None:
+    indexes = (RedisIndex(0, "queues", ("augmenter", "bull-board")),)
+    assert [user for user, rules in acl(indexes=indexes).items() if "+client|list" in rules] == [
+        "monitor",
+        "bull-board",
+    ]

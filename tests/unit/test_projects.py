@@ -514,6 +514,29 @@ def test_phases_of_projects_come_after_those_of_the_platform() -> None:
 # --- files that follow
 
 
+def test_a_broker_brings_celerys_channels_and_results_those_of_their_names() -> None:
+    table = {index.index: index for index in declared().redis_indexes}
+    celery = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
+    assert {number: index.channels for number, index in table.items() if index.channels} == {
+        number: tuple(channel.format(number) for channel in celery) for number in (0, 2, 5)
+    }
+    results = ("celery-task-meta-*", "celery-taskset-meta-*")
+    assert {number: index.named_channels for number, index in table.items() if index.named_channels} == {
+        3: ("publisher:*",),
+        7: results,
+        9: results,
+    }
+    assert "flower" in table[5].users
+
+
+def test_what_a_project_declares_of_its_channels_is_kept() -> None:
+    own = RedisIndex(6, "queues", channels=("news:*",), named_channels=("window:*",))
+    changed: dict[str, Any] = project("coach_credit", redis=(own,))
+    table = {index.index: index for index in declared(**changed).redis_indexes}
+    assert (table[6].channels, table[6].named_channels) == (("news:*",), ("window:*",))
+    assert table[6].users == ("coach-credit", "bull-board")
+
+
 def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
     plan = declared()
     everything = given(plan, *(project.phase for project in plan.projects))

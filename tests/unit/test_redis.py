@@ -20,11 +20,13 @@ from tests.unit.bench import Bench
 from tests.unit.hosts import InTurn, commands, scripted_host
 
 RECORDED = (Path(__file__).parent / "fixtures" / "redis.txt").read_text().splitlines()
+VALKEY = (Path(__file__).parent / "fixtures" / "valkey.txt").read_text().splitlines()
 PASSWORD_FILE = "/etc/redis/admin.password"  # noqa: S105 - a path
 SETTINGS = {"maxmemory": "128mb", "save": "", "appendonly": "yes", "bind": "* -::*"}
 ACL = "user default off\nuser admin on #11 ~* &* +@all\nuser monitor on #12\nuser coach-credit on #13\n"
 
-# Recorded of Redis 7.0.15, which says the same rules in another order each time; the file's text is a test's.
+# Recorded of Redis 7.0.15, which says the same rules in another order each time; the other one of Valkey 9.1.2. The
+# file's text is a test's.
 AS_DECLARED = replace(read_redis(RECORDED), file_sha256=hashlib.sha256(ACL.encode()).hexdigest())
 
 
@@ -37,8 +39,22 @@ def test_a_recorded_answer_is_read() -> None:
     assert state.answers
     assert state.settings == {"maxmemory": "134217728", "save": "", "appendonly": "yes", "bind": "* -::*"}
     assert state.users["default"].flags == {"off"}
-    assert {"+select|6", "-select", "-keys"} <= state.users["coach-credit"].commands
+    assert {"+select|6", "-select", "-keys"} <= state.users["coach-credit"].rules.commands
     assert state.users == state.declared
+
+
+def test_valkeys_answer_is_read_with_its_databases_and_selectors() -> None:
+    state = read_redis(VALKEY)
+    assert state.answers
+    assert state.users == state.declared
+    assert state.users["admin"].rules.databases is None
+    user = state.users["voicejury"]
+    assert user.rules.databases == "db=2,7"
+    assert user.flags == {"on"}
+    assert {"~*", "&voicejury:*", "&/2.*"} <= user.rules.patterns
+    [selector] = user.selectors
+    assert selector.patterns == {"&celery-task-meta-*", "&celery-taskset-meta-*"}
+    assert selector.commands == {"-@all", "+publish", "+subscribe"}
 
 
 def test_the_hash_of_a_password_does_not_leave_the_fact() -> None:
@@ -64,6 +80,15 @@ def test_a_server_that_is_not_there_or_refuses_is_told_apart() -> None:
         ("user a on ~*", "user a on ~cache:*", False),
         ("user a on #11", "user a on #12", False),
         ("user a on", "user a on nopass", False),
+        ("user a on alldbs +@all", "user a on +@all", True),
+        ("user a on db=1,2 +@all", "user a on resetdbs db=1,2 +@all", True),
+        ("user a on db=1 +@all", "user a on db=1,2 +@all", False),
+        ("user a on db=1 +@all", "user a on +@all", False),
+        ("user a on resetdbs +@all", "user a on +@all", False),
+        ("user a on -@all (&b +publish)", "user a on -@all (resetchannels &b -@all +publish)", True),
+        ("user a on (&b +publish) (&c +get)", "user a on (&c +get) (&b +publish)", True),
+        ("user a on (&b +publish)", "user a on &b +publish", False),
+        ("user a on (&b +publish)", "user a on", False),
     ],
 )
 def test_users_are_compared_by_what_they_may(one: str, other: str, alike: bool) -> None:

@@ -374,6 +374,36 @@ def test_what_does_not_agree_is_told(other: dict[str, Any], said: str) -> None:
     assert problems[0].startswith("group_data/shared.py: ")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ({"channels": ("news:*",)}, {}, []),
+        ({"channels": ("back:*",)}, {}, ["1.channels is back:*, and back:* of back"]),
+        ({"channels": ("back:mail",)}, {}, ["1.channels is back:mail, and back:* of back"]),
+        ({"channels": ("ba*",)}, {}, ["1.channels is ba*, and back:* of back"]),
+        (
+            {"channels": ("news",)},
+            {"channels": ("news",)},
+            ["1.channels is news, and news of back", "2.channels is news, and news of web"],
+        ),
+        (
+            {"channels": ("task-*",)},
+            {"named_channels": ("task-meta-*",)},
+            ["task-*, and task-meta-* of back"],
+        ),
+        ({"named_channels": ("task-*",)}, {"named_channels": ("task-*",)}, []),
+    ],
+)
+def test_nobody_hears_the_channels_of_another(
+    ours: dict[str, Any], theirs: dict[str, Any], said: list[str]
+) -> None:
+    indexes = [RedisIndex(1, "cache", ("web",), **ours), RedisIndex(2, "queue", ("back",), **theirs)]
+    problems = checks(redis_indexes=indexes)
+    assert len(problems) == len(said)
+    for problem, words in zip(problems, said, strict=True):
+        assert words in problem
+
+
 def test_names_across_stacks_agree_too() -> None:
     twice = [
         Stack(name="a_b", services=(service(volumes={"c": "/c"}),)),

@@ -1,0 +1,46 @@
+"""A deploy of its own for test_redis_server.py: shared-redis and its backups, and nothing else.
+
+REDIS_IMAGE: of a Redis whose ACLs do not know databases, in place of the declared server.
+"""
+
+import os
+from dataclasses import replace
+
+from pyinfra.context import host
+
+from blueprint import Secrets, environment_name, for_host
+from blueprint.given import Given
+from blueprint.names import REDIS
+from blueprint.phases import HARDWARE, LITELLM
+from operations import stacks
+from phases.backup import backups, saving
+from phases.litellm.data_plane import redis_as_declared, redis_users
+from phases.shared import stack
+
+plan = for_host(host.data)
+if image := os.environ.get("REDIS_IMAGE"):
+    plan = replace(
+        plan,
+        redis=replace(plan.redis, image=image, acl_databases=False),
+        shared_stacks=tuple(
+            replace(
+                stack,
+                services=tuple(
+                    replace(one, image=image) if one.name == REDIS else one for one in stack.services
+                ),
+            )
+            for stack in plan.shared_stacks
+        ),
+    )
+given = Given(plan, frozenset({HARDWARE, LITELLM}))
+secrets = Secrets.open(environment_name(os.environ))
+backups(given=given, secrets=secrets)
+stacks.up(
+    name="Redis",
+    root=plan.paths.stacks,
+    stacks=[stack(given, secrets, "redis")],
+    before_recreate=saving(given),
+    timeout_s=300,
+)
+redis_users(given, secrets)
+redis_as_declared(given, secrets)
