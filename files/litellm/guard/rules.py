@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 BODY_LIMIT = 16 * 1024 * 1024  # a few photographs in base64
@@ -540,10 +541,8 @@ def judge(found: Route, declared: Declared, caller: Caller, raw: bytes) -> bytes
 
     :raises RefusedError: it says what no project may say, and where
     """
-    if found.body is None:
-        raise ValueError("no rules for this body")
     value = parse(raw)
-    keys(found.body(declared, caller))("", value)
+    _rules(found, declared, caller)("", value)
     if "model" not in value:
         raise RefusedError(400, "model: the name of a model is wanted", "model")
     _own_cache(value, declared, caller)
@@ -552,6 +551,14 @@ def judge(found: Route, declared: Declared, caller: Caller, raw: bytes) -> bytes
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError) as error:  # half a surrogate pair
         raise RefusedError(400, "the body is not JSON in UTF-8") from error
+
+
+@lru_cache(maxsize=256)
+def _rules(found: Route, declared: Declared, caller: Caller) -> Check:
+    """What a body may say, made once for each team."""
+    if found.body is None:
+        raise ValueError("no rules for this body")
+    return keys(found.body(declared, caller))
 
 
 def parse(raw: bytes) -> dict[str, Any]:
