@@ -156,13 +156,11 @@ class Blueprint:
 
     def stacks_with(self, given: Sequence[Project]) -> tuple[Stack, ...]:
         """The shared stacks as they are with some of the projects, and the stacks of these."""
-        projects = [self._stack_of(project) for project in given]
-        closed = tuple(stack.name for stack in (*self.shared_stacks, *projects) if stack.private)
         shown = dashboards(self.bull_board, self.flower, given)
 
         def watching(service: Service) -> Service:
             """Uptime Kuma asks what nobody else can, too."""
-            return replace(service, joins=closed) if service.name == KUMA else service
+            return replace(service, joins=self._closed) if service.name == KUMA else service
 
         return (
             *(
@@ -171,8 +169,17 @@ class Blueprint:
                 else stack
                 for stack in self.shared_stacks
             ),
-            *projects,
+            *(self._stack_of(project) for project in given),
         )
+
+    @cached_property
+    def _closed(self) -> tuple[str, ...]:
+        """Stacks with a network of their own, of projects that the host has not been given yet, too.
+
+        What watches them would have to be made anew with each of these.
+        """
+        stacks = (*self.shared_stacks, *map(self._stack_of, self.projects))
+        return tuple(stack.name for stack in stacks if stack.private)
 
     def _stack_of(self, project: Project) -> Stack:
         try:

@@ -60,3 +60,12 @@ def test_a_host_has_the_stacks_and_databases_of_its_phases() -> None:
     assert {service.name for service in Given(plan, NAMES).services} > {
         service.name for service in some.services
     }
+
+
+def test_what_watches_is_on_the_network_of_all_that_is_private_from_its_first_phase_on() -> None:
+    plan = declared()
+    private = {stack.name for stack in plan.stacks if stack.private}
+    assert private == {"langfuse", "augmenter"}
+    for phases in (NAMES[:3], NAMES):
+        services = {service.name: service for service in Given(plan, phases).services}
+        assert set(services["uptime-kuma"].joins) == private
