@@ -52,10 +52,12 @@ class LangfuseState:
     """Answer of `Langfuse`.
 
     :param answers: whether there is one; the rest is empty otherwise
+    :param reason: why there is no answer of one that runs
     :param administrators: users who may do everything in it
     """
 
     answers: bool = False
+    reason: str = "none that runs"
     organisations: frozenset[str] = frozenset()
     projects: tuple[Project, ...] = ()
     keys: tuple[Key, ...] = ()
@@ -68,13 +70,11 @@ class Langfuse(FactBase[LangfuseState]):
 
     + container: of its web server
     + postgres: container of its Postgres
-    + required: it has to answer, or the fact fails with what it said; otherwise one that does not answer is as one that
-        does not run
     """
 
-    def command(self, container: str, postgres: str, required: bool = True) -> StringCommand:
+    def command(self, container: str, postgres: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("langfuse.sh", container, postgres, "yes" if required else "no")
+        return script.ask("langfuse.sh", container, postgres)
 
     @staticmethod
     def default() -> LangfuseState:
@@ -88,9 +88,10 @@ class Langfuse(FactBase[LangfuseState]):
 
 def read_langfuse(output: Iterable[str]) -> LangfuseState:
     """Read what files/facts/langfuse.sh prints."""
-    line = next((line for line in output if line), None)
+    lines = [line for line in output if line]
+    line = next((line for line in lines if line.startswith("{")), None)
     if line is None:
-        return LangfuseState()
+        return LangfuseState(reason=lines[-1]) if lines else LangfuseState()
     answer = script.from_json(line, "Langfuse's Postgres")
     return LangfuseState(
         answers=True,

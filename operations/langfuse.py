@@ -218,12 +218,10 @@ def projects(
         if not project.public_key.startswith("pk-lf-") or not project.secret_key.startswith("sk-lf-"):
             raise OperationValueError(f"the keys of {project.id} have to begin with pk-lf- and sk-lf-")
     # The run that is being prepared may be the one that brings it.
-    langfuse: LangfuseState = ask(
-        Langfuse, container=container, postgres=postgres, required=state.is_executing
-    )
+    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres)
     if not langfuse.answers and state.is_executing:
         raise OperationError(
-            f"{container}: found none that runs, wanted one: docker logs --tail 20 {container}"
+            f"{container}: found {langfuse.reason}, wanted its projects: docker logs --tail 20 {container}"
         )
     changes = difference(langfuse, organisation, wanted, salt)
     if not changes:
@@ -255,7 +253,9 @@ def warn_undeclared(
     + public_keys: of all declared key pairs
     + owner: e-mail address of the declared owner
     """
-    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres, required=True)
+    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres)
+    if not langfuse.answers:
+        return [f"{container}: {langfuse.reason}; what others have added to it is not known"]
     return undeclared(langfuse, organisation, projects, public_keys, owner)
 
 

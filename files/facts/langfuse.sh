@@ -1,17 +1,18 @@
 #!/bin/sh
-# Organisations, projects, keys and members in the database of a Langfuse; nothing where its container does not run, or is
-# somebody else's, which a run sets aside before it asks. Of a secret key, only the hash that Langfuse keeps.
-# Arguments: container of Langfuse, of its Postgres, and whether it has to answer (yes or no); one that need not is nothing, too.
+# Organisations, projects, keys and members in the database of a Langfuse, as JSON, or a line that says why there is no answer.
+# Nothing where its container does not run, or is somebody else's, which a run sets aside before it asks. Of a secret key,
+# only the hash that Langfuse keeps.
+# Arguments: container of Langfuse, and of its Postgres.
 set -u
 
 shown='{{and (index .Config.Labels "stack.digest") .State.Running}}{{range .Config.Env}}{{println}}{{.}}{{end}}'
 container=$(docker inspect --type container --format "$shown" "$1" 2>/dev/null)
 # Prisma's own parameters are none of libpq's.
 url=$(printf '%s\n' "$container" | sed -n 's/^DATABASE_URL=\([^?]*\).*/\1/p')
-if [ "$(printf '%s\n' "$container" | head -n 1)" = true ] && [ -n "$url" ]; then
-    # With Langfuse's own login: what its role may have put into its database never runs as the superuser. The address is
-    # read from standard input: no argument list has the password.
-    { printf "\\\\connect '%s'\n" "$url"; cat; } <<'SQL' |
+# With Langfuse's own login: what its role may have put into its database never runs as the superuser. The address is read
+# from standard input: no argument list has the password.
+ask() {
+    { printf "%s '%s'\n" '\connect' "$url"; cat; } <<'SQL' |
 SELECT json_build_object(
     'organisations', (SELECT coalesce(json_agg(id), '[]') FROM organizations),
     'projects', (SELECT coalesce(json_agg(json_build_object(
@@ -27,7 +28,15 @@ SELECT json_build_object(
         JOIN users ON users.id = membership.user_id),
     'administrators', (SELECT coalesce(json_agg(coalesce(email, id) ORDER BY email), '[]') FROM users WHERE admin));
 SQL
-        docker exec -i "$2" psql --username=postgres --dbname=postgres --no-password --no-psqlrc --quiet \
-            --tuples-only --no-align --set ON_ERROR_STOP=1 --set VERBOSITY=terse --file=- || [ "$3" = no ] || exit 1
+        docker exec -i "$1" psql --username=postgres --dbname=postgres --no-password --no-psqlrc --quiet \
+            --tuples-only --no-align --set ON_ERROR_STOP=1 --set VERBOSITY=terse --file=- 2>&1
+}
+
+if [ "$(printf '%s\n' "$container" | head -n 1)" = true ] && [ -n "$url" ]; then
+    for wait in 1 1 0; do
+        answer=$(ask "$2") && break
+        sleep "$wait"
+    done
+    printf '%s\n' "$answer"
 fi
-echo
+exit 0

@@ -13,7 +13,7 @@ url=$(sed -n 's/^DATABASE_URL=\([^?]*\).*/\1/p' <<<"$environment")
 
 # With Langfuse's own login; no argument list has its password.
 say() {
-    { printf "\\\\connect '%s'\n" "$url" && cat; } |
+    { printf "%s '%s'\n" '\connect' "$url" && cat; } |
         docker exec --interactive "$postgres" psql --username=postgres --dbname=postgres --no-password --no-psqlrc --quiet \
             --tuples-only --no-align --set ON_ERROR_STOP=1 --set VERBOSITY=terse --file=-
 }

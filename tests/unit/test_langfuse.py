@@ -246,6 +246,14 @@ def test_a_langfuse_that_does_not_run_yet_is_one_to_be_filled_and_later_a_mistak
         list(langfuse.projects._inner(wanted=[SHOP], **ARGUMENTS))
 
 
+def test_a_langfuse_that_does_not_answer_ends_no_run_that_only_looks() -> None:
+    arguments = {key: ARGUMENTS[key] for key in ("container", "postgres", "organisation")}
+    arguments |= {"projects": [], "public_keys": [], "owner": "owner@x"}
+    with scripted_host({Langfuse: LangfuseState(reason="psql: gone")}) as host:
+        list(langfuse.warn_undeclared._inner(**arguments))
+    assert host.logged == ["langfuse-web: psql: gone; what others have added to it is not known"]
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
     """A folder with a `docker` that knows a container's environment, and keeps what others are told."""
@@ -258,7 +266,10 @@ def engine(tmp_path: Path) -> Path:
             exit
         fi
         echo "$*" >>"$here/arguments"
-        if [[ $* = *psql* ]]; then cat >>"$here/told"; cat "$here/answer"; else cat "$here/forgotten"; fi
+        [[ $* = *psql* ]] || exec cat "$here/forgotten"
+        cat >>"$here/told"
+        cat "$here/answer"
+        [ ! -e "$here/fails" ]
         """
     )
     (tmp_path / "docker").chmod(0o755)
@@ -294,7 +305,15 @@ def test_the_fact_asks_with_langfuse_s_own_login(engine: Path) -> None:
     done = subprocess.run(["sh", "-c", command], check=True, **run)  # type: ignore[call-overload]
     assert Langfuse().process(done.stdout.splitlines()) == Langfuse.default()
     with pytest.raises(FactProcessError, match="not an answer"):
-        read_langfuse(["psql: error"])
+        read_langfuse(["{"])
+    (engine / "running").write_text("true\n")
+    (engine / "answer").write_text("psql: error: too many connections\n")
+    (engine / "fails").touch()
+    (engine / "arguments").unlink()
+    done = subprocess.run(["sh", "-c", command], check=True, **run)  # type: ignore[call-overload]
+    state = Langfuse().process(done.stdout.splitlines())
+    assert (state.answers, state.reason) == (False, "psql: error: too many connections")
+    assert len((engine / "arguments").read_text().splitlines()) == 3  # asked again, as a client would
 
 
 def apply(engine: Path, changes: list[Change]) -> subprocess.CompletedProcess[str]:
