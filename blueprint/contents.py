@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from blueprint.model import CronJob, OllamaInstance
@@ -65,7 +66,8 @@ def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str)
     """
     return _variables(
         {
-            "OLLAMA_HOST": f"0.0.0.0:{instance.port}",
+            # Containers come to the filter, on the same port of their side.
+            "OLLAMA_HOST": f"127.0.0.1:{instance.port}",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": gpu_uuid,
             "OLLAMA_KEEP_ALIVE": -1,
@@ -81,6 +83,17 @@ def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str)
             "OLLAMA_NOPRUNE": 1,
             # Vulkan would use every card, whatever CUDA_VISIBLE_DEVICES says.
             "OLLAMA_VULKAN": 0,
+        }
+    )
+
+
+def ollama_filter(plan: Blueprint, instance: OllamaInstance) -> str:
+    """What files/ollama/filter.js has to know of an instance, as JSON."""
+    return json.dumps(
+        {
+            "model": instance.model,
+            "context": instance.context_length,
+            "unloads": plan.gives_way(instance),
         }
     )
 

@@ -25,10 +25,12 @@ class Package:
 
     + name: of a real package (not a virtual one), without architecture
     + unless: packages of which one suffices: if it is installed, this one is not wanted
+    + masks: units of it that are masked before it is installed, so that installing does not start them
     """
 
     name: str
     unless: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.unless):
@@ -58,6 +60,7 @@ def difference(present: Sequence[Package], held: Sequence[Package], found: Packa
             continue
         if package.name not in found.installed:
             missing.append(package.name)
+            steps += [Step("mask", unit, f"{package.name} would start it") for unit in package.masks]
             steps.append(Step("install", package.name, "is missing"))
         if package in held and package.name not in found.held:
             steps.append(Step("hold", package.name, "is not held"))

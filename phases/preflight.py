@@ -19,6 +19,8 @@ from facts.stacks import Stacks, StacksState
 from operations import docker, stacks
 from operations.checks import Problem, report
 from phases.cards import old_driver
+from phases.hardware.base import WEB_SERVER
+from phases.hardware.ollama import FILTER
 from phases.hardware.ssh import ssh_problems
 from phases.stacks import outline
 
@@ -156,6 +158,8 @@ def _port_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
             wanted = f"free, or {plan.whisper.name}"
         elif listener.port in WEB_PORTS and listener.process != CONTAINERS:
             wanted = "free, or a proxy in a container: that is what serves the web here"
+        elif listener.unit == WEB_SERVER:
+            wanted = f"no {WEB_SERVER}: its package is for {FILTER}, and this unit is masked"
         if wanted:
             unit = f", {listener.unit}" if listener.unit else ""
             found = f"taken by {listener.process} (process {listener.pid}{unit})"
@@ -164,7 +168,12 @@ def _port_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
 
 
 def _is_instance(listener: Listener) -> bool:
-    """One of `ollama@.service`; what the vendor's installer enables is `ollama.service`, on the first one's port."""
+    """One of `ollama@.service`, or the filter before them.
+
+    What the vendor's installer enables is `ollama.service`, on the first one's port.
+    """
+    if listener.process == "nginx":
+        return listener.unit == FILTER
     return listener.process == "ollama" and (listener.unit is None or listener.unit.startswith("ollama@"))
 
 

@@ -22,6 +22,7 @@ class System(Declaration):
     :param tested: whether the checks of this project run on it; any other needs `allow_untested_os`
     :param base: packages of every host
     :param docker: packages of the engine and Compose v2, where neither is there yet
+    :param nginx: packages of nginx with its JavaScript module, which stands between containers and Ollama
     :param driver_components: components of the distribution's own repository that the driver is in, where they are not
         those it comes configured with
     :param kernel_headers: package with the headers that the driver is built against, for amd64
@@ -34,6 +35,7 @@ class System(Declaration):
     tested: bool
     base: tuple[str, ...]
     docker: tuple[str, ...]
+    nginx: tuple[str, ...]
     driver_components: tuple[str, ...]
     kernel_headers: str
     nvidia_driver: tuple[str, ...]
@@ -44,7 +46,7 @@ class System(Declaration):
             check.name("id", self.id)
             for component in self.driver_components:
                 check.name("driver_components", component)
-            for key in ("base", "docker", "nvidia_driver", "container_toolkit"):
+            for key in ("base", "docker", "nginx", "nvidia_driver", "container_toolkit"):
                 for package in getattr(self, key):
                     check.matches(key, package, _PACKAGE, "a package name")
             check.matches("kernel_headers", self.kernel_headers, _PACKAGE, "a package name")

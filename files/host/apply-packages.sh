@@ -3,8 +3,8 @@
 #
 #     apply-packages.sh [option of apt-get install]...
 #
-# Standard input: lines of an action and its argument. The actions are repair, update, install and hold; they are done in
-# this order, each for all its arguments at once.
+# Standard input: lines of an action and its argument. The actions are repair, update, mask (a unit), install and hold; they
+# are done in this order, each for all its arguments at once.
 set -euo pipefail
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 stamp=/var/lib/apt/periodic/update-success-stamp # facts/apt.py
@@ -46,6 +46,7 @@ if named update; then
     mkdir -p -- "${stamp%/*}"
     touch -- "$stamp"
 fi
+if named mask; then systemctl mask --quiet -- "${arguments[@]}"; fi
 if named install; then
     "${apt[@]}" "$@" install -- "${arguments[@]}" </dev/null
     for argument in "${arguments[@]}"; do

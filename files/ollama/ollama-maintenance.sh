@@ -21,4 +21,9 @@ for file in "$folder"/*.env; do
         failed=1
     fi
 done
+# What stands before them runs the nginx that upgrades have installed since.
+if ! systemctl try-restart ollama-filter.service; then
+    log "filter: failed; see journalctl -u ollama-filter"
+    failed=1
+fi
 exit "$failed"

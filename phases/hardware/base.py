@@ -7,6 +7,7 @@ from pyinfra.api.deploy import deploy
 from blueprint import Blueprint, contents, render
 from blueprint.model import System
 from operations import apt, files, systemd
+from operations.apt import Package
 from operations.files import Directory, Entry, File
 from operations.systemd import Unit
 from phases.hardware.scripts import scripts
@@ -15,13 +16,20 @@ SYSCTL = "/etc/sysctl.d/90-swappiness.conf"
 ZRAM = "/etc/default/zramswap"
 JOURNALD = "/etc/systemd/journald.conf.d/size.conf"
 SYSTEMD = "/etc/systemd/system"
+WEB_SERVER = (
+    "nginx.service"  # of the distribution's nginx: it would serve the web's ports, which are the proxy's
+)
 
 
 @deploy("Base system")
 def base(plan: Blueprint, system: System) -> None:
     """Packages, security upgrades, swap in memory and on disk, journal, folders."""
     # Recommended packages would bring a mail server along.
-    apt.packages(name="Packages of the base system", present=system.base, no_recommends=True)
+    apt.packages(
+        name="Packages of the base system",
+        present=[*system.base, *(Package(package, masks=(WEB_SERVER,)) for package in system.nginx)],
+        no_recommends=True,
+    )
     files.tree(name="Settings of the base system", entries=entries(plan))
     systemd.units(
         name="Swap, kernel settings, journal, cron and upgrades",

@@ -8,20 +8,27 @@ from typing import Any
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, contents, render
+from facts.docker import CONFIG as DAEMON
 from operations import files, releases, systemd, users
 from operations import ollama as instances
 from operations.files import Directory, Entry, File
 from operations.ollama import Placement
 from operations.systemd import Unit
+from phases import jobs
 from phases.cards import with_cards
+from phases.hardware.base import WEB_SERVER
 
 SYSTEMD = "/etc/systemd/system"
+FILTER, FILTER_RUN = "ollama-filter.service", "/run/ollama-filter"
+# One request's body: the images of one question. Measured: nginx takes six times of that while it answers it.
+BODY_MIB = 8
+FILTER_MEMORY = "1G"
 USER = "ollama"
 
 
 @deploy("Ollama")
 def ollama(plan: Blueprint) -> None:
-    """The pinned release, the units, the models, and each model resident on its own card."""
+    """The pinned release, the units, the filter before them, the models, each resident on its own card."""
     stamp = f"{plan.paths.state}/ollama.release"
     releases.release(
         name=f"Ollama {plan.ollama_version}",
@@ -42,7 +49,10 @@ def ollama(plan: Blueprint) -> None:
         units=[
             # The vendor's installer enables one of its own on the first instance's port.
             Unit("ollama.service", masked=True),
+            Unit(WEB_SERVER, masked=True),
             *(Unit(instance.unit, restart_on=(stamp,)) for instance in plan.ollama_instances),
+            # With Docker's settings the address of its bridge may change.
+            Unit(FILTER, reload_on=(*(file.path for file in filter_files(plan)), DAEMON)),
         ],
     )
     with_cards(
@@ -92,7 +102,47 @@ def entries(plan: Blueprint, uuids: Mapping[str, str]) -> list[Entry]:
             )
             for instance in plan.ollama_instances
         ),
+        Directory(_filter_folder(plan)),
+        *filter_files(plan),
+        File(
+            f"{SYSTEMD}/{FILTER}",
+            render(
+                "ollama/ollama-filter.service.j2",
+                scripts=paths.scripts,
+                folder=_filter_folder(plan),
+                run=FILTER_RUN,
+                ports=" ".join(str(instance.port) for instance in plan.ollama_instances),
+                memory=FILTER_MEMORY,
+            ),
+        ),
     ]
+
+
+def filter_files(plan: Blueprint) -> list[File]:
+    """What nginx reads: who asks what of the instances, from containers."""
+    folder = _filter_folder(plan)
+    places = [plan.parallel_of(instance) + instance.max_queue for instance in plan.ollama_instances]
+    return [
+        File(
+            f"{folder}/nginx.conf",
+            render(
+                "ollama/filter.conf.j2",
+                folder=folder,
+                run=FILTER_RUN,
+                body_mib=BODY_MIB,
+                connections=sum(places),
+                instances=[
+                    {"port": instance.port, "settings": contents.ollama_filter(plan, instance)}
+                    for instance in plan.ollama_instances
+                ],
+            ),
+        ),
+        File(f"{folder}/filter.js", (jobs.FILES / "ollama/filter.js").read_text()),
+    ]
+
+
+def _filter_folder(plan: Blueprint) -> str:
+    return f"{plan.paths.ollama_env}/filter"
 
 
 def placements(plan: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]:

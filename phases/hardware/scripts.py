@@ -15,6 +15,7 @@ SCRIPTS = (
     "gpu/gpu_watchdog.py",
     "gpu/wait-for-gpu.sh",
     "monitoring/heartbeat.sh",
+    "ollama/ollama-filter.sh",
     "ollama/ollama-maintenance.sh",
     "ollama/ollama-warmup.sh",
 )

@@ -84,6 +84,12 @@ CASES: list[tuple[str, dict[str, list[Package | str]], PackagesState, list[str]]
     ("old lists and nothing to install", {"present": ["bash"]}, replace(FRESH, updated=0.0), []),
     ("missing", {"present": ["zstd"]}, FRESH, ["install zstd"]),
     ("no engine is there", {"present": [Package("zstd", unless=("podman",))]}, FRESH, ["install zstd"]),
+    (
+        "it would start a unit of its own",
+        {"present": [Package("zstd", masks=("zstd.service",))]},
+        FRESH,
+        ["mask zstd.service", "install zstd"],
+    ),
     ("lists a day old", {"present": ["zstd"]}, replace(FRESH, now=190_000), ["update lists", "install zstd"]),
     (
         "sources newer",
@@ -135,7 +141,7 @@ QUERY = """#!/bin/bash
 
 
 def apply(tmp_path: Path, lines: str, *args: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    programs = dict.fromkeys(("apt-get", "apt-mark", "dpkg", "mkdir", "touch"), RECORD)
+    programs = dict.fromkeys(("apt-get", "apt-mark", "dpkg", "mkdir", "systemctl", "touch"), RECORD)
     programs |= {"dpkg-query": QUERY, "sleep": "#!/bin/sh\n"}
     for name, text in programs.items():
         (tmp_path / name).write_text(text)
@@ -147,7 +153,7 @@ def apply(tmp_path: Path, lines: str, *args: str) -> tuple[subprocess.CompletedP
 
 
 def test_steps_are_done_in_order(tmp_path: Path) -> None:
-    lines = "hold driver\ninstall zstd\ninstall driver\nupdate lists\nrepair dpkg\n"
+    lines = "hold driver\ninstall zstd\nmask zstd.service\ninstall driver\nupdate lists\nrepair dpkg\n"
     run, calls = apply(tmp_path, lines, "--no-install-recommends")
     assert run.returncode == 0, run.stderr
     words = [(call.split()[0], call.split("--force-confold", 1)[-1].strip()) for call in calls]
@@ -157,6 +163,7 @@ def test_steps_are_done_in_order(tmp_path: Path) -> None:
         ("apt-get", "-o APT::Update::Error-Mode=any update"),
         ("mkdir", "mkdir -p -- /var/lib/apt/periodic"),
         ("touch", "touch -- /var/lib/apt/periodic/update-success-stamp"),
+        ("systemctl", "systemctl mask --quiet -- zstd.service"),
         ("apt-get", "--no-install-recommends install -- zstd driver"),
         ("apt-mark", "apt-mark hold -- driver"),
     ]

@@ -32,7 +32,7 @@ def test_docker_daemon_has_what_the_notes_and_coolify_want() -> None:
 def test_environment_of_an_ollama_instance() -> None:
     plan = declared()
     assert contents.ollama_environment(plan, plan.instance("heavy"), FULL_UUID) == (
-        "OLLAMA_HOST=0.0.0.0:11434\n"
+        "OLLAMA_HOST=127.0.0.1:11434\n"
         "CUDA_DEVICE_ORDER=PCI_BUS_ID\n"
         f"CUDA_VISIBLE_DEVICES={FULL_UUID}\n"
         "OLLAMA_KEEP_ALIVE=-1\n"

@@ -60,6 +60,7 @@ SOUND: dict[type[Declaration], dict[str, Any]] = {
         "tested": True,
         "base": ("curl",),
         "docker": ("docker.io",),
+        "nginx": ("nginx",),
         "driver_components": ("non-free",),
         "kernel_headers": "linux-headers-amd64",
         "nvidia_driver": ("nvidia-driver",),

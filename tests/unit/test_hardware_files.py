@@ -116,6 +116,7 @@ def test_another_profile_changes_what_it_must(secrets: Secrets) -> None:
     assert [path for path in before if before[path] != after[path]] == [
         "/etc/ollama/heavy.env",
         "/etc/ollama/light.env",
+        "/etc/ollama/filter/nginx.conf",
     ]
 
 

@@ -86,6 +86,7 @@ def test_instances_are_restarted_one_after_the_other(bench: Bench) -> None:
         "start ollama-warmup@heavy.service",
         "restart ollama@light.service",
         "start ollama-warmup@light.service",
+        "try-restart ollama-filter.service",
     ]
     assert done.stdout.count("restarted and warm") == 2
 

@@ -71,7 +71,13 @@ def test_a_machine_in_order(gpus: GpuState) -> None:
         {"secure_boot": None},
         {"listeners": None},
         {"root_disk": disk(10.1, used_gib=90)},
-        {"listeners": (listener(11434, "ollama", "ollama@heavy.service"), listener(11438, "ollama"))},
+        {
+            "listeners": (
+                listener(11434, "ollama", "ollama@heavy.service"),
+                listener(11438, "ollama"),
+                listener(11434, "nginx", "ollama-filter.service"),
+            )
+        },
         {"listeners": (listener(11435, None), listener(80, None), listener(9000, None))},
         {"listeners": tuple(listener(port, "docker-proxy", "docker.service") for port in (80, 443, 9000))},
         {"listeners": (listener(8000, "python3"), listener(5432, "postgres", "postgresql.service"))},
@@ -163,6 +169,24 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
                 "taken by ollama (process 900, ollama.service)",
                 "free, or one of our instances of Ollama",
                 "systemctl disable --now ollama.service",
+            ),
+        ),
+        (
+            {"listeners": (listener(11434, "nginx", "nginx.service"),)},
+            Problem(
+                "port 11434",
+                "taken by nginx (process 900, nginx.service)",
+                "free, or one of our instances of Ollama",
+                "systemctl disable --now nginx.service",
+            ),
+        ),
+        (
+            {"listeners": (listener(8080, "nginx", "nginx.service"),)},
+            Problem(
+                "port 8080",
+                "taken by nginx (process 900, nginx.service)",
+                "no nginx.service: its package is for ollama-filter.service, and this unit is masked",
+                "systemctl disable --now nginx.service",
             ),
         ),
         (

@@ -145,8 +145,11 @@ def test_a_model_that_stays_is_waited_for_and_told(world: tuple[World, httpx.Cli
 
 
 def test_an_ollama_that_does_not_run_holds_nothing(world: tuple[World, httpx.Client, Settings]) -> None:
-    _, client, settings = world
+    fake, client, settings = world
     card.unload(client, replace(settings, ollama_url="http://127.0.0.1:1"))
+    fake.statuses = {"ollama": 502}  # what stands before it answers in its place
+    fake.gives_way = False
+    card.unload(client, settings, within_s=0.2)
 
 
 # --- transcription, tier by tier

@@ -375,6 +375,16 @@ def test_chat_and_thinking(plain: Instance) -> None:
     assert (answer.status_code, answer.json()) == (400, {"error": '"llama3.1:8b" does not support thinking'})
 
 
+def test_one_embedding_of_the_older_route_and_of_openais(plain: Instance) -> None:
+    ask = {"model": "qwen3:8b", "input": "a"}
+    (vector,) = plain.api.post("/api/embed", json=ask).json()["embeddings"]
+    older = plain.api.post("/api/embeddings", json={"model": "qwen3:8b", "prompt": "a"}).json()
+    assert older == {"embedding": vector}
+    assert plain.api.post("/v1/embeddings", json=ask).json()["data"][0]["embedding"] == vector
+    completed = plain.api.post("/v1/completions", json={"model": "qwen3:8b", "prompt": "a"}).json()
+    assert completed["choices"][0]["text"]
+
+
 def test_embed(plain: Instance) -> None:
     api = plain.api
     answer = api.post("/api/embed", json={"model": "llama3.1:8b", "input": ["sky", "grass", "sky"]}).json()
@@ -530,6 +540,73 @@ def test_one_model_makes_room_for_another(start: Start, hardware: Path) -> None:
 
 
 # Load, and what tests do to an instance
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"options": {"num_ctx": 1024}},
+        {"options": {"num_gpu": 1}},
+        {"options": {"num_batch": 1}},
+        {"shift": False},
+    ],
+)
+def test_a_model_is_loaded_anew_for_what_it_is_started_with(
+    start: Start, hardware: Path, otherwise: dict[str, Any]
+) -> None:
+    instance = start(CUDA_VISIBLE_DEVICES=HEAVY)
+    ask = {"model": "qwen3:8b", "prompt": "a", "stream": False}
+    loads = "offloaded layers to GPU"
+
+    def after(**more: Any) -> int:
+        instance.api.post("/api/generate", json={**ask, **more}).raise_for_status()
+        return instance.log.read_text().count(loads)
+
+    assert after() == 1
+    assert after(options={"num_ctx": 4096, "num_gpu": -1, "temperature": 0}, shift=True) == 1
+    assert after(**otherwise) == 2
+    assert after() == 3
+
+
+def test_keys_are_read_in_any_case_and_objects_of_one_name_merged(start: Start, hardware: Path) -> None:
+    instance = start(CUDA_VISIBLE_DEVICES=HEAVY)
+    body = '{"MODEL": "qwen3:8b", "Options": {"num_ctx": 1024}, "Options": {"seed": 1}}'
+    instance.api.post("/api/generate", content=body).raise_for_status()
+    assert [model["context_length"] for model in instance.running()] == [1024]
+    unload = '{"model": "qwen3:8b", "\u212aeep_alive": 0}'
+    instance.api.post("/api/generate", content=unload).raise_for_status()
+    assert instance.running() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("localhost", 200), ("host.docker.internal:11434", 200), ("10.0.0.1", 200), ("evil.example", 403)],
+)
+def test_on_the_loopback_only_local_names_are_answered(plain: Instance, name: str, status: int) -> None:
+    assert plain.api.get("/api/version", headers={"Host": name}).status_code == status
+
+
+def test_a_copy_is_another_name(plain: Instance) -> None:
+    copy = {"source": "qwen3:8b", "destination": "mine:1"}
+    assert plain.api.post("/api/copy", json=copy).status_code == 200
+    try:
+        assert plain.api.get("/v1/models/mine:1").json()["id"] == "mine:1"
+    finally:
+        plain.api.request("DELETE", "/api/delete", json={"model": "mine:1"})
+    assert plain.api.get("/v1/models/mine:1").status_code == 404
+    assert plain.api.get("/v1/models/qwen3:8b").status_code == 200
+
+
+def test_a_stream_can_be_made_slow(start: Start, hardware: Path) -> None:
+    instance = start(CUDA_VISIBLE_DEVICES=HEAVY)
+    (hardware / f"ollama-pace-{instance.port}").write_text("0.2")
+    came = []
+    with instance.api.stream("POST", "/api/generate", json={"model": "qwen3:8b", "prompt": "a"}) as answer:
+        for _ in answer.iter_lines():
+            came.append(time.monotonic())
+            if len(came) == 3:
+                break
+    assert came[2] - came[0] > 0.3
 
 
 def test_too_many_requests_are_refused(start: Start, hardware: Path) -> None:

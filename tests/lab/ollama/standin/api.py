@@ -5,10 +5,12 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md and docs/openai.m
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +18,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from . import VERSION, answers
-from .scheduler import BusyError, Loaded, Scheduler
+from .scheduler import BusyError, Loaded, Scheduler, runner_of
 from .settings import FOREVER, Settings, log, parse_duration
-from .store import Model, NotFoundError, PullError, Store
+from .store import Model, Name, NotFoundError, PullError, Store
 
 Json = dict[str, Any]
+HEADS = ("/", "/api/version", "/api/tags")  # which Ollama answers without a body, too
 CENTURIES = timedelta(days=365 * 292)  # Go's longest duration, which `keep_alive: -1` becomes
 
 
@@ -73,9 +76,13 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         try:
             methods = self.ROUTES.get(path)
-            if methods is None:
+            if methods is None and path.startswith("/v1/models/"):
+                methods = {"GET": Handler._openai_model}
+            if not allowed_host(self.server.settings.host, self.headers.get("Host", "")):
+                self._send(403, "text/plain", b"")
+            elif methods is None:
                 self._send(404, "text/plain", b"404 page not found")
-            elif method not in methods:
+            elif method not in methods or (self.command == "HEAD" and path not in HEADS):
                 self._send(405, "text/plain", b"405 method not allowed")
             else:
                 methods[method](self)
@@ -89,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             "request",
             status=self._status,
             ms=f"{took_ms:.1f}",
-            client=self.client_address[0],
+            client=self.headers.get("X-Forwarded-For") or self.client_address[0],
             method=self.command,
             path=path,
         )
@@ -117,12 +124,13 @@ class Handler(BaseHTTPRequestHandler):
         if not self._body:
             raise ApiError(400, "missing request body")
         try:
-            request = json.loads(self._body)
+            request = json.loads(self._body, object_pairs_hook=merged)
         except ValueError as error:
             raise ApiError(400, str(error)) from None
         if not isinstance(request, dict):
             raise ApiError(400, "json: cannot unmarshal value into Go value of type api.Request")
-        return request
+        # Go takes the name of a field in any case.
+        return {key.casefold(): value for key, value in request.items()}
 
     def _send(self, status: int, kind: str, content: bytes) -> None:
         self._status = status
@@ -143,6 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for line in lines:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            delay("pace", self.server.settings.port)
         self.wfile.write(b"0\r\n\r\n")
 
     def _objects(self, objects: Iterable[Json]) -> None:
@@ -212,6 +221,15 @@ class Handler(BaseHTTPRequestHandler):
         self.server.store.delete(str(model.name))
         self._send(200, "text/plain; charset=utf-8", b"")
 
+    def _copy(self) -> None:
+        request = self._request()
+        try:
+            Name.parse(str(request.get("destination")))
+        except ValueError:
+            raise ApiError(400, f'destination "{request.get("destination")}" is invalid') from None
+        self.server.store.copy(str(request.get("source")), str(request["destination"]))
+        self._send(200, "text/plain; charset=utf-8", b"")
+
     def _generate(self) -> None:
         request = self._request()
         prompt = str(request.get("prompt") or "")
@@ -244,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
             raise ApiError(400, f"{model.name} does not support tools")
         options = request.get("options") or {}
         started = time.monotonic_ns()
-        with self.server.scheduler.use(model, keep_alive, options.get("num_ctx")):
+        with self.server.scheduler.use(model, keep_alive, options.get("num_ctx"), runner_of(request)):
             loaded_ns = time.monotonic_ns() - started
             if empty:
                 self._json({**common, **shape("", ""), "done": True, "done_reason": "load"})
@@ -279,7 +297,9 @@ class Handler(BaseHTTPRequestHandler):
         given = request.get("input", "")
         texts = [given] if isinstance(given, str) else list(given)
         started = time.monotonic_ns()
-        with self.server.scheduler.use(model, keep_alive_of(request)):
+        options = request.get("options") or {}
+        runner = runner_of({"options": options})
+        with self.server.scheduler.use(model, keep_alive_of(request), options.get("num_ctx"), runner):
             loaded_ns = time.monotonic_ns() - started
             vectors = [answers.embedding(text, model.fact("embedding_length")) for text in texts if text]
         self._json(
@@ -291,6 +311,15 @@ class Handler(BaseHTTPRequestHandler):
                 "prompt_eval_count": sum(answers.tokens(text) for text in texts),
             }
         )
+
+    def _embeddings(self) -> None:
+        request = self._request()
+        model = self._model(request)
+        options = request.get("options") or {}
+        runner = runner_of({"options": options})
+        with self.server.scheduler.use(model, keep_alive_of(request), options.get("num_ctx"), runner):
+            text = str(request.get("prompt") or "")
+            self._json({"embedding": answers.embedding(text, model.fact("embedding_length")) if text else []})
 
     def _model(self, request: Json) -> Model:
         name = request.get("model") or request.get("name")
@@ -308,16 +337,42 @@ class Handler(BaseHTTPRequestHandler):
     # OpenAI's routes
 
     def _openai_models(self) -> None:
-        data = [
-            {
-                "id": str(model.name),
-                "object": "model",
-                "created": int(model.modified.timestamp()),
-                "owned_by": model.name.namespace,
-            }
-            for model in self.server.store.models()
-        ]
+        data = [openai_entry(model) for model in self.server.store.models()]
         self._json({"object": "list", "data": data})
+
+    def _openai_model(self) -> None:
+        name = urllib.parse.unquote(self.path.partition("?")[0].removeprefix("/v1/models/"))
+        self._json(openai_entry(self.server.store.get(name)))
+
+    def _openai_completions(self) -> None:
+        request = self._request()
+        model = self._model(request)
+        with self.server.scheduler.use(model, None):
+            text = "".join(answers.words(str(model.name), str(request.get("prompt") or "")))
+        choice = {"text": text, "index": 0, "finish_reason": "stop"}
+        self._json(
+            {
+                "id": "cmpl-1",
+                "object": "text_completion",
+                "created": int(time.time()),
+                "model": request["model"],
+                "system_fingerprint": "fp_ollama",
+                "choices": [choice],
+            }
+        )
+
+    def _openai_embeddings(self) -> None:
+        request = self._request()
+        model = self._model(request)
+        given = request.get("input", "")
+        texts = [given] if isinstance(given, str) else list(given)
+        with self.server.scheduler.use(model, None):
+            length = model.fact("embedding_length")
+            data = [
+                {"object": "embedding", "index": index, "embedding": answers.embedding(text, length)}
+                for index, text in enumerate(texts)
+            ]
+        self._json({"object": "list", "data": data, "model": request["model"]})
 
     def _openai_chat(self) -> None:
         request = self._request()
@@ -367,8 +422,43 @@ class Handler(BaseHTTPRequestHandler):
         "/api/generate": {"POST": _generate},
         "/api/chat": {"POST": _chat},
         "/api/embed": {"POST": _embed},
+        "/api/embeddings": {"POST": _embeddings},
+        "/api/copy": {"POST": _copy},
         "/v1/models": {"GET": _openai_models},
         "/v1/chat/completions": {"POST": _openai_chat},
+        "/v1/completions": {"POST": _openai_completions},
+        "/v1/embeddings": {"POST": _openai_embeddings},
+    }
+
+
+def allowed_host(address: str, host: str) -> bool:
+    """Whether a request is answered: on the loopback, only under local names and private addresses."""
+    if address != "localhost" and not ipaddress.ip_address(address).is_loopback:
+        return True
+    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    try:
+        return ipaddress.ip_address(name).is_private  # loopback and 0.0.0.0, too
+    except ValueError:
+        local = ("", "localhost", socket.gethostname().lower())
+        return name in local or name.endswith((".localhost", ".local", ".internal"))
+
+
+def merged(pairs: list[tuple[str, Any]]) -> Json:
+    """An object as Go reads it: of two members of one name the last, but objects are merged."""
+    result: Json = {}
+    for key, value in pairs:
+        before = result.get(key)
+        result[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return result
+
+
+def openai_entry(model: Model) -> Json:
+    """A model in OpenAI's list."""
+    return {
+        "id": str(model.name),
+        "object": "model",
+        "created": int(model.modified.timestamp()),
+        "owned_by": model.name.namespace,
     }
 
 
@@ -425,7 +515,8 @@ def delay(what: str, port: int) -> None:
     """Wait as long as a test wants: the seconds in the file `ollama-WHAT`, for one instance in `ollama-WHAT-PORT`.
 
     They lie beside the simulated cards. `delay` is before every answer (a long one is an instance that is silent),
-    `work` is what each generation takes while it holds its slot. Removing the file ends the wait.
+    `work` is what each generation takes while it holds its slot, `pace` is after each piece of a streamed answer.
+    Removing the file ends the wait.
     """
     folder = Path(os.environ.get("GPU_SIM_STATE", "/var/lib/gpu-sim"))
     started = time.monotonic()

@@ -31,12 +31,13 @@ class Need:
     def total(self) -> int:
         return self.weights + self.kv_cache + COMPUTE_BYTES
 
-    def on_gpu(self, free: int) -> int:
-        """Bytes that go to a GPU with so many free: everything, or as many layers as fit."""
-        if self.total <= free:
+    def on_gpu(self, free: int, most: int | None = None) -> int:
+        """Bytes that go to a GPU with so many free: everything, or as many layers as fit, but not more than `most`."""
+        if self.total <= free and (most is None or most >= self.layers):
             return self.total
         layer = (self.weights + self.kv_cache) / self.layers
         layers = int((free - COMPUTE_BYTES) // layer)
+        layers = layers if most is None else min(layers, most)
         return int(layers * layer) + COMPUTE_BYTES if layers > 0 else 0
 
 
@@ -91,14 +92,17 @@ class Gpus:
         with self._state.runtime() as known:
             return int(known.free_mib(gpu)) * MIB - self._settings.gpu_overhead
 
-    def take(self, needed: Need) -> tuple[str | None, int]:
-        """Take memory for a model: the card, and how many of its bytes are there; the rest is the CPU's."""
+    def take(self, needed: Need, layers: int | None = None) -> tuple[str | None, int]:
+        """Take memory for a model: the card, and how many of its bytes are there; the rest is the CPU's.
+
+        :param layers: the most that may be on a card; None for all
+        """
         for gpu in sorted(self.visible(), key=self.free, reverse=True):
-            size = needed.on_gpu(self.free(gpu))
+            size = needed.on_gpu(self.free(gpu), layers)
             while size > 0:
                 if self._state.allocate(gpu.uuid, -(-size // MIB), PROCESS):
                     return gpu.uuid, size
-                size = needed.on_gpu(min(self.free(gpu), size - MIB))  # someone was faster
+                size = needed.on_gpu(min(self.free(gpu), size - MIB), layers)  # someone was faster
         return None, 0
 
     def give(self, uuid: str, size: int) -> None:

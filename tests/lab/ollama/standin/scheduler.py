@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .memory import Gpus, need
 from .settings import FOREVER, Settings, log
@@ -14,10 +15,40 @@ from .store import Model
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 TICK_S = 0.2
+OF_A_RUNNER = ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
+
+
+def runner_of(request: dict[str, Any]) -> Runner:
+    """What a request wants its model started with."""
+    options = request.get("options") or {}
+    shift = request.get("shift")
+    # As many layers as fit is what it is anyway.
+    wanted = {name: options[name] for name in OF_A_RUNNER if options.get(name) is not None}
+    if wanted.get("num_gpu", 0) < 0:
+        del wanted["num_gpu"]
+    return Runner(tuple(wanted.items()), shift is None or bool(shift))
 
 
 class BusyError(Exception):
     """More requests wait than OLLAMA_MAX_QUEUE allows."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What a model is started with, beside its context; a request that wants it otherwise has it loaded anew.
+
+    :param options: of `OF_A_RUNNER`, as the request has them
+    :param shift: whether the context moves on when it is full
+    """
+
+    options: tuple[tuple[str, object], ...] = ()
+    shift: bool = True
+
+    @property
+    def layers(self) -> int | None:
+        """How many layers may be on the GPU; None for all."""
+        wanted = dict(self.options).get("num_gpu")
+        return wanted if isinstance(wanted, int) and wanted >= 0 else None
 
 
 @dataclass
@@ -29,6 +60,7 @@ class Loaded:
     size: int
     gpu: str | None
     size_vram: int
+    settings: Runner
     keep_alive: float
     expires: float
     active: int = 0
@@ -46,15 +78,18 @@ class Scheduler:
         threading.Thread(target=self._expire, daemon=True).start()
 
     @contextmanager
-    def use(self, model: Model, keep_alive: float | None, context: int | None = None) -> Iterator[Loaded]:
+    def use(
+        self, model: Model, keep_alive: float | None, context: int | None = None, runner: Runner = Runner()
+    ) -> Iterator[Loaded]:
         """A model in memory, for one request; raises BusyError.
 
         :param keep_alive: seconds to keep it afterwards; the server's default if None
         :param context: tokens of context; the server's default if None
+        :param runner: what else the model has to be started with
         """
         wanted = context or self.settings.context_length
         keep = self.settings.keep_alive if keep_alive is None else keep_alive
-        loaded = self._acquire(model, wanted, keep)
+        loaded = self._acquire(model, wanted, runner, keep)
         try:
             yield loaded
         finally:
@@ -66,16 +101,16 @@ class Scheduler:
                     self._unload(loaded)
                 self._changed.notify_all()
 
-    def _acquire(self, model: Model, context: int, keep: float) -> Loaded:
+    def _acquire(self, model: Model, context: int, runner: Runner, keep: float) -> Loaded:
         with self._changed:
             self._forget_lost_cards()
-            ready = self._ready(model, context)
+            ready = self._ready(model, context, runner)
             if ready is None:
                 if self._waiting >= self.settings.max_queue:
                     raise BusyError(BUSY)
                 self._waiting += 1
                 try:
-                    while (ready := self._ready(model, context)) is None:
+                    while (ready := self._ready(model, context, runner)) is None:
                         self._changed.wait()
                 finally:
                     self._waiting -= 1
@@ -83,22 +118,22 @@ class Scheduler:
             ready.keep_alive = keep
             return ready
 
-    def _ready(self, model: Model, context: int) -> Loaded | None:
+    def _ready(self, model: Model, context: int, runner: Runner) -> Loaded | None:
         """The model in memory with a free slot, loaded if there is room for it; None means wait."""
         loaded = self._loaded.get(model.digest)
-        if loaded and loaded.context == context:
+        if loaded and (loaded.context, loaded.settings) == (context, runner):
             return loaded if loaded.active < self.settings.num_parallel else None
         if loaded is None and len(self._loaded) < self.settings.max_loaded_models:
-            return self._load(model, context)
+            return self._load(model, context, runner)
         idle = [other for other in ([loaded] if loaded else self._loaded.values()) if other.active == 0]
         if not idle:
             return None
         self._unload(min(idle, key=lambda other: other.expires))
-        return self._load(model, context)
+        return self._load(model, context, runner)
 
-    def _load(self, model: Model, context: int) -> Loaded:
+    def _load(self, model: Model, context: int, runner: Runner) -> Loaded:
         needed = need(model, self.settings, context)
-        gpu, size_vram = self.gpus.take(needed)
+        gpu, size_vram = self.gpus.take(needed, runner.layers)
         on_gpu = needed.layers * size_vram // needed.total
         log(
             "INFO",
@@ -107,7 +142,7 @@ class Scheduler:
             gpu=gpu or "none",
             layers=f"{on_gpu}/{needed.layers}",
         )
-        loaded = Loaded(model, context, needed.total, gpu, size_vram, 0.0, FOREVER)
+        loaded = Loaded(model, context, needed.total, gpu, size_vram, runner, 0.0, FOREVER)
         self._loaded[model.digest] = loaded
         return loaded
 

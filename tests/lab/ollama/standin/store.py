@@ -138,6 +138,12 @@ class Store:
     def _blob(self, digest: str) -> Path:
         return self.blobs / digest.replace(":", "-")
 
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model another name, too; raises NotFoundError and ValueError."""
+        target = self.manifests / Name.parse(destination).path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, (self.manifests / self.get(source).name.path).read_bytes())
+
     def delete(self, text: str) -> None:
         """Remove a model and what no other model needs; raises NotFoundError."""
         gone = self.get(text)

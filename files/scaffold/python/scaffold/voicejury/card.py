@@ -41,7 +41,7 @@ def unload(
 ) -> float:
     """Have Ollama give the card's memory back, and wait until it has. It loads again with the next question.
 
-    An Ollama that does not run has no memory of it.
+    An Ollama that does not run has no memory of it: nobody answers, or 502 in its place.
 
     :param within_s: how long that may take, in seconds
     :return: how long it took, in seconds
@@ -52,9 +52,10 @@ def unload(
         raise CardError("OLLAMA_HOST and OLLAMA_MODEL must be set")
     started = time.monotonic()
     try:
-        client.post(
-            f"{url}/api/generate", json={"model": model, "keep_alive": 0}, timeout=TIMEOUT_S
-        ).raise_for_status()
+        asked = client.post(f"{url}/api/generate", json={"model": model, "keep_alive": 0}, timeout=TIMEOUT_S)
+        if asked.status_code == httpx.codes.BAD_GATEWAY:
+            return time.monotonic() - started
+        asked.raise_for_status()
         while True:
             loaded = client.get(f"{url}/api/ps", timeout=TIMEOUT_S).raise_for_status().json()["models"]
             if all(entry["name"] != model for entry in loaded):
