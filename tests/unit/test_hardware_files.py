@@ -66,7 +66,7 @@ def shown(entry: Entry) -> str:
     secret = " secret" if entry.secret else ""
     title = f"=== {entry.path} {entry.mode} {entry.owner}:{entry.group}{secret}\n"
     name = Path(entry.path).name
-    sources = {Path(script).name: FILES / script for script in SCRIPTS}
+    sources = {Path(script).name: FILES / script for script in (*SCRIPTS, "ollama/filter.js")}
     if name in sources:
         assert entry.content == sources[name].read_text()
         return f"{title}(files/{sources[name].relative_to(FILES)})\n"
