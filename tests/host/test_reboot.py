@@ -22,6 +22,7 @@ from tests.host.conftest import (
     mend_instances,
 )
 from tests.host.test_firewall import declared_open, reached
+from tests.host.test_ollama_filter import serves
 from tests.lab.machine import Machine
 from tests.lab.network import outside_namespace
 
@@ -54,7 +55,7 @@ class Boot:
 
 @pytest.fixture(scope="module")
 def listeners(machine: Machine) -> Iterator[set[int]]:
-    """Ports on all addresses that would be open if it were not for the firewall, from the first moment of a boot on."""
+    """Ports that would be open if it were not for the firewall; two of them on all addresses, early in a boot."""
     image = machine.run("docker inspect --format '{{.Image}}' shared-whisper").stdout.strip()
     serve = f"--entrypoint python3 {image} -m http.server 80"
     machine.run(f"docker run -d --init --restart always --name published -p {PUBLISHED}:80 {serve}")
@@ -117,6 +118,11 @@ def test_no_unit_has_failed_after_a_reboot(machine: Machine) -> None:
         "end of the boot",
     )
     assert machine.run("systemctl --failed --plain --no-legend").stdout == ""
+
+
+@pytest.mark.usefixtures("rebooted")
+def test_containers_reach_ollama_after_a_reboot(machine: Machine) -> None:
+    await_true(lambda: serves(machine), 300, "answer of every instance to a container")
 
 
 @pytest.mark.usefixtures("rebooted")
