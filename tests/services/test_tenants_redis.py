@@ -26,11 +26,9 @@ from redis.retry import Retry
 server, _, first = os.environ["REDIS_URL"].rpartition("/")
 
 def connection():
-    once = Retry(NoBackoff(), 0)
     # In the older protocol, a subscription is an answer like any other.
-    return redis.Redis.from_url(
-        server, protocol=2, decode_responses=True, single_connection_client=True, retry=once
-    )
+    options = {"protocol": 2, "decode_responses": True, "single_connection_client": True, "socket_timeout": 120}
+    return redis.Redis.from_url(server, retry=Retry(NoBackoff(), 0), **options)
 
 def refusal(client, *words):
     "What the server said when it refused; None where it did what it was told."
