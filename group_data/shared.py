@@ -159,7 +159,7 @@ secret_formats = [
     GeneratedSecret(
         "uptime_kuma/password",
         lasting="Uptime Kuma reads it once; change it on its page, and there",
-        reset="set another one with `docker exec -it uptime-kuma npm run reset-password`",
+        reset="set another one with `docker exec -it --user 1000 uptime-kuma npm run reset-password`",
     ),
     # Its start would make a second pair of the same secret key, which its database refuses.
     GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse knows LiteLLM's pair by it"),

@@ -171,7 +171,7 @@ def test_a_secret_that_the_host_still_has_is_not_made_anew(
         "LITELLM_SALT_KEY in /opt/sourcefast/litellm/litellm-proxy.env",
         "SALT in /opt/sourcefast/langfuse/langfuse-web.env",
         "ENCRYPTION_KEY in /opt/sourcefast/langfuse/langfuse-web.env",
-        "docker exec -it uptime-kuma npm run reset-password",
+        "docker exec -it --user 1000 uptime-kuma npm run reset-password",
     ):
         assert place in done.output
     assert {name for name, value in canaries.items() if value in done.output} == set()
