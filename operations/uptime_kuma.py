@@ -260,8 +260,8 @@ def monitors(
         raise OperationError(
             f"Uptime Kuma in {container}: found that it refuses the login of {username} ({found.refused}); wanted the "
             f"password of the secrets and no second factor. Give it that password: "
-            f"docker exec -it --user USER {container} npm run reset-password (npm run remove-2fa for the second factor), "
-            "as the user to whom its data belongs"
+            f"docker exec -it --user USER {container} npm run reset-password (npm run remove-2fa for the second "
+            "factor), as the user to whom its data belongs"
         )
     actions = difference(found, owner, monitors, telegram)
     if not actions and not found.setup and not found.absent:
