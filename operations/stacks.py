@@ -450,8 +450,8 @@ def up(
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Bring stacks to their declared state: one question for all of them, and nothing done where nothing differs.
 
-    Otherwise, in this order: `before_recreate`; all files, once Compose has accepted the new compose.yaml; networks and
-    images that are missing; containers that are missing, stopped or made from anything else than what is declared,
+    Otherwise, in this order: `before_recreate`; images that are missing; all files, once Compose has accepted the new
+    compose.yaml; networks that are missing; containers that are missing, stopped or made from anything else than what is declared,
     those that others depend on first, each level until it is healthy; reloads. Fails with a container's own last lines
     when it does not become healthy. What a killed run left undone is what then differs. Where nothing differs but the
     health of containers that run, they first get up to `SETTLED_S` to come to it by themselves, which is no change.
@@ -487,13 +487,14 @@ def up(
     _tell(todo)
     if losing := [name for step in todo for name in step.loses_state]:
         yield from _saved(losing, before_recreate, found)
+    # Before the files: what runs keeps its own for as long as an image cannot be had.
+    for step in todo:
+        yield from _images(step)
     entries = list(dict.fromkeys(entry for step in todo for entry in step.stack.entries()))
     if command := files.apply(entries, _below(entries, found.tree)):
         yield command
     if networks := list(dict.fromkeys(name for step in todo for name in step.networks)):
         yield script.run("docker/networks.sh", *networks)
-    for step in todo:
-        yield from _images(step)
     for step in todo:
         yield from _containers(step, timeout_s)
 

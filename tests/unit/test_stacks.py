@@ -316,7 +316,7 @@ def test_on_a_bare_host_everything_is_done_in_order() -> None:
     assert step.pulls == (IMAGE,)
     assert step.levels() == [["web"], ["late"]]
     steps = commands(stacks.up, {Stacks: StacksState()}, root=ROOT, stacks=[front()])
-    assert [step.script for step in steps] == ["host/apply-tree.sh", "docker/pull.sh", "stacks/up.sh"]
+    assert [step.script for step in steps] == ["docker/pull.sh", "host/apply-tree.sh", "stacks/up.sh"]
     assert steps[-1].payload == "=web\n=late\n"
     assert "canary" not in "".join(map(str, steps))
 
