@@ -7,11 +7,12 @@ LANGFUSE_INIT_* make one project: that of LiteLLM. All others are written into i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from blueprint.model import GeneratedSecret, Service, Stack, TraceKeys
+from blueprint.model import GeneratedSecret, Project, Service, Stack, TraceKeys
 from blueprint.names import LANGFUSE
+from blueprint.problems import Problem
 
 PUBLIC, SECRET = "pk-lf-", "sk-lf-"
 
@@ -34,6 +35,36 @@ class Initial:
     owner: str
     salt: str
     redis_index: int
+
+
+# What `initial` reads.
+_ENVIRONMENT = ("LANGFUSE_INIT_ORG_ID", "LANGFUSE_INIT_PROJECT_ID", "LANGFUSE_INIT_USER_EMAIL")
+_SECRETS = ("LANGFUSE_INIT_PROJECT_PUBLIC_KEY", "LANGFUSE_INIT_PROJECT_SECRET_KEY", "SALT")
+
+
+def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) -> Iterator[Problem]:
+    """What Langfuse's first project lacks, and a project of ours that would get into it.
+
+    :param stacks: the shared ones; whether Langfuse's is among them is not asked here
+    :param file: where they are declared, for messages
+    """
+    for service in (one for stack in stacks for one in stack.services if one.name == LANGFUSE):
+        missing = [name for name in _ENVIRONMENT if not service.env.get(name)]
+        missing += [name for name in _SECRETS if name not in service.secrets]
+        if missing:
+            wanted = "there: each project gets its place beside Langfuse's first one"
+            yield Problem(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", wanted)
+            return
+        if not service.redis:
+            yield Problem(file, f"langfuse.{LANGFUSE}.redis", "()", "the index where Langfuse caches keys")
+            return
+        first = initial(stacks)
+        for project in projects:
+            if project.name == first.project:
+                wanted = (
+                    "another name than that of the project with LiteLLM's traces (LANGFUSE_INIT_PROJECT_ID)"
+                )
+                yield Problem(file, f"{project.phase}.name", repr(project.name), wanted)
 
 
 def initial(stacks: Sequence[Stack]) -> Initial:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 
-from blueprint import litellm, postgres
+from blueprint import langfuse, litellm, postgres
 from blueprint.gpus import meant_by
 from blueprint.phases import HARDWARE, SHARED, words
 from blueprint.plan import Blueprint
@@ -216,6 +216,7 @@ def _shared_problems(plan: Blueprint) -> Iterator[Problem]:
             wanted = f"one of {', '.join(SHARED)}"
             yield _problem(plan, "shared_stacks", f"{stack.name}.phase", repr(stack.phase), wanted)
     yield from spoken_of(plan.shared_stacks, plan.pgbouncer, plan.gateway, plan.sources)
+    yield from langfuse.problems(plan.shared_stacks, plan.projects, plan.file_of("shared_stacks"))
     cache = plan.gateway.cache
     users = next((one.users for one in plan.redis_indexes if one.index == cache.database), ())
     if cache.user not in users:

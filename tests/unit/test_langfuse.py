@@ -14,7 +14,7 @@ import bcrypt
 import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
 
-from blueprint.langfuse import initial
+from blueprint.langfuse import initial, problems
 from facts.langfuse import Key, Langfuse, LangfuseState, Member, read_langfuse
 from facts.langfuse import Project as ActualProject
 from operations import langfuse
@@ -366,6 +366,33 @@ def test_langfuse_s_first_project_is_the_one_that_its_container_is_told_to_make(
         "admin@augmenter.pro",
     )
     assert (first.keys.secret, first.salt, first.redis_index) == ("langfuse/secret_key", "langfuse/salt", 4)
+
+
+def told_otherwise(**fields: Any) -> list[str]:
+    """What is wrong where Langfuse's container is declared otherwise."""
+    stacks = [
+        replace(
+            stack,
+            services=tuple(
+                replace(one, **fields) if one.name == "langfuse-web" else one for one in stack.services
+            ),
+        )
+        for stack in declared().shared_stacks
+    ]
+    return [str(problem) for problem in problems(stacks, declared().projects, "shared.py")]
+
+
+def test_a_first_project_that_is_not_whole_is_refused_and_so_is_one_of_ours_in_it() -> None:
+    (service,) = (
+        one for stack in declared().shared_stacks for one in stack.services if one.name == "langfuse-web"
+    )
+    assert told_otherwise() == []
+    (problem,) = told_otherwise(env={}, secrets={})
+    assert "without LANGFUSE_INIT_ORG_ID, LANGFUSE_INIT_PROJECT_ID" in problem and "SALT" in problem
+    (problem,) = told_otherwise(redis=(), redis_user=None)
+    assert "where Langfuse caches keys" in problem
+    (problem,) = told_otherwise(env={**service.env, "LANGFUSE_INIT_PROJECT_ID": "voicejury"})
+    assert "voicejury.name is 'voicejury', but must be another name" in problem
 
 
 def test_no_two_projects_share_a_pair() -> None:
