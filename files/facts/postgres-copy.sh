@@ -9,7 +9,8 @@ state=$1 source=$2 target=$3
 ask() { # container, database; the question is on standard input
     docker exec --interactive -- "$1" sh -c '
         [ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-        PGUSER=${POSTGRES_USER:-postgres} PGPASSWORD=${POSTGRES_PASSWORD:-} PGCONNECT_TIMEOUT=10 exec psql \
+        PGUSER=${POSTGRES_USER:-postgres} PGPASSWORD=${POSTGRES_PASSWORD:-} PGCONNECT_TIMEOUT=10 \
+            PGOPTIONS="-c search_path=pg_catalog -c role=none" exec psql \
             --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$1"' sh "$2"
 }
 

@@ -3,8 +3,8 @@
 set -u
 
 command -v docker >/dev/null || exit 0
-docker exec -i --env PGDATABASE="$2" "$1" psql --username=postgres --no-psqlrc --quiet --tuples-only --no-align \
-    --set ON_ERROR_STOP=1 2>/dev/null <<'SQL'
+docker exec -i --env PGDATABASE="$2" --env PGOPTIONS="-c search_path=pg_catalog -c role=none" "$1" psql \
+    --username=postgres --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 2>/dev/null <<'SQL'
 SELECT coalesce(json_agg(json_build_object(
     'table', relname, 'column', attname, 'dimensions', atttypmod,
     'indexes', (SELECT coalesce(json_agg(json_build_object(

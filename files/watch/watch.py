@@ -137,7 +137,9 @@ def ask_postgres(config: Config, container: str, database: str, sql: str) -> lis
     login = config.logins.get(container, Login("postgres", ""))
     psql = ["psql", "-XqAt", "--set=ON_ERROR_STOP=1", f"--username={login.user}", f"--dbname={database}"]
     # Whatever is asked, it changes nothing, and nobody waits for it.
-    settings = {"PGOPTIONS": "-c default_transaction_read_only=on -c statement_timeout=20s"}
+    # Nor does a database's own search_path hold, with functions of its owner's.
+    options = "-c default_transaction_read_only=on -c statement_timeout=20s"
+    settings = {"PGOPTIONS": f"{options} -c search_path=pg_catalog,public -c role=none"}
     said = docker(
         *inside(container, *psql, user="postgres", secrets=settings), data=sql.encode(), secrets=settings
     )

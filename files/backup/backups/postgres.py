@@ -51,6 +51,13 @@ WHERE relkind IN ('r', 'm') AND relpersistence = 'p'
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 ORDER BY nspname, relname \\gexec
 """
+# What an owner set for his database does not hold for its superuser: a search_path that leads to functions of his own,
+# another role, no time.
+OPTIONS = "-c search_path=pg_catalog -c role=none -c statement_timeout=0 -c default_transaction_read_only=off"
+# What is a table when it is listed is none of his views when it is read, as for pg_dump (CVE-2024-7348).
+TABLES_ONLY = """\
+SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind';
+"""
 # How pg_dump begins each object in a script.
 HEADER = re.compile(r"^--\n-- Name: (?P<name>.*?); Type: (?P<type>.*?); Schema: .*\n--\n", re.MULTILINE)
 
@@ -87,7 +94,8 @@ class Server:
 
     @property
     def secrets(self) -> dict[str, str]:
-        return {"PGPASSWORD": self.login.password} if self.login.password else {}
+        password = {"PGPASSWORD": self.login.password} if self.login.password else {}
+        return {"PGOPTIONS": OPTIONS, **password}
 
     def psql(self, database: str) -> list[str]:
         return self.command("psql", "-XqAt", "--set=ON_ERROR_STOP=1", f"--dbname={database}")
@@ -113,6 +121,7 @@ class _Transaction:
             raise ValueError("psql has no pipes")
         self._to, self._from = psql.stdin, psql.stdout
         self.ask(f"SET lock_timeout = '{LOCK_TIMEOUT}';")
+        self.ask(TABLES_ONLY)
         self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
 
     def ask(self, sql: str) -> list[str]:
