@@ -32,7 +32,8 @@ class Use:
 class ConnectionBudget:
     """What everybody may open together, against what the server accepts.
 
-    PgBouncer holds each database to its pool (`max_db_connections`), so that the sum is a ceiling and no estimate.
+    PgBouncer holds each database to its pool (`max_db_connections`), and Postgres each role to its share
+    (`connection_limits`), so that the sum is a ceiling and no estimate.
     """
 
     server: PostgresServer
@@ -42,6 +43,13 @@ class ConnectionBudget:
     def uses(self) -> tuple[Use, ...]:
         """The budget's lines."""
         pools = [Use(database.name, database.pool, "pool of PgBouncer") for database in self.databases]
+        pools += [
+            Use(
+                f"{database.name} as {role}", database.pool, "one of its connect_roles, who may come directly"
+            )
+            for database in self.databases
+            for role in database.connect_roles
+        ]
         direct = [
             Use(database.name, database.direct, "past PgBouncer")
             for database in self.databases
@@ -64,7 +72,7 @@ class ConnectionBudget:
 
     def __str__(self) -> str:
         """The sum in one line: "40 for pools + 14 direct + 7 reserve + 3 superuser = 64 of 100"."""
-        pools = sum(database.pool for database in self.databases)
+        pools = sum(database.pool * (1 + len(database.connect_roles)) for database in self.databases)
         direct = sum(database.direct for database in self.databases)
         return (
             f"{pools} for pools + {direct} direct + {self.server.reserve} reserve + "
@@ -86,6 +94,20 @@ class ConnectionBudget:
                 f"more than {self.total}",
                 "take smaller pools, fewer direct connections, or raise it together with memory",
             )
+
+
+def connection_limits(server: PostgresServer, databases: Sequence[Database]) -> dict[str, int]:
+    """Connections that each of `roles` may have at once, whichever way it comes.
+
+    An owner: the pool of each of his databases, which PgBouncer opens as him, and what goes past it. Who may connect
+    to another's database: the pool of that one, too. The monitor: one in each pool, and the reserve.
+    """
+    limits: dict[str, int] = {}
+    for database in databases:
+        limits[database.role] = limits.get(database.role, 0) + database.pool + database.direct
+        for role in database.connect_roles:
+            limits[role] = limits.get(role, 0) + database.pool
+    return limits | {MONITOR: len(databases) + server.reserve}
 
 
 def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Problem]:
@@ -140,6 +162,8 @@ def settings(server: PostgresServer) -> dict[str, str]:
         "jit": "off",  # compiles for longer than most queries of a web application run, and takes memory
         # A transaction that a dead client left open would keep its place in the pool.
         "idle_in_transaction_session_timeout": "10min",
+        # Of each session: a query without an end would fill everybody's disk. No owner may raise it.
+        "temp_file_limit": "2GB",
         "log_line_prefix": "%m [%p] %u@%d ",
         "log_timezone": "UTC",
         "timezone": "UTC",

@@ -24,6 +24,7 @@ class Role:
     :param connection_limit: -1 for none
     :param valid_until: when its password ends, as Postgres prints it
     :param member_of: roles that it is a member of
+    :param admin_of: of these, those that it may hand on to others
     """
 
     name: str
@@ -32,6 +33,7 @@ class Role:
     connection_limit: int = -1
     valid_until: str | None = None
     member_of: frozenset[str] = frozenset()
+    admin_of: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Database:
     :param comment: what COMMENT ON says
     :param extensions: installed ones, with their versions
     :param relations: names of tables, views and indexes, whatever their schema
+    :param untrusted: of its extensions, those that only a superuser can install
+    :param powers: what it has that reaches beyond it, a few words each: functions that run as a superuser, untrusted
+        languages, foreign servers, event triggers, grants on system functions and tables
+    :param owners: who owns schemas, tables or functions of it, beside its owner
     """
 
     name: str
@@ -53,6 +59,23 @@ class Database:
     comment: str | None = None
     extensions: Mapping[str, str] = field(default_factory=dict)
     relations: frozenset[str] = frozenset()
+    untrusted: frozenset[str] = frozenset()
+    powers: tuple[str, ...] = ()
+    owners: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Override:
+    """A setting that ALTER DATABASE or ALTER ROLE gives to sessions. Its value is not asked for: some keep keys there.
+
+    :param database: of sessions in it; None for all
+    :param role: of this role's sessions; None for everybody's
+    :param setting: its name
+    """
+
+    database: str | None
+    role: str | None
+    setting: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,13 @@ class ClusterState:
 
     :param version: of the server; None where none answers
     :param available: extensions that can be installed, with their newest versions
+    :param altered: names of the settings that ALTER SYSTEM put over those of the file
+    :param hba_sha256: hash of the file that says who may log in from where
+    :param overrides: what ALTER DATABASE and ALTER ROLE set
+    :param parameters: grants on settings, by grantee and privilege
+    :param tablespaces: beside the server's own
+    :param subscriptions: each with its database
+    :param slots: names of replication slots
     """
 
     version: str | None = None
@@ -82,6 +112,13 @@ class ClusterState:
     databases: Mapping[str, Database] = field(default_factory=dict)
     available: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    altered: frozenset[str] = frozenset()
+    hba_sha256: str | None = None
+    overrides: tuple[Override, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    tablespaces: frozenset[str] = frozenset()
+    subscriptions: frozenset[str] = frozenset()
+    slots: frozenset[str] = frozenset()
 
 
 class Cluster(FactBase[ClusterState]):
@@ -126,6 +163,13 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
         available=cluster["available"],
         # Postgres knows TimeZone and DateStyle in any case.
         settings={name.lower(): Setting(**setting) for name, setting in cluster["settings"].items()},
+        altered=frozenset(cluster["altered"]),
+        hba_sha256=cluster["hba_sha256"],
+        overrides=tuple(Override(*override) for override in cluster["overrides"]),
+        parameters=tuple((grantee, privilege) for grantee, privilege in cluster["parameters"]),
+        tablespaces=frozenset(cluster["tablespaces"]),
+        subscriptions=frozenset(cluster["subscriptions"]),
+        slots=frozenset(cluster["slots"]),
     )
 
 
@@ -140,6 +184,7 @@ def _role(said: dict[str, Any]) -> Role:
         connection_limit=said["connection_limit"],
         valid_until=said["valid_until"],
         member_of=frozenset(said["member_of"]),
+        admin_of=frozenset(said["admin_of"]),
     )
 
 
@@ -152,6 +197,9 @@ def _database(said: dict[str, Any], inside: dict[str, Any]) -> Database:
         grants={grantee: frozenset(privileges) for grantee, privileges in grants.items()},
         extensions=inside.get("extensions", {}),
         relations=frozenset(inside.get("relations", ())),
+        untrusted=frozenset(inside.get("untrusted", ())),
+        powers=tuple(inside.get("powers", ())),
+        owners=frozenset(inside.get("owners", ())),
     )
 
 

@@ -118,6 +118,7 @@ augmenter = Project(
                 "NANGO_DB_USER": "nango",
                 "NANGO_DB_NAME": "nango",
                 "NANGO_DB_SSL": "false",
+                "NANGO_DB_POOL_MAX": 6,  # its own is 30
                 "SERVER_PORT": 3003,
                 "NANGO_SERVER_URL": "https://nango.augmenter.pro",
                 "FLAG_AUTH_ENABLED": "false",
@@ -165,7 +166,10 @@ augmenter = Project(
                 "TEMPORAL_ADDRESS": "temporal:7233",
             },
             secrets={
-                "DATABASE_URL": "postgresql://postiz:{postgres/postiz}@shared-postgres:5432/postiz",
+                # Of each of its two processes; Prisma's own is two for each core and one more.
+                "DATABASE_URL": (
+                    "postgresql://postiz:{postgres/postiz}@shared-postgres:5432/postiz?connection_limit=3"
+                ),
                 "REDIS_URL": "redis://postiz:{redis/postiz}@shared-redis:6379/8",
                 "JWT_SECRET": "postiz/jwt",
             },

@@ -29,14 +29,15 @@ from blueprint.model import (
 
 # --- Postgres ---------------------------------------------------------------------------------------------------------
 
-# Memory, connections and further settings of shared-postgres.
-postgres = PostgresServer(memory="512m", max_connections=100)
+# Memory, connections and further settings of shared-postgres; roles that a person made there, beside ours.
+postgres = PostgresServer(memory="512m", max_connections=100, administrators=())
 
 # Its major version, and whether it comes from the Postgres project's own repository instead of Debian's.
 postgres_major = 16
 postgres_pgdg = True
 
-# Databases of the shared services; each project declares its own.
+# Databases of the shared services; each project declares its own. A role may have its pool and `direct` together and
+# no connection more: what connects directly is told so where it is declared (connection_limit, NANGO_DB_POOL_MAX).
 shared_databases = [
     Database("litellm", pool=2, direct=10),
     Database("langfuse", pool=2, direct=10),
@@ -223,7 +224,8 @@ _LANGFUSE_ENV = {
     "LANGFUSE_S3_EVENT_UPLOAD_ACCESS_KEY_ID": "langfuse",
 }
 _LANGFUSE_SECRETS = {
-    "DATABASE_URL": "postgresql://langfuse:{postgres/langfuse}@shared-postgres:5432/langfuse",
+    # Of each of both; Prisma's own is two for each core and one more.
+    "DATABASE_URL": "postgresql://langfuse:{postgres/langfuse}@shared-postgres:5432/langfuse?connection_limit=5",
     "SALT": "langfuse/salt",
     "ENCRYPTION_KEY": "langfuse/encryption_key",
     "CLICKHOUSE_PASSWORD": "clickhouse/password",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from operations.notices import notice
 
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}")
 SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")
+SUPERUSER = "postgres"
 _ALL = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
 _ORDINARY = frozenset({"login", "inherit"})
 _SCHEMA_COMMENT = "schema sha256:"
@@ -42,11 +43,13 @@ class Role:
 
     + verifier: SCRAM-SHA-256 verifier of its password, set as it is
     + member_of: roles whose privileges it has
+    + connection_limit: connections that it may have at once, -1 for any number
     """
 
     name: str
     verifier: str = field(repr=False)
     member_of: tuple[str, ...] = ()
+    connection_limit: int = -1
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -128,8 +131,9 @@ def difference(wanted: Sequence[Database], roles: Sequence[Role], cluster: Clust
     for database in wanted:
         changes += _database_changes(database, cluster)
     for name in MAINTENANCE:
-        if name in cluster.databases:
-            changes += _grant_changes(cluster.databases[name], {}, ours=False)
+        if there := cluster.databases.get(name):
+            changes += _grant_changes(there, {there.owner: there.grants.get(there.owner, _NONE)})
+    changes += _override_changes({role.name for role in roles}, cluster)
     return changes
 
 
@@ -137,7 +141,10 @@ def _role_changes(role: Role, cluster: ClusterState) -> Iterator[Change]:
     name = identifier(role.name)
     there = cluster.roles.get(role.name)
     if there is None:
-        yield Change(f"role {role.name}: made", f"CREATE ROLE {name} LOGIN PASSWORD {literal(role.verifier)}")
+        limit = f" CONNECTION LIMIT {role.connection_limit}" if role.connection_limit != -1 else ""
+        yield Change(
+            f"role {role.name}: made", f"CREATE ROLE {name} LOGIN{limit} PASSWORD {literal(role.verifier)}"
+        )
     else:
         if there.password_sha256 != role.sha256:
             yield Change(
@@ -147,8 +154,12 @@ def _role_changes(role: Role, cluster: ClusterState) -> Iterator[Change]:
             wrong = " ".join(sorted(there.attributes ^ _ORDINARY))
             ordinary = "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
             yield Change(f"role {role.name}: {wrong} the other way", f"ALTER ROLE {name} {ordinary}")
-        if there.connection_limit != -1:
-            yield Change(f"role {role.name}: no connection limit", f"ALTER ROLE {name} CONNECTION LIMIT -1")
+        if there.connection_limit != role.connection_limit:
+            limit = "any number of" if role.connection_limit == -1 else f"at most {role.connection_limit}"
+            yield Change(
+                f"role {role.name}: {limit} connections",
+                f"ALTER ROLE {name} CONNECTION LIMIT {role.connection_limit}",
+            )
         if there.valid_until not in (None, "infinity"):
             yield Change(
                 f"role {role.name}: its password does not end", f"ALTER ROLE {name} VALID UNTIL 'infinity'"
@@ -158,6 +169,34 @@ def _role_changes(role: Role, cluster: ClusterState) -> Iterator[Change]:
         yield Change(f"role {role.name}: member of {other}", f"GRANT {identifier(other)} TO {name}")
     for other in sorted(member_of - set(role.member_of)):
         yield Change(f"role {role.name}: no member of {other}", f"REVOKE {identifier(other)} FROM {name}")
+    for other in sorted((there.admin_of if there else frozenset()) & set(role.member_of)):
+        yield Change(
+            f"role {role.name}: hands {other} on to nobody",
+            f"REVOKE ADMIN OPTION FOR {identifier(other)} FROM {name}",
+        )
+
+
+def _override_changes(platform: Collection[str], cluster: ClusterState) -> Iterator[Change]:
+    """What ALTER ROLE and ALTER DATABASE set for our own sessions goes; an owner's, for his own, is his.
+
+    :param platform: roles that own no database
+    """
+    for database, role in sorted(
+        {(override.database, override.role) for override in cluster.overrides},
+        key=lambda where: (where[0] or "", where[1] or ""),
+    ):
+        if role is not None and role in {SUPERUSER, *platform}:
+            inside = f" IN DATABASE {identifier(database)}" if database else ""
+            yield Change(
+                f"role {role}: no settings of its own", f"ALTER ROLE {identifier(role)}{inside} RESET ALL"
+            )
+        elif role is None and database is None:
+            yield Change("all roles: no settings of their own", "ALTER ROLE ALL RESET ALL")
+        elif role is None and database in MAINTENANCE:
+            yield Change(
+                f"database {database}: no settings of its own",
+                f"ALTER DATABASE {identifier(database)} RESET ALL",
+            )
 
 
 def _database_changes(database: Database, cluster: ClusterState) -> Iterator[Change]:
@@ -198,13 +237,11 @@ def _database_changes(database: Database, cluster: ClusterState) -> Iterator[Cha
     yield from _extension_changes(database, there, cluster)
 
 
-def _grant_changes(
-    there: found.Database, wanted: Mapping[str, frozenset[str]], *, ours: bool = True
-) -> Iterator[Change]:
-    """Privileges on a database: of PUBLIC none. Of ours, nobody has others than wanted."""
+def _grant_changes(there: found.Database, wanted: Mapping[str, frozenset[str]]) -> Iterator[Change]:
+    """Privileges on a database: of PUBLIC none, and nobody has others than wanted."""
     name = identifier(there.name)
     grantees = sorted(there.grants, key=lambda grantee: grantee or "")
-    for grantee in grantees if ours else [None]:
+    for grantee in grantees:
         if excess := there.grants.get(grantee, frozenset()) - (
             wanted.get(grantee, frozenset()) if grantee else _NONE
         ):
@@ -283,7 +320,9 @@ def databases(
     """Bring databases, their owners and other roles, grants and extensions to their declared state.
 
     One question and, where something differs, one psql that is told all of it. What is not declared is left alone,
-    but for grants on declared databases; nothing is ever dropped. PUBLIC may connect to no database.
+    but for grants on declared databases and the server's own; nothing is ever dropped. PUBLIC may connect to none.
+    What was set with ALTER ROLE or ALTER DATABASE for the superuser, for `roles` or for the server's own databases is
+    taken back; what an owner set for himself is his.
 
     + container: in which the server runs
     + wanted: databases
@@ -354,47 +393,65 @@ def _normal(value: str) -> object:
 
 
 def settings_difference(wanted: Mapping[str, str], cluster: ClusterState) -> tuple[list[str], list[str]]:
-    """Settings that are not as wanted, and of these those that ALTER SYSTEM put over the file's."""
-    wrong, overridden = [], []
-    for name, value in wanted.items():
-        there = cluster.settings.get(name)
-        if there is not None and there.file is not None and there.file.endswith("postgresql.auto.conf"):
-            overridden.append(name)
-        if there is None or there.pending_restart or not same(there.value, value) or name in overridden:
-            wrong.append(name)
-    return wrong, overridden
+    """Settings that are not as wanted, and those that ALTER SYSTEM put over the file's, declared or not."""
+    altered = sorted(cluster.altered)
+    wrong = [
+        name
+        for name, value in wanted.items()
+        if name in {each.lower() for each in altered}
+        or (there := cluster.settings.get(name)) is None
+        or there.pending_restart
+        or not same(there.value, value)
+    ]
+    return wrong, altered
+
+
+def _hba_differs(hba: str | None, cluster: ClusterState) -> bool:
+    return hba is not None and hashlib.sha256(hba.encode()).hexdigest() != cluster.hba_sha256
 
 
 @operation()
-def settings(container: str, wanted: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+def settings(
+    container: str, wanted: Mapping[str, str], hba: str | None = None
+) -> Generator[StringCommand, None, None]:
     """Have the server run with the settings of its file: reloaded, and restarted only where a setting needs that.
 
-    What somebody has put over one of them with ALTER SYSTEM is taken back.
+    What somebody has put over the file with ALTER SYSTEM is taken back, whatever it sets.
 
     + container: in which the server runs; its file, which says what is wanted, is put there by somebody else
     + wanted: settings and their values, as Postgres shows them
+    + hba: what the file says that says who may log in, put there likewise; None for whatever it says
     """
     for name in wanted:
         if not SETTING.fullmatch(name):
             raise OperationValueError(f"{name!r} is no name of a setting")
-    wrong, overridden = settings_difference(wanted, _answering(container))
-    if not wrong:
+    cluster = _answering(container)
+    wrong, overridden = settings_difference(wanted, cluster)
+    if not wrong and not overridden and not _hba_differs(hba, cluster):
         host.noop(f"settings of {container} as declared")
         return
-    statements = "".join(f"ALTER SYSTEM RESET {name};\n" for name in overridden)
+    statements = "".join(f"ALTER SYSTEM RESET {_dotted(name)};\n" for name in overridden)
     yield script.run("database/postgres-reload.sh", container, payload=statements, stream=True)
+
+
+def _dotted(name: str) -> str:
+    return ".".join(identifier(part) for part in name.split("."))
 
 
 @check
 @insistent()
 def postgres(
-    container: str, wanted: Sequence[Database] = (), settings: Mapping[str, str] | None = None
+    container: str,
+    wanted: Sequence[Database] = (),
+    settings: Mapping[str, str] | None = None,
+    hba: str | None = None,
 ) -> Iterator[Problem]:
     """The server runs, has what is declared and as it is declared.
 
     + container: in which it runs
     + wanted: databases that it must have by now
     + settings: settings with which it must run
+    + hba: what the file has to say that says who may log in; None for whatever it says
     """
     cluster: ClusterState = ask(Cluster, container=container)
     if cluster.version is None:
@@ -404,23 +461,17 @@ def postgres(
         yield Problem(
             container, f"not done: {change.why}", "done", "run again; somebody undoes it if that stays"
         )
-    for name in settings_difference(settings or {}, cluster)[0]:
+    wrong, altered = settings_difference(settings or {}, cluster)
+    for name in wrong:
         value = cluster.settings[name].value if name in cluster.settings else "the built-in value"
         yield Problem(f"{container}: {name}", value, (settings or {})[name], "see pg_file_settings")
-
-
-@notice
-def tell_undeclared(container: str, declared: Sequence[str]) -> Iterable[str]:
-    """Say which databases are there and not declared. They are saved with all others, and no run ever drops one.
-
-    + container: in which the server runs
-    + declared: names of all databases that are declared for this host, whether it has been given them yet or not
-    """
-    cluster: ClusterState = ask(Cluster, container=container)
-    if names := sorted(cluster.databases.keys() - set(declared) - set(MAINTENANCE)):
-        yield (
-            f"databases of {container} that are not declared: {', '.join(names)}; no owner, no place in the budget; "
-            "declare them, or dump and drop them by hand"
+    for name in altered:
+        yield Problem(
+            f"{container}: {name}", "set by ALTER SYSTEM", "by its file", "run again; who sets it anew?"
+        )
+    if _hba_differs(hba, cluster):
+        yield Problem(
+            f"{container}: pg_hba.conf", "another file", "ours", "SHOW hba_file; docker inspect its mounts"
         )
 
 

@@ -84,9 +84,12 @@ def _bring(given: Given, secrets: Secrets, project: Project) -> None:
 
 
 def _data(given: Given, secrets: Secrets, project: Project) -> None:
-    wanted = databases(project.databases, secrets)
+    plan = given.plan
     postgres.databases(
-        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(secrets)]
+        name="Databases and roles",
+        container=POSTGRES,
+        wanted=databases(plan, project.databases, secrets),
+        roles=[monitor_role(plan, secrets)],
     )
     for database in project.databases:
         if database.schema:

@@ -33,23 +33,27 @@ def verifier(secrets: Secrets) -> Callable[[str], str]:
     )
 
 
-def monitor_role(secrets: Secrets) -> Role:
+def monitor_role(plan: Blueprint, secrets: Secrets) -> Role:
     """The role that looks at every database."""
-    return Role(postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",))
+    limits = postgres.connection_limits(plan.postgres, plan.databases)
+    return Role(
+        postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",), limits[postgres.MONITOR]
+    )
 
 
-def databases(declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
+def databases(plan: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
     """Databases with the roles that own them and those that may connect."""
+    limits = postgres.connection_limits(plan.postgres, plan.databases)
 
     def role(name: str) -> Role:
-        return Role(name, verifier(secrets)(name))
+        return Role(name, verifier(secrets)(name), connection_limit=limits[name])
 
     return [
         Database(
             database.name,
             role(database.role),
             database.extensions,
-            (*(role(name) for name in database.connect_roles), monitor_role(secrets)),
+            (*(role(name) for name in database.connect_roles), monitor_role(plan, secrets)),
         )
         for database in declared
     ]

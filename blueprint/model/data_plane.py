@@ -125,6 +125,7 @@ class PostgresServer(Declaration):
     :param superuser_reserved: of these, kept for the superuser
     :param reserve: of these, kept for what is not declared with a database: backups, monitoring, a person
     :param settings: further settings of postgresql.conf, or other values for ours, as Postgres itself shows them
+    :param administrators: roles that a person made, and that may have whatever rights they have; a run names all others
     """
 
     memory: str = "512m"
@@ -132,6 +133,7 @@ class PostgresServer(Declaration):
     superuser_reserved: int = 3
     reserve: int = 7
     settings: Mapping[str, str | int] = field(default_factory=dict)
+    administrators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         with checking("PostgresServer") as check:
@@ -141,6 +143,8 @@ class PostgresServer(Declaration):
             check.integer("reserve", self.reserve, 0, 100)
             for name in self.settings:
                 check.matches("settings", name, _ROLE, "names of settings, such as work_mem")
+            for name in self.administrators:
+                check.that(name not in _RESERVED, "administrators", name, "a role that a person made")
 
     @property
     def memory_mib(self) -> int:

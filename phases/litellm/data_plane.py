@@ -12,7 +12,7 @@ from blueprint.names import POSTGRES, REDIS
 from operations import postgres, redis, stacks
 from phases.adoption import take_over_postgres
 from phases.backup import saving
-from phases.shared import databases, monitor_role, password, stack
+from phases.shared import HBA, databases, monitor_role, password, stack
 
 
 @deploy("Data plane")
@@ -27,12 +27,13 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         timeout_s=900,
     )
     settings = postgres_files.settings(plan.postgres)
-    postgres.settings(name="Settings of Postgres", container=POSTGRES, wanted=settings)
-    wanted = databases(plan.shared_databases, secrets)
+    hba = HBA.read_text()
+    postgres.settings(name="Settings of Postgres", container=POSTGRES, wanted=settings, hba=hba)
+    wanted = databases(plan, plan.shared_databases, secrets)
     postgres.databases(
-        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(secrets)]
+        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(plan, secrets)]
     )
-    owners = {database.name: database.owner for database in databases(plan.databases, secrets)}
+    owners = {database.name: database.owner for database in databases(plan, plan.databases, secrets)}
     take_over_postgres(plan=plan, owners=owners)
     redis_users(given, secrets)
     postgres.postgres(
@@ -40,11 +41,7 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         container=POSTGRES,
         wanted=wanted,
         settings=settings,
-    )
-    postgres.tell_undeclared(
-        name="What is no longer declared in Postgres",
-        container=POSTGRES,
-        declared=[database.name for database in plan.databases],
+        hba=hba,
     )
     redis_as_declared(given, secrets)
 

@@ -21,7 +21,9 @@ adopt(plan, stacks, before(plan, stacks, secrets))
 data_plane(given=given, secrets=secrets)
 for project in plan.projects:
     if project.predecessors:
-        owned = databases(project.databases, secrets)
-        postgres.databases(name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(secrets)])
+        owned = databases(plan, project.databases, secrets)
+        postgres.databases(
+            name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(plan, secrets)]
+        )
         take_over(plan=plan, predecessors=project.predecessors)
 tell_orphans(plan)

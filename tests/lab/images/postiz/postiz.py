@@ -78,7 +78,7 @@ def configure(environment: Mapping[str, str]) -> Config:
     if problems:
         raise StartError("\n".join(problems))
     return Config(
-        database_url=environment["DATABASE_URL"],
+        database_url=environment["DATABASE_URL"].partition("?")[0],  # behind it stands what only Prisma knows
         redis_url=environment["REDIS_URL"],
         temporal=environment.get("TEMPORAL_ADDRESS") or "localhost:7233",
         uploads=Path(uploads) if uploads and storage == "local" else None,

@@ -90,7 +90,7 @@ def read(environment: Mapping[str, str], worker: bool) -> Settings:
         raise SettingsError("\n".join(problems))
     port = 3030 if worker else 3000
     return Settings(
-        database_url=env["DATABASE_URL"],
+        database_url=env["DATABASE_URL"].partition("?")[0],  # behind it stands what only Prisma knows
         salt=env["SALT"],
         clickhouse_url=env["CLICKHOUSE_URL"].rstrip("/"),
         clickhouse_migration_url=env.get("CLICKHOUSE_MIGRATION_URL", ""),
