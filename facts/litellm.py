@@ -1,4 +1,4 @@
-"""Teams and virtual keys of a LiteLLM proxy."""
+"""Teams, virtual keys, users and models that a LiteLLM proxy has in its database."""
 
 from __future__ import annotations
 
@@ -31,20 +31,36 @@ class Team:
 
 @dataclass(frozen=True)
 class Key:
-    """A virtual key, known by the sha256 of its value."""
+    """A virtual key, known by the sha256 of its value. Without a team, only its own budget limits it, if it has one."""
 
     hash: str
     alias: str | None
     team: str | None
     models: tuple[str, ...]
+    user: str | None = None
+    max_budget: float | None = None
+
+
+@dataclass(frozen=True)
+class User:
+    """Who can log in to its page, or has keys."""
+
+    id: str
+    email: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True)
 class ProxyState:
-    """Answer of `Proxy`; nothing where none runs."""
+    """Answer of `Proxy`; nothing where none runs.
+
+    :param models: names under which somebody added models to its database, beside those of its file
+    """
 
     teams: tuple[Team, ...] = ()
     keys: tuple[Key, ...] = ()
+    users: tuple[User, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 class Proxy(FactBase[ProxyState]):
@@ -80,4 +96,6 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
     return ProxyState(
         teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),
         keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in said["keys"]),
+        users=tuple(User(**user) for user in said["users"]),
+        models=tuple(said["models"]),
     )

@@ -51,12 +51,27 @@ class FoundNotification:
 
 
 @dataclass(frozen=True)
+class Logins:
+    """Who may log in.
+
+    :param users: their names; each may do everything
+    :param api_keys: names of keys, which read its metrics
+    :param open: nobody has to log in
+    """
+
+    users: tuple[str, ...]
+    api_keys: tuple[str, ...] = ()
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class KumaState:
     """Answer of `Kuma`.
 
     :param absent: no such container runs, or none that answers
     :param setup: it was never set up: no administrator, no monitors
     :param refused: why the login was, or None
+    :param logins: None where its database cannot be read
     """
 
     absent: bool = False
@@ -64,6 +79,7 @@ class KumaState:
     refused: str | None = None
     monitors: tuple[FoundMonitor, ...] = ()
     notifications: tuple[FoundNotification, ...] = ()
+    logins: Logins | None = None
 
 
 class Kuma(FactBase[KumaState]):
@@ -97,7 +113,7 @@ class Login(str):
 
 
 def login(username: str, password: str) -> Login:
-    """What `Kuma` reads on its standard input: who asks, and that the last heartbeat of each monitor is wanted."""
+    """What `Kuma` reads on its standard input: who asks, and that heartbeats and logins are wanted, too."""
     return Login(json.dumps({"username": username, "password": password, "beats": True}))
 
 
@@ -115,6 +131,13 @@ def read(output: Iterable[str]) -> KumaState:
                 for monitor in said.get("monitors", ())
             ),
             notifications=tuple(FoundNotification(**each) for each in said.get("notifications", ())),
+            logins=_logins(said.get("logins")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FactProcessError(f"not an answer of Uptime Kuma: {text[:200]!r}") from error
+
+
+def _logins(said: Mapping[str, Any] | None) -> Logins | None:
+    if said is None:
+        return None
+    return Logins(tuple(said["users"]), tuple(said["apiKeys"]), bool(said["open"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,12 +16,18 @@ from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
 from facts.kept import ask
-from facts.litellm import PROGRAM, WAIT_S, Proxy, ProxyState
+from facts.litellm import PROGRAM, WAIT_S, Key, Proxy, ProxyState
 from facts.litellm import Team as ActualTeam
 from operations import backup, script
 from operations.backup import Saving
+from operations.checks import Problem
 
 MINIMUM_KEY_LENGTH = 16
+# Whose the master key is; the proxy makes that user itself.
+_MASTER = "default_user_id"
+_ADMINISTRATORS = ("proxy_admin", "proxy_admin_viewer")
+# How what is found there is taken away.
+_INSIDE = "inside its container with the master key"
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,75 @@ def teams(
         before: dict[str, BackupState] = ask(Backups, root=before_deletion.root)
         yield from backup.save(pieces, before_deletion.command, before_deletion.root, before)
     yield _tell(container, port, "apply", [asdict(step) for step in todo])
+
+
+def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[Key]:
+    """Keys that nobody declared. Of a team that is not declared, `teams` tells.
+
+    :param declared: alias of the one key of each team, by the team's id
+    """
+    return [
+        key
+        for key in proxy.keys
+        if (key.team is None or key.team in declared)
+        and (key.alias is None or declared.get(key.team or "") != key.alias)
+    ]
+
+
+def _unlimited(proxy: ProxyState, key: Key) -> bool:
+    """Whether it spends without an end, or administers the proxy."""
+    administrators = {user.id for user in proxy.users if user.role in _ADMINISTRATORS}
+    return (key.team is None and key.max_budget is None) or key.user in administrators
+
+
+def _called(key: Key) -> str:
+    return f"key {key.alias or key.hash[:12]} of {f'team {key.team}' if key.team else 'no team'}"
+
+
+def right_problems(
+    proxy: ProxyState, declared: Mapping[str, str], administrators: Iterable[str]
+) -> Iterator[Problem]:
+    """Who administers the proxy, spends without a budget or put a model in the place of ours, and is not declared.
+
+    :param declared: alias of the one key of each team, by the team's id
+    :param administrators: ids or addresses of users that a person made, and that may have whatever rights they have
+    """
+    yours = "if that is yours, name it in `gateway.administrators`"
+    named = {*administrators}
+    accepted = {_MASTER, *(user.id for user in proxy.users if {user.id, user.email} & named)}
+    for user in proxy.users:
+        if user.role in _ADMINISTRATORS and user.id not in accepted:
+            yield Problem(
+                f"LiteLLM: user {user.email or user.id}",
+                f"{user.role}: it reads or administers everybody's teams and keys",
+                "no administrator but the master key",
+                f"POST /user/delete of its id, {_INSIDE}; {yours}",
+            )
+    for key in _strays(proxy, declared):
+        if _unlimited(proxy, key) and key.user not in accepted - {_MASTER}:
+            yield Problem(
+                f"LiteLLM: {_called(key)}",
+                "it may spend without a limit",
+                "keys of declared teams, or with a budget of their own",
+                f"POST /key/delete of it, or /key/update with a team or a budget, {_INSIDE}; {yours}",
+            )
+    for model in sorted(set(proxy.models)):
+        yield Problem(
+            f"LiteLLM: model {model}",
+            "in its database: whoever asks for that name is sent where somebody said on its page",
+            "only models of `gateway`",
+            f"POST /model/delete of its id, {_INSIDE}; declare it if it is wanted",
+        )
+
+
+def stray_sentences(proxy: ProxyState, declared: Mapping[str, str]) -> Iterator[str]:
+    """Keys and users that nobody declared, and that spend no more than they may. Arguments as of `right_problems`."""
+    for key in _strays(proxy, declared):
+        if not _unlimited(proxy, key):
+            yield f"{_called(key)} in LiteLLM is not declared; it stays until it is deleted"
+    for user in proxy.users:
+        if user.id != _MASTER and user.role not in _ADMINISTRATORS:
+            yield f"user {user.email or user.id} in LiteLLM is not declared; it stays until it is deleted"
 
 
 @operation(is_idempotent=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import OperationValueError
@@ -11,11 +11,21 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from facts.kept import ask
-from facts.s3 import Buckets
+from facts.s3 import KINDS, Storage, StorageState
 from operations import script
+from operations.checks import Problem
 
 # Where the container keeps its buckets.
 DIRECTORY = "/data"
+
+
+# Of what MinIO keeps of others, what lets them in.
+_LOGINS = ("users", "service-accounts", "groups")
+
+
+def _ask(container: str) -> StorageState:
+    found: StorageState = ask(Storage, container=container, directory=DIRECTORY)
+    return found
 
 
 @operation()
@@ -39,9 +49,39 @@ def bucket(
         )
     if any(not key or "\n" in key for key in (access_key, secret_key)):
         raise OperationValueError(f"bucket {bucket}: a key is empty or has a line break")
-    if bucket in ask(Buckets, container=container, directory=DIRECTORY):
+    if bucket in _ask(container).buckets:
         host.noop(f"bucket {bucket} is there")
         return
     yield script.run(
         "s3/create-bucket.sh", container, port, bucket, payload=f"{access_key}\n{secret_key}\n", stream=True
     )
+
+
+def right_problems(container: str, found: StorageState) -> Iterator[Problem]:
+    """Who logs in beside its root.
+
+    :param container: that serves it
+    """
+    for kind, name in sorted(found.identities):
+        if kind in _LOGINS:
+            yield Problem(
+                f"{container}: {KINDS[kind]} {name}",
+                "there: it may read what its policies say, which only its root can tell",
+                "nobody but its root",
+                f"mc admin {'accesskey' if kind == 'service-accounts' else KINDS[kind]} rm …, or on its console",
+            )
+
+
+def stray_sentences(container: str, declared: Iterable[str], found: StorageState) -> Iterator[str]:
+    """Buckets and policies that nothing declares.
+
+    :param declared: names of buckets
+    """
+    strays = {
+        "buckets": found.buckets - {*declared},
+        "policies": {name for kind, name in found.identities if kind == "policies"},
+    }
+    for kind, names in strays.items():
+        if names:
+            listed = ", ".join(sorted(names))
+            yield f"{kind} of {container} that are not declared: {listed}; they stay until they are deleted"

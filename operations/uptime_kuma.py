@@ -351,3 +351,39 @@ def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     + username, password: of its administrator
     """
     return not_up(_ask(container, username, password))
+
+
+def right_problems(found: KumaState, username: str, container: str) -> Iterator[Problem]:
+    """Whether it has more than one administrator, or one that need not log in.
+
+    :param username: the administrator's
+    :param container: in which it runs
+    """
+    if found.logins is None:
+        return
+    if found.logins.open:
+        yield Problem(
+            "Uptime Kuma",
+            "open to everybody who finds its page",
+            "a login",
+            "Settings, Security, Enable Auth",
+        )
+    # While it is new it has none; the name of its one administrator a person may have changed.
+    others = sorted(name for name in found.logins.users if name != username)
+    if len(found.logins.users) > 1:
+        yield Problem(
+            f"Uptime Kuma: {', '.join(others)}",
+            f"{len(found.logins.users)} users, each of which may do everything",
+            f"one administrator, {username}",
+            f"its page knows only one: delete the others from the table `user` of /app/data/kuma.db in {container}",
+        )
+
+
+def stray_sentences(found: KumaState) -> Iterator[str]:
+    """Keys that read its metrics: nothing declares one."""
+    if found.logins is None:
+        if not found.absent and not found.setup:
+            yield "Uptime Kuma: its database cannot be read, so that nobody knows who may log in"
+    elif found.logins.api_keys:
+        names = ", ".join(found.logins.api_keys)
+        yield f"API keys in Uptime Kuma that are not declared: {names}; they read its metrics until they are deleted"

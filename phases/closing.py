@@ -1,6 +1,7 @@
 """The end of every run: what looks after the host gets to know everything that it has, whatever the run was for.
 
-Once a run and not once a phase, as Uptime Kuma takes longer to ask than anything else.
+Once a run and not once a phase, as Uptime Kuma takes longer to ask than anything else. Who has which rights is asked
+last: a stranger keeps nothing from being brought.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from operations import files, stacks, uptime_kuma
 from phases import monitors
 from phases.backup import first_backup
 from phases.litellm.gateway import warn_undeclared_traces
+from phases.rights import ADMIN, rights
 from phases.stacks import outline
 from phases.watch import watch
-
-ADMIN = "admin"
 
 
 @deploy("Monitors, watch and backups")
@@ -43,6 +43,7 @@ def closing(given: Given, secrets: Secrets) -> None:
     if LITELLM in given.phases:
         first_backup(given)
         warn_undeclared_traces(given.plan, secrets)
+        rights(given=given, secrets=secrets)
 
 
 def _monitors(given: Given, secrets: Secrets) -> None:

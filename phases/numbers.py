@@ -208,3 +208,13 @@ def backups(pieces: Iterable[str], found: dict[str, BackupState], max_age_h: flo
     return Line(
         "backups", f"{len(wanted) - len(wrong)} of {len(wanted)} good, the last of {last}", tuple(wrong)
     )
+
+
+def rights(found: Iterable[Problem | str]) -> Line:
+    """Nobody has rights that are not declared; what is there beside, and harms nobody, is counted."""
+    each = list(found)
+    wrong = tuple(one for one in each if isinstance(one, Problem))
+    harmless = len(each) - len(wrong)
+    return Line(
+        "rights", f"{len(wrong)} that nobody declared, {harmless} things beside that harm nobody", wrong
+    )

@@ -30,9 +30,9 @@ from facts.whisper_asr import WhisperAsr
 from operations import docker, firewall, litellm
 from operations.checks import Problem, check, insist
 from phases import numbers
-from phases.closing import ADMIN
 from phases.hardware.ssh import PATH
 from phases.numbers import Line
+from phases.rights import ADMIN, of_services
 
 # How files/litellm/proxy.py begins the line of what does not work.
 FAILED = "FAIL"
@@ -110,14 +110,16 @@ def _lines(given: Given, secrets: Secrets) -> Iterator[Line]:
     if LITELLM in given.phases:
         yield numbers.databases(given, ask(Cluster, container=POSTGRES), _pooled(given))
         gateway = plan.gateway
-        proxy = ask(Proxy, container=gateway.container, port=gateway.port)
+        proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
         yield from numbers.spend(given.teams, proxy)
         saved = ask(Backups, root=plan.backups.root)
         yield numbers.backups(backup.all_pieces(given), saved, plan.backups.max_age_h)
     if MONITORING in given.phases:
         password = secrets.generated("uptime_kuma/password")
         asked = [login(ADMIN, password)]
-        yield numbers.monitors(ask(Kuma, container=KUMA, _stdin=asked))
+        yield numbers.monitors(ask(Kuma, container=KUMA, required=True, _stdin=asked))
+    if LITELLM in given.phases:
+        yield numbers.rights(of_services(given, secrets))
 
 
 def _pooled(given: Given) -> dict[str, str]:

@@ -158,6 +158,8 @@ class Gateway(Declaration):
     :param aliases: other names, by what they stand for; an alias has the fallbacks of its model
     :param router: how failures are gone about
     :param cache: where answers are kept
+    :param administrators: users that a person made on its page, by id or address, and that may do what they may; a run
+        names all others that administer it or spend without a budget
     """
 
     container: str
@@ -169,6 +171,7 @@ class Gateway(Declaration):
     aliases: Mapping[str, str] = field(default_factory=dict)
     router: RouterSettings
     cache: ResponseCache
+    administrators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         with checking("gateway") as check:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # State of an Uptime Kuma: files/uptime-kuma/client.js is run beside it, in its network and with its image, but within a
-# memory limit of its own. The login comes on standard input. One that is somebody else's is none: a run sets it aside
+# memory limit of its own; its volume it can only read. The login comes on standard input. One that is somebody else's is none: a run sets it aside
 # before it asks.
 # usage: uptime-kuma.sh CONTAINER PROGRAM yes|no     whether it has to answer; one that need not is absent, too
 container=$1 program=$2 required=$3
@@ -13,7 +13,8 @@ if [ -z "$image" ]; then
 fi
 login=$(cat)
 ask() {
-    printf '%s' "$login" | docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \
+    printf '%s' "$login" | docker run --rm --interactive --network "container:$container" --volumes-from "$container:ro" \
+        --memory 192m --log-driver none \
         --user 65534:65534 --read-only --cap-drop ALL --security-opt no-new-privileges --pids-limit 128 \
         --entrypoint node "$image" -e "$program"
 }

@@ -1,6 +1,7 @@
 """Read, change or try the LiteLLM proxy in whose container this runs.
 
-    python3 -c "$(cat proxy.py)" PORT SECONDS read      teams and keys as one line of JSON; keys by their hash
+    python3 -c "$(cat proxy.py)" PORT SECONDS read      teams, keys, users and models that its database has, as one line
+                                                        of JSON; keys by their hash
     python3 -c "$(cat proxy.py)" PORT SECONDS apply     do the requests that standard input lists, in order
     python3 -c "$(cat proxy.py)" PORT SECONDS verify    try what standard input says, and tell what does not work
 
@@ -123,21 +124,36 @@ def read(proxy: Proxy) -> None:
         }
         for team in proxy.ask("/team/list").content
     ]
-    keys = []
+    keys = [
+        {
+            "hash": key["token"],
+            "alias": key.get("key_alias"),
+            "team": key.get("team_id"),
+            "models": key.get("models") or [],
+            "user": key.get("user_id"),
+            "max_budget": key.get("max_budget"),
+        }
+        for key in _pages(proxy, f"/key/list?return_full_object=true&size={PAGE}", "keys")
+    ]
+    users = [
+        {"id": user["user_id"], "email": user.get("user_email"), "role": user.get("user_role")}
+        for user in _pages(proxy, f"/user/list?page_size={PAGE}", "users")
+    ]
+    models = [
+        model["model_name"]
+        for model in proxy.ask("/model/info").content["data"]
+        if model["model_info"].get("db_model")
+    ]
+    say(json.dumps({"teams": teams, "keys": keys, "users": users, "models": models}))
+
+
+def _pages(proxy: Proxy, path: str, what: str) -> Iterator[dict[str, Any]]:
+    """Entries of all pages of a list."""
     page = pages = 1
     while page <= pages:
-        answer = proxy.ask(f"/key/list?return_full_object=true&size={PAGE}&page={page}").content
-        keys += [
-            {
-                "hash": key["token"],
-                "alias": key.get("key_alias"),
-                "team": key.get("team_id"),
-                "models": key.get("models") or [],
-            }
-            for key in answer["keys"]
-        ]
+        answer = proxy.ask(f"{path}&page={page}").content
+        yield from answer[what]
         page, pages = page + 1, answer["total_pages"]
-    say(json.dumps({"teams": teams, "keys": keys}))
 
 
 def apply(proxy: Proxy, steps: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 //
 // Standard input, a JSON object:
 //   username, password   of its administrator
-//   beats                whether the last heartbeat of each monitor is wanted, too
+//   beats                whether the last heartbeat of each monitor is wanted, too, and who may log in
 //   actions              what to do; without it only the state is told
 // Standard output, one line of JSON: the state, for facts/uptime_kuma.py. Secrets in it are sha256 hashes.
 // What cannot be done is said on standard error, and the exit status is 1.
@@ -23,6 +23,14 @@ const SETTINGS = [
     "port", "pushToken", "retryInterval", "timeout", "type", "url",
 ];
 const NOTIFICATION = ["isDefault", "telegramBotToken", "telegramChatID", "type"];
+
+// Who may log in its socket does not tell: it is in its database, which is beside this program where it was mounted.
+const DATABASE = "/app/data/kuma.db";
+const LOGINS = {
+    users: "SELECT username AS name FROM user WHERE active ORDER BY id",
+    apiKeys: "SELECT name FROM api_key WHERE active ORDER BY id",
+    open: "SELECT key AS name FROM setting WHERE key = 'disableAuth' AND value = 'true'",
+};
 
 const request = JSON.parse(readFileSync(0, "utf8"));
 const socket = io(ADDRESS, { transports: ["websocket"], reconnectionDelay: 500 });
@@ -82,6 +90,26 @@ function state() {
         { id, name, active: Boolean(active), settings: pick(JSON.parse(config), NOTIFICATION) }
     ));
     return { monitors, notifications };
+}
+
+/** Names of users, of API keys, and of the setting that lets everybody in; null where its database cannot be read. */
+async function logins() {
+    try {
+        const { Database, OPEN_READONLY } = require("@louislam/sqlite3");
+        const database = await new Promise((done, failed) => {
+            const opened = new Database(DATABASE, OPEN_READONLY, (error) => (error ? failed(error) : done(opened)));
+        });
+        const names = (query) => new Promise((done, failed) => {
+            database.all(query, (error, rows) => (error ? failed(error) : done(rows.map(({ name }) => name))));
+        });
+        const found = {};
+        for (const [ kind, query ] of Object.entries(LOGINS)) {
+            found[kind] = await names(query);
+        }
+        return found;
+    } catch (error) {
+        return null;
+    }
 }
 
 /** What can be done. What starts a monitor that beats by itself returns its id. */
@@ -158,6 +186,7 @@ async function main() {
     } else if (request.beats) {
         const ids = Object.keys(told.monitorList).map(Number);
         await until(() => ids.every((id) => told.beats.has(id)), PATIENCE_MS, "heartbeats");
+        return { ...state(), logins: await logins() };
     }
     return state();
 }

@@ -18,7 +18,7 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationValueError
 
 from facts.backups import Backups
-from facts.litellm import PROGRAM, Key, Proxy, ProxyState, read_proxy
+from facts.litellm import PROGRAM, Key, Proxy, ProxyState, User, read_proxy
 from facts.litellm import Team as ActualTeam
 from operations import litellm
 from operations.backup import Saving
@@ -147,6 +147,52 @@ def test_a_second_run_is_a_noop() -> None:
     assert host.noops
 
 
+# --- who else has rights
+
+DECLARED = {"shop": "sk-shop"}
+MASTER = User("default_user_id", role="proxy_admin")
+
+
+def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]]:
+    """What is a problem, and what is only said."""
+    problems = [problem.what for problem in litellm.right_problems(state, DECLARED, administrators)]
+    return problems, [
+        sentence.partition(" is not")[0] for sentence in litellm.stray_sentences(state, DECLARED)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "problems", "said"),
+    [
+        ({}, [], []),
+        ({"users": (MASTER, User("eve", "eve@x", "proxy_admin"))}, ["LiteLLM: user eve@x"], []),
+        ({"users": (User("eve", None, "proxy_admin_viewer"),)}, ["LiteLLM: user eve"], []),
+        ({"users": (User("bob", None, "internal_user"),)}, [], ["user bob in LiteLLM"]),
+        ({"keys": (Key("ff" * 32, None, None, ()),)}, ["LiteLLM: key ffffffffffff of no team"], []),
+        ({"keys": (Key("ff", "mine", None, (), max_budget=5.0),)}, [], ["key mine of no team in LiteLLM"]),
+        ({"keys": (SHOP_KEY, Key("ff", "second", "shop", ()))}, [], ["key second of team shop in LiteLLM"]),
+        ({"keys": (Key("ff", "theirs", "by-hand", ()),)}, [], []),  # of the team there is told
+        (
+            {"users": (MASTER,), "keys": (Key("ff", "second", "shop", (), "default_user_id"),)},
+            ["LiteLLM: key second of team shop"],
+            [],
+        ),
+        ({"models": ("small", "small")}, ["LiteLLM: model small"], []),
+    ],
+)
+def test_who_administers_spends_or_stands_in_for_a_model_undeclared_is_a_problem(
+    change: dict[str, Any], problems: list[str], said: list[str]
+) -> None:
+    assert named(replace(AS_WANTED, **change)) == (problems, said)
+
+
+def test_an_administrator_that_a_person_made_may_have_keys() -> None:
+    eve = User("eve", "eve@x", "proxy_admin")
+    state = replace(AS_WANTED, users=(MASTER, eve), keys=(SHOP_KEY, Key("ff", "hers", None, (), "eve")))
+    assert named(state, "eve@x") == named(state, "eve") == ([], [])
+    assert named(state) == (["LiteLLM: user eve@x", "LiteLLM: key hers of no team"], [])
+
+
 @pytest.mark.parametrize("key", ["0123456789abcdef0123", "sk-short"])
 def test_a_key_that_litellm_would_not_take(key: str) -> None:
     with pytest.raises(OperationValueError, match="the key of team shop") as refusal:
@@ -208,6 +254,8 @@ def test_a_proxy() -> None:
             }
         ],
         "keys": [{"hash": SHOP.key_hash, "alias": "sk-shop", "team": "shop", "models": []}],
+        "users": [],
+        "models": [],
     }
     assert read_proxy([json.dumps(said)]) == AS_WANTED
 
@@ -278,11 +326,25 @@ def test_reading_follows_the_pages_and_leaves_values_out(
             200,
             {"keys": [key | {"token": "bb"}], "total_pages": 2},
         ),
+        "/user/list?page_size=100&page=1": (
+            200,
+            {"users": [{"user_id": "eve", "user_role": "proxy_admin", "spend": 1}], "total_pages": 1},
+        ),
+        "/model/info": (
+            200,
+            {
+                "data": [
+                    {"model_name": "small", "litellm_params": {}, "model_info": {"db_model": False}},
+                    {"model_name": "small", "litellm_params": {"x": 1}, "model_info": {"db_model": True}},
+                ]
+            },
+        ),
     }
     program.read(program.Proxy(server.server_port))
     state = read_proxy(capsys.readouterr().out.splitlines())
     assert [key.hash for key in state.keys] == ["aa", "bb"]
     assert state.teams == (ActualTeam("shop", None, None, None, (), 1.5),)
+    assert (state.users, state.models) == ((User("eve", None, "proxy_admin"),), ("small",))
     assert {authorization for _, authorization, _ in server.asked} == {"Bearer sk-master"}
 
 

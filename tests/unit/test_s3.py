@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import OperationValueError
 
-from facts.s3 import Buckets
+from facts.s3 import Storage, StorageState
 from operations import s3
 from tests.unit.hosts import CHECKOUT, commands
 
@@ -21,8 +21,9 @@ KEYS = {"access_key": "minio user", "secret_key": 'quo"te\\d'}
 
 def test_a_bucket_that_is_there_is_left_alone() -> None:
     wanted = {"bucket": "langfuse", "container": "minio", "port": 9000, **KEYS}
-    assert commands(s3.bucket, {Buckets: frozenset({"langfuse", "other"})}, **wanted) == []
-    [command] = commands(s3.bucket, {Buckets: frozenset({"other"})}, **wanted)
+    there = StorageState(frozenset({"langfuse", "other"}))
+    assert commands(s3.bucket, {Storage: there}, **wanted) == []
+    [command] = commands(s3.bucket, {Storage: StorageState(frozenset({"other"}))}, **wanted)
     assert command.payload == 'minio user\nquo"te\\d\n'
     assert "quo" not in str(command) and "quo" not in command.get_raw_value()
 
@@ -46,18 +47,42 @@ def test_the_fact_lists_folders(tmp_path: Path) -> None:
     (tmp_path / "data/langfuse").mkdir(parents=True)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
 
-    def ask(directory: Path) -> frozenset[str]:
-        command = Buckets().command("minio", str(directory)).get_raw_value()
+    def ask(directory: Path) -> StorageState:
+        command = Storage().command("minio", str(directory)).get_raw_value()
         done = subprocess.run(
             ["sh", "-c", command], check=True, capture_output=True, text=True, env=environment
         )
-        return Buckets().process(done.stdout.splitlines())
+        return Storage().process(done.stdout.splitlines())
 
-    assert ask(tmp_path / "data") == {"langfuse"}
-    assert ask(tmp_path / "gone") == Buckets.default()
+    assert ask(tmp_path / "data") == StorageState(frozenset({"langfuse"}))
+    assert ask(tmp_path / "gone") == Storage.default()
+    # MinIO keeps each in a folder of his name.
+    for path in ("users/eve", "service-accounts/KEY1", "policies/readall", "sts/short", "format"):
+        (tmp_path / "data/.minio.sys/config/iam" / path).mkdir(parents=True)
+    found = ask(tmp_path / "data")
+    assert found.buckets == {"langfuse"}
+    assert found.identities == {("users", "eve"), ("service-accounts", "KEY1"), ("policies", "readall")}
 
 
-class Storage(ThreadingHTTPServer):
+def test_who_logs_in_beside_its_root_is_a_problem_and_the_rest_is_said() -> None:
+    strangers = {("users", "eve"), ("service-accounts", "KEY1"), ("policies", "readall")}
+    found = StorageState(frozenset({"langfuse", "loot"}), frozenset(strangers))
+    assert [problem.what for problem in s3.right_problems("minio", found)] == [
+        "minio: access key KEY1",
+        "minio: user eve",
+    ]
+    assert [sentence.partition(";")[0] for sentence in s3.stray_sentences("minio", ["langfuse"], found)] == [
+        "buckets of minio that are not declared: loot",
+        "policies of minio that are not declared: readall",
+    ]
+    as_declared = StorageState(frozenset({"langfuse"}))
+    assert not [
+        *s3.right_problems("minio", as_declared),
+        *s3.stray_sentences("minio", ["langfuse"], as_declared),
+    ]
+
+
+class Server(ThreadingHTTPServer):
     """Answers PUT and HEAD with what a test wants."""
 
     def __init__(self, put: int, said: str = "", head: int = 200) -> None:
@@ -67,7 +92,7 @@ class Storage(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Storage
+    server: Server
 
     def do_PUT(self) -> None:
         authorization = self.headers["Authorization"]
@@ -95,7 +120,7 @@ def docker(tmp_path: Path) -> Iterator[dict[str, str]]:
     yield {"PATH": f"{tmp_path}:/usr/bin:/bin"}
 
 
-def create(environment: dict[str, str], storage: Storage) -> subprocess.CompletedProcess[str]:
+def create(environment: dict[str, str], storage: Server) -> subprocess.CompletedProcess[str]:
     threading.Thread(target=storage.serve_forever, args=(0.02,), daemon=True).start()
     try:
         return subprocess.run(
@@ -116,7 +141,7 @@ def create(environment: dict[str, str], storage: Storage) -> subprocess.Complete
     [(200, ""), (409, "<Code>BucketAlreadyOwnedByYou</Code>"), (409, "BucketAlreadyExists")],
 )
 def test_the_bucket_is_created_with_a_signed_request(docker: dict[str, str], status: int, said: str) -> None:
-    storage = Storage(status, said)
+    storage = Server(status, said)
     done = create(docker, storage)
     assert done.returncode == 0, done.stderr
     signed = "AWS4-HMAC-SHA256 Credential=user"
@@ -126,13 +151,13 @@ def test_the_bucket_is_created_with_a_signed_request(docker: dict[str, str], sta
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        (lambda: Storage(403, "AccessDenied"), "refuses the keys"),
-        (lambda: Storage(409, "OperationAborted"), "OperationAborted"),
-        (lambda: Storage(507, "full"), "answers 507: full"),
-        (lambda: Storage(200, head=404), "not there after"),
+        (lambda: Server(403, "AccessDenied"), "refuses the keys"),
+        (lambda: Server(409, "OperationAborted"), "OperationAborted"),
+        (lambda: Server(507, "full"), "answers 507: full"),
+        (lambda: Server(200, head=404), "not there after"),
     ],
 )
-def test_a_refusal_is_told(docker: dict[str, str], storage: type[Storage], message: str) -> None:
+def test_a_refusal_is_told(docker: dict[str, str], storage: type[Server], message: str) -> None:
     done = create(docker, storage())  # type: ignore[call-arg]
     assert done.returncode == 1
     assert message in done.stderr and "secret word" not in done.stdout + done.stderr

@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import FactProcessError, OperationError, OperationVa
 from pyinfra.context import ctx_host, ctx_state
 
 from facts import uptime_kuma as fact
-from facts.uptime_kuma import FoundMonitor, FoundNotification, Kuma, KumaState
+from facts.uptime_kuma import FoundMonitor, FoundNotification, Kuma, KumaState, Logins
 from operations import uptime_kuma
 from operations.script import Script
 from operations.uptime_kuma import Action, Http, Monitor, Port, Push, Redis, Telegram
@@ -344,3 +344,35 @@ def test_a_person_s_monitor_and_a_job_s_may_be_down(name: str) -> None:
 )
 def test_one_that_cannot_be_asked_is_a_problem(state: KumaState) -> None:
     assert len(list(uptime_kuma.not_up(state))) == 1
+
+
+# --- who else logs in
+
+
+@pytest.mark.parametrize(
+    ("logins", "problems", "said"),
+    [
+        (Logins(("admin",)), [], []),
+        (Logins(()), [], []),  # it was never set up
+        (Logins(("somebody",)), [], []),  # its administrator, renamed: the login says so
+        (Logins(("admin", "eve")), ["Uptime Kuma: eve"], []),
+        (Logins(("admin",), open=True), ["Uptime Kuma"], []),
+        (Logins(("admin",), ("grafana",)), [], ["API keys in Uptime Kuma that are not declared: grafana"]),
+        (None, [], ["Uptime Kuma: its database cannot be read, so that nobody knows who may log in"]),
+    ],
+)
+def test_a_second_administrator_or_none_is_a_problem(
+    logins: Logins | None, problems: list[str], said: list[str]
+) -> None:
+    state = replace(right(), logins=logins)
+    found = uptime_kuma.right_problems(state, "admin", "uptime-kuma")
+    assert [problem.what for problem in found] == problems
+    assert [sentence.partition(";")[0] for sentence in uptime_kuma.stray_sentences(state)] == said
+
+
+def test_logins_are_read() -> None:
+    said = {"users": ["admin", "eve"], "apiKeys": ["grafana"], "open": ["disableAuth"]}
+    state = fact.read([json.dumps({"monitors": [], "notifications": [], "logins": said})])
+    assert state.logins == Logins(("admin", "eve"), ("grafana",), open=True)
+    assert fact.read(['{"monitors": [], "notifications": [], "logins": null}']).logins is None
+    assert not list(uptime_kuma.stray_sentences(KumaState(absent=True)))

@@ -1,0 +1,85 @@
+"""Who has which rights in the shared services, beside what is declared: told by every run, whatever it was for.
+
+What reaches beyond what its holder owns ends the run with a report; what harms nobody else is said. Neither is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyinfra import logger
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from blueprint import Secrets, postgres
+from blueprint.given import Given
+from blueprint.model import BucketData
+from blueprint.names import KUMA, POSTGRES
+from blueprint.phases import LITELLM, MONITORING
+from facts.kept import ask
+from facts.litellm import Proxy
+from facts.postgres import Cluster
+from facts.s3 import Storage
+from facts.uptime_kuma import Kuma, login
+from operations import litellm, postgres_rights, s3, uptime_kuma
+from operations.checks import Problem, check
+from operations.postgres import databases as declared_databases
+from phases.shared import databases, monitor_role
+
+# Of Uptime Kuma.
+ADMIN = "admin"
+
+
+@deploy("Rights")
+def rights(given: Given, secrets: Secrets) -> None:
+    """Of Postgres, what is declared is repaired first, in all databases that the host was given."""
+    declared_databases(
+        name="Roles and grants of every database",
+        container=POSTGRES,
+        wanted=databases(given.plan, given.databases, secrets),
+        roles=[monitor_role(given.plan, secrets)],
+    )
+    nobody_else_has_rights(name="Nobody has rights that are not declared", given=given, secrets=secrets)
+
+
+@check
+def nobody_else_has_rights(given: Given, secrets: Secrets) -> Iterator[Problem]:
+    """In Postgres, LiteLLM, the object storage and Uptime Kuma; what is harmless is logged."""
+    for found in of_services(given, secrets):
+        if isinstance(found, Problem):
+            yield found
+        else:
+            host.log_styled(found, fg="yellow", log_func=logger.warning)
+
+
+def of_services(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
+    """What nobody declared: problems, and sentences about what harms nobody."""
+    yield from _postgres(given, secrets)
+    yield from _litellm(given)
+    for service in (service for one in given.stacks_of(LITELLM) for service in one.services):
+        if isinstance(service.data, BucketData):
+            storage = ask(Storage, container=service.name, directory=s3.DIRECTORY)
+            yield from s3.right_problems(service.name, storage)
+            yield from s3.stray_sentences(service.name, [service.data.bucket], storage)
+    if MONITORING in given.phases:
+        password = secrets.generated("uptime_kuma/password")
+        kuma = ask(Kuma, container=KUMA, required=True, _stdin=[login(ADMIN, password)])
+        yield from uptime_kuma.right_problems(kuma, ADMIN, KUMA)
+        yield from uptime_kuma.stray_sentences(kuma)
+
+
+def _postgres(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
+    plan = given.plan
+    cluster = ask(Cluster, container=POSTGRES)
+    declared, roles = databases(plan, plan.databases, secrets), [postgres.MONITOR]
+    administrators = plan.postgres.administrators
+    yield from postgres_rights.right_problems(POSTGRES, declared, roles, administrators, cluster)
+    yield from postgres_rights.stray_sentences(POSTGRES, declared, roles, administrators, cluster)
+
+
+def _litellm(given: Given) -> Iterator[Problem | str]:
+    gateway = given.plan.gateway
+    proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
+    declared = {team.name: team.key_alias for team in given.plan.teams}
+    yield from litellm.right_problems(proxy, declared, gateway.administrators)
+    yield from litellm.stray_sentences(proxy, declared)
