@@ -44,12 +44,19 @@ if asked networks; then
     echo
 fi
 
-# The engine's own rules, and what its containers publish.
+# The engine's own rules, and what containers publish that run before and after these were asked for.
 if asked rules; then
+    published=$(docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Ports}}')
     echo "@@rules"
     iptables-save
     echo "@@published"
-    docker ps --format '{{.Names}} {{.Ports}}'
+    docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Ports}}' | while read -r line; do
+        case "
+$published
+" in *"
+$line
+"*) echo "${line#* }" ;; esac
+    done
 fi
 
 # Of a login, docker keeps the user's name and password in base64. What is answered is its hash: enough to see whether

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from blueprint import render
+from group_data.all import paths
 from tests.lab.hardware import install as hardware
 from tests.lab.layers import ROOTFS
 from tests.lab.machine import Machine
@@ -33,6 +35,18 @@ def exposure(machine: Machine, unit: str) -> float:
     level = re.search(r"Overall exposure level for \S+: (\d+\.\d)", shown)
     assert level, shown
     return float(level[1])
+
+
+def test_a_unit_that_only_some_hosts_have_may_do_no_more(machine: Machine) -> None:
+    unit = render(
+        "gpu/gpu-power-limits.service.j2", scripts=paths.scripts, limits="/etc/sourcefast/gpu-power-limits"
+    )
+    file = "/run/gpu-power-limits.service"
+    machine.run(f"cat >{file}", input=unit)
+    try:
+        assert exposure(machine, f"--offline=true {file}") <= OK
+    finally:
+        machine.run(f"rm {file}")
 
 
 def test_no_unit_may_do_more_than_it_needs(machine: Machine) -> None:
