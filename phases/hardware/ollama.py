@@ -131,6 +131,7 @@ def filter_files(plan: Blueprint) -> list[File]:
                 run=FILTER_RUN,
                 body_mib=BODY_MIB,
                 connections=sum(places),
+                burst=max(places),
                 instances=[
                     {"port": instance.port, "settings": contents.ollama_filter(plan, instance)}
                     for instance in plan.ollama_instances

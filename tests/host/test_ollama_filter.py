@@ -226,6 +226,31 @@ def test_a_body_that_is_too_large_is_refused(machine: Machine) -> None:
     assert [status for status, _ in json.loads(done.stdout)] == [413]
 
 
+FLOOD = """
+import http.client, json, sys, threading, time
+body = json.dumps({'model': sys.argv[2], 'images': ['A' * 2 * 2**20]})
+statuses = []
+def ask():
+    connection = http.client.HTTPConnection('host.docker.internal', int(sys.argv[1]), timeout=120)
+    connection.request('POST', '/api/generate', body)
+    statuses.append(connection.getresponse().status)
+threads = [threading.Thread(target=ask) for _ in range(9)]
+began = time.monotonic()
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps([time.monotonic() - began, statuses]))
+"""
+
+
+def test_large_bodies_of_one_container_come_in_one_after_the_other(machine: Machine) -> None:
+    """Two a second: they keep no worker of nginx from the others."""
+    done = python_in_container(machine, FLOOD, str(HEAVY.port), HEAVY.model, options=HOST_GATEWAY)
+    assert done.returncode == 0, done.stderr
+    took, statuses = json.loads(done.stdout)
+    assert statuses == [200] * 9
+    assert took > 3.5
+
+
 def test_an_instance_that_is_down_is_a_502_of_its_own(machine: Machine) -> None:
     machine.run(f"systemctl stop {HEAVY.unit}")
     try:
