@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blueprint.model import Database, Gateway, OllamaInstance, PgBouncer, Project, RedisIndex, Service, Stack
+from blueprint.model.data_plane import REDIS_RESERVED
 from blueprint.model.llm import PROVIDERS
 from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
 from blueprint.phases import ALL, HARDWARE, SHARED
@@ -216,12 +217,15 @@ def project_problems(
 
     instances = [instance.name for instance in contract.instances]
     reserved = {ALL, HARDWARE, *SHARED}
+    taken = {*REDIS_RESERVED, BULL_BOARD, FLOWER, *(user for index in shared for user in index.users)}
     numbers = Counter(project.number for project in projects)
     for project in projects:
         if project.phase in reserved:
             yield problem(
                 project, "name", repr(project.name), "another name than a phase of the platform has"
             )
+        elif project.redis_user in taken:
+            yield problem(project, "name", repr(project.name), "another name than a user of Redis has")
         if numbers[project.number] > 1 or project.number == 3:
             yield problem(project, "number", project.number, "a number that no other phase has")
         if project.ollama not in instances:

@@ -10,6 +10,7 @@ from blueprint.model.declaration import Declaration, checking, mebibytes
 from blueprint.names import POSTGRES
 
 REDIS_DATABASES = 16
+REDIS_RESERVED = ("default", "admin", "monitor")  # users that are no project's
 
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -207,8 +208,8 @@ class RedisIndex(Declaration):
             check.integer("index", self.index, 0, REDIS_DATABASES - 1)
             for user in self.users:
                 check.matches("users", user, _REDIS_USER, "lower-case letters, digits, - and _")
-                reserved = ("default", "admin", "monitor")
-                check.that(user not in reserved, "users", user, f"another name than {', '.join(reserved)}")
+                wanted = f"another name than {', '.join(REDIS_RESERVED)}"
+                check.that(user not in REDIS_RESERVED, "users", user, wanted)
             for key in ("channels", "named_channels"):
                 for channel in getattr(self, key):
                     wanted = "a name, or its beginning (two characters at least) and a *"

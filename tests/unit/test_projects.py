@@ -514,6 +514,16 @@ def test_phases_of_projects_come_after_those_of_the_platform() -> None:
 # --- files that follow
 
 
+def test_a_project_is_not_called_as_a_user_of_redis() -> None:
+    """It would have that user's indexes, and its password."""
+    redis = (RedisIndex(12, "queues"),)
+    changed: dict[str, Any] = {
+        "langfuse": replace(the("coach_credit"), name="langfuse", number=7, redis=redis, queues=None)
+    }
+    said = "\n".join(refused(**changed))
+    assert "langfuse.name is 'langfuse', but must be another name than a user of Redis has" in said
+
+
 def test_a_broker_brings_celerys_channels_and_results_those_of_their_names() -> None:
     table = {index.index: index for index in declared().redis_indexes}
     celery = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
