@@ -97,6 +97,7 @@ class ClusterState:
     """Answer of `Cluster`.
 
     :param version: of the server; None where none answers
+    :param refusal: what Docker or psql complained of; empty for nothing
     :param available: extensions that can be installed, with their newest versions
     :param altered: names of the settings that ALTER SYSTEM put over those of the file
     :param hba_sha256: hash of the file that says who may log in from where
@@ -108,6 +109,7 @@ class ClusterState:
     """
 
     version: str | None = None
+    refusal: str = ""
     roles: Mapping[str, Role] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)
     available: Mapping[str, str] = field(default_factory=dict)
@@ -145,14 +147,18 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
     """Read what files/facts/postgres.sh prints."""
     cluster: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {}
+    refusal = ""
     for title, lines in script.sections(output):
+        if title == "refusal":
+            refusal = "\n".join(lines).strip()
+            continue
         said = script.from_json(next((line for line in lines if line), "null"), "Postgres")
         if said and title == "cluster":
             cluster = said
         elif said:
             inside[said["name"]] = said
     if not cluster:
-        return ClusterState()
+        return ClusterState(refusal=refusal)
     return ClusterState(
         version=cluster["version"],
         roles={role["name"]: _role(role) for role in cluster["roles"]},

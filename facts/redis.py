@@ -54,6 +54,7 @@ class RedisState:
     """Answer of `Redis`.
 
     :param answer: what it said to PING: "PONG", a refusal, or None where nothing answers
+    :param refusal: what Docker or the client complained of; empty for nothing
     :param settings: those that were asked for
     :param users: by name, as it runs with them
     :param file_sha256: hash of its ACL file
@@ -61,6 +62,7 @@ class RedisState:
     """
 
     answer: str | None = None
+    refusal: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, User] = field(default_factory=dict)
     file_sha256: str | None = None
@@ -102,6 +104,7 @@ def read_redis(output: Iterable[str]) -> RedisState:
     pairs = said.get("settings", [])
     return RedisState(
         answer=next((line for line in said.get("ping", ()) if line), None),
+        refusal="\n".join(said.get("refusal", ())).strip(),
         settings=dict(zip(pairs[::2], pairs[1::2], strict=False)),
         users=read_users(said.get("users", ())),
         file_sha256=next((line.split()[0] for line in said.get("file", ()) if line), None),

@@ -455,7 +455,12 @@ def postgres(
     """
     cluster: ClusterState = ask(Cluster, container=container)
     if cluster.version is None:
-        yield Problem(container, "no Postgres that answers", "one", f"docker logs --tail 20 {container}")
+        yield Problem(
+            container,
+            cluster.refusal or "no Postgres that answers",
+            "one",
+            f"docker logs --tail 20 {container}",
+        )
         return
     for change in difference(wanted, (), cluster):
         yield Problem(

@@ -91,7 +91,7 @@ def redis(
     )
     logs = f"docker logs --tail 20 {container}"
     if not found.answers:
-        yield Problem(container, found.answer or "no Redis that answers", "PONG", logs)
+        yield Problem(container, found.answer or found.refusal or "no Redis that answers", "PONG", logs)
         return
     for name, value in settings_difference(settings, found).items():
         yield Problem(f"{container}: {name}", found.settings.get(name, "nothing"), value, logs)

@@ -4,7 +4,13 @@
 set -u
 
 command -v docker >/dev/null || exit 0
-docker exec -i "$1" sh -s 2>/dev/null <<'INSIDE'
+complaint() { # what Docker or the client say on standard error, after the answer
+    said=$(cat)
+    [ -z "$said" ] || printf '@@refusal\n%s\n' "$said"
+}
+
+exec 3>&1
+docker exec -i "$1" sh -s 2>&1 >&3 3>&- <<'INSIDE' | complaint
 ask() { # a database; the question is on standard input
     PGDATABASE=$1 psql --username=postgres --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1
 }

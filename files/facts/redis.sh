@@ -6,7 +6,13 @@ set -u
 command -v docker >/dev/null || exit 0
 container=$1
 shift
-docker exec -i "$container" sh -s "$@" 2>/dev/null <<'INSIDE'
+complaint() { # what Docker or the client say on standard error, after the answer
+    said=$(cat)
+    [ -z "$said" ] || printf '@@refusal\n%s\n' "$said"
+}
+
+exec 3>&1
+docker exec -i "$container" sh -s "$@" 2>&1 >&3 3>&- <<'INSIDE' | complaint
 user=$1
 REDISCLI_AUTH=$(cat "$2")
 export REDISCLI_AUTH

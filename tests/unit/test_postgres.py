@@ -355,6 +355,16 @@ def test_values_are_compared_by_what_they_mean(one: str, other: str, alike: bool
     assert postgres.same(one, other) is alike
 
 
+def test_why_a_server_does_not_answer_is_told(bench: Bench) -> None:
+    bench.program(
+        "docker", "cat >/dev/null; echo 'psql: error: the database system is starting up' >&2; exit 2"
+    )
+    state = read_cluster(bench.run("facts/postgres.sh", "shared-postgres").stdout.splitlines())
+    assert (state.version, state.refusal) == (None, "psql: error: the database system is starting up")
+    (step,) = problems(state)
+    assert "the database system is starting up" in step.args[0]
+
+
 def test_a_server_that_does_not_answer_at_once_is_asked_again(waited: list[float]) -> None:
     answers = InTurn([ClusterState(), as_declared()])
     assert commands(postgres.settings, {Cluster: answers}, "shared-postgres", {"timezone": "UTC"}) == []

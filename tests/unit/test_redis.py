@@ -218,6 +218,18 @@ def test_a_pooler_is_asked_again_as_a_client_would_ask(waited: list[float]) -> N
     assert ANSWER_S <= sum(waited[2:]) < ANSWER_S + ASKED_AGAIN_S
 
 
+def test_what_keeps_docker_from_asking_the_server_is_told(bench: Bench) -> None:
+    bench.program("docker", "echo OCI runtime exec failed >&2; exit 126")
+    fact = Redis().command("shared-redis", ["maxmemory"], "admin", "/p")
+    state = read_redis(
+        bench.run("facts/redis.sh", *shlex.split(fact.get_raw_value())[4:]).stdout.splitlines()
+    )
+    assert (state.answer, state.refusal) == (None, "OCI runtime exec failed")
+    with scripted_host({Redis: state}):
+        (step,) = redis.redis._inner("shared-redis", SETTINGS, ACL, "admin", PASSWORD_FILE)
+    assert "OCI runtime exec failed" in step.args[0]
+
+
 def test_what_keeps_docker_from_asking_the_pooler_is_told(bench: Bench) -> None:
     words = shlex.split(
         Answers().command("db", "pgbouncer", 6432, "monitor", "/p", ["litellm"]).get_raw_value()
