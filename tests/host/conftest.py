@@ -311,10 +311,15 @@ def host_addresses(machine: Machine) -> list[str]:
     return [each.partition("/")[0] for each in shown]
 
 
-def listening_ports(machine: Machine) -> set[int]:
-    """TCP ports on which something listens on the server, on whatever address."""
+def listening_ports(machine: Machine, address: str = "") -> set[int]:
+    """TCP ports on which something listens on the server.
+
+    :param address: of IPv4, at which it would be reached if it were not for the firewall; by default any
+    """
     lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
-    return {int(line.rpartition(":")[2]) for line in lines}
+    listeners = [line.rpartition(":") for line in lines]
+    everywhere = ("0.0.0.0", "*", "[::]")  # noqa: S104 - as ss writes them; nothing is bound
+    return {int(port) for at, _, port in listeners if not address or at in (address, *everywhere)}
 
 
 def cards(machine: Machine) -> list[str]:
