@@ -304,6 +304,8 @@ def test_everything_is_open_without_it(network: Network, family: int) -> None:
 
 @FAMILIES
 def test_outside_reaches_only_what_is_open(applied: Network, family: int) -> None:
+    for address in (DOCKER0, BR_APP):  # by routing to what is the host's on networks of containers
+        assert applied.reach("outside", address[family], HOST_PORTS) == {22, 443}
     assert applied.reach("outside", HOST[family], HOST_PORTS | {80, 4000}) == {22, 80, 443}
     assert applied.reach("outside", HOST[family], {443, 5432}, "udp") == {443}
 
