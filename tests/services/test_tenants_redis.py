@@ -9,6 +9,8 @@ import pytest
 
 from blueprint import redis
 from blueprint.model.data_plane import REDIS_DATABASES
+from tests.host.conftest import await_well
+from tests.lab.machine import Machine
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
@@ -320,8 +322,9 @@ def test_the_workers_of_a_broker_answer_their_own_project(tenants: list[Tenant])
     wanted = set(arguments["workers"])
     answered, end = set(), time.monotonic() + 120
     while not wanted <= answered and time.monotonic() < end:
-        answered |= set(app.control.inspect(timeout=5).ping() or {})
-    print(json.dumps(sorted(name.partition("@")[2] for name in answered)))
+        # Each as QUEUE@HOST.
+        answered |= {name.partition("@")[2] for name in app.control.inspect(timeout=5).ping() or {}}
+    print(json.dumps(sorted(answered)))
     """
     for tenant in tenants:
         workers = [service.name for service in tenant.project.services if "CELERY_QUEUES" in service.env]
@@ -331,11 +334,13 @@ def test_the_workers_of_a_broker_answer_their_own_project(tenants: list[Tenant])
         hosts = machine.run(
             f"docker inspect --format '{{{{.Config.Hostname}}}}' {' '.join(workers)}"
         ).stdout.split()
-        answered = run(tenant, program, workers=[f"celery@{name}" for name in hosts])
+        answered = run(tenant, program, workers=hosts)
         assert set(hosts) <= set(answered), tenant.project.name
 
 
-def test_a_script_that_never_ends_is_ended(tenants: list[Tenant], data_plane: DataPlane) -> None:
+def test_a_script_that_never_ends_is_ended(
+    machine: Machine, tenants: list[Tenant], data_plane: DataPlane
+) -> None:
     """It keeps everybody out; the health check of the server ends it, and the server where it has written already."""
     program = """
     client = connection()
@@ -353,3 +358,4 @@ def test_a_script_that_never_ends_is_ended(tenants: list[Tenant], data_plane: Da
     assert data_plane.redis(redis.ADMIN).ping()
     kept = data_plane.redis(redis.ADMIN, REDIS_DATABASES - 1)
     assert kept.getdel("tenants:kept") == "1"
+    await_well(machine)  # whoever was connected connects again
