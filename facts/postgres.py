@@ -163,7 +163,7 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
         version=cluster["version"],
         roles={role["name"]: _role(role) for role in cluster["roles"]},
         databases={
-            database["name"]: _database(database, inside.get(database["name"], {}))
+            database["name"]: _database(database, inside.get(database["name"], {}), cluster)
             for database in cluster["databases"]
         },
         available=cluster["available"],
@@ -194,16 +194,17 @@ def _role(said: dict[str, Any]) -> Role:
     )
 
 
-def _database(said: dict[str, Any], inside: dict[str, Any]) -> Database:
+def _database(said: dict[str, Any], inside: dict[str, Any], cluster: dict[str, Any]) -> Database:
     grants: dict[str | None, set[str]] = {}
     for grantee, privilege in said.pop("acl") or ():
         grants.setdefault(grantee, set()).add(privilege)
     return Database(
         **said,
         grants={grantee: frozenset(privileges) for grantee, privileges in grants.items()},
-        extensions=inside.get("extensions", {}),
+        extensions=(extensions := inside.get("extensions", {})),
         relations=frozenset(inside.get("relations", ())),
-        untrusted=frozenset(inside.get("untrusted", ())),
+        # Of one whose files are gone, nobody knows.
+        untrusted=frozenset(extensions.keys() - (cluster["available"].keys() - {*cluster["untrusted"]})),
         powers=tuple(inside.get("powers", ())),
         owners=frozenset(inside.get("owners", ())),
     )

@@ -40,6 +40,8 @@ SELECT json_build_object(
             FROM aclexplode(coalesce(datacl, acldefault('d', datdba))))))
         FROM pg_database WHERE datname <> 'template0'),
     'available', (SELECT json_object_agg(name, default_version) FROM pg_available_extensions),
+    'untrusted', (SELECT coalesce(json_agg(DISTINCT name), '[]') FROM pg_available_extension_versions
+        WHERE superuser AND NOT trusted),
     -- Those that were set by somebody; of secrets that a setting may hold, none.
     'settings', (SELECT json_object_agg(name, json_build_object(
         'value', current_setting(name), 'file', sourcefile, 'pending_restart', pending_restart))
@@ -74,9 +76,6 @@ SELECT json_build_object('name', current_database(),
     'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{}') FROM pg_extension),
     'relations', (SELECT coalesce(json_agg(relname), '[]') FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE nspname NOT IN ('pg_catalog', 'information_schema') AND nspname !~ '^pg_' AND relkind IN ('r', 'p', 'v', 'm', 'i', 'I')),
-    'untrusted', (SELECT coalesce(json_agg(extname), '[]') FROM pg_extension
-        LEFT JOIN pg_available_extension_versions ON name = extname AND version = extversion
-        WHERE coalesce(superuser AND NOT trusted, true)),
     'powers', (SELECT coalesce(json_agg(power ORDER BY power), '[]') FROM (
         SELECT 'untrusted language ' || lanname AS power FROM pg_language
             WHERE NOT lanpltrusted AND lanname NOT IN ('internal', 'c') OR lanpltrusted AND lanname IN ('internal', 'c')
