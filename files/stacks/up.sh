@@ -8,6 +8,8 @@
 # started and not made anew.
 set -euo pipefail
 folder=$1 project=$2 seconds=$3
+# Starts of a program that may fail: what it needs may be slow for a moment, and Docker starts it again.
+attempts=3
 cd -- "$folder"
 
 # Status, health, time of its start and restarts of a container.
@@ -70,17 +72,17 @@ while read -r -a level; do
             read -r status health started restarts <<<"$(look "$name")" || true
             read -r _ _ started_before restarts_before <<<"${before[$name]:-}" || true
             if [[ ${started:-} != "${started_before:-}" ]]; then restarts_before=0; fi
-            risen=$((${restarts:-0} > ${restarts_before:-0}))
-            if ((risen == 0)) && [[ ${status:-} == running && $health == healthy ]]; then continue; fi
+            failed=$((${restarts:-0} - ${restarts_before:-0}))
+            if ((failed >= attempts)); then fail "$name" "starting again and again"; fi
+            if [[ ${status:-} == running && $health == healthy ]]; then continue; fi
             # An old container may be on its way back to health; a new one that is not healthy never was.
             case "${status:-gone} ${health:-}" in
             "running unhealthy")
                 if [[ $started != "${started_before:-}" ]]; then fail "$name" unhealthy; fi
                 ;;
-            "running "* | "created "*) ;;
+            "running "* | "created "* | "restarting "*) ;;
             *) fail "$name" "${status:-gone}" ;;
             esac
-            if ((risen)); then fail "$name" "starting again and again"; fi
             waiting+=("$name (${health:-$status})")
         done
         if ((${#waiting[@]} == 0)); then break; fi
