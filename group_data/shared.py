@@ -290,7 +290,7 @@ shared_stacks = [
                 name="shared-redis",
                 image=redis.image,
                 memory=redis.memory,
-                expected_memory="5m",
+                expected_memory="7m",
                 port=6379,
                 user="999:999",
                 # The file alone: the image calls its own server, Valkey or Redis.
