@@ -20,7 +20,6 @@ from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
-pytestmark = pytest.mark.usefixtures("no_cron")
 FIRST = initial(everything().plan.shared_stacks)
 
 # What every program below begins with: requests with the pair that the container itself has.
