@@ -16,6 +16,7 @@ find "$root" -name '.pyinfra-tree.*' -prune -o -printf '%C@\t%p\n'
 command -v docker >/dev/null || exit 0
 
 echo "@@containers"
+# shellcheck disable=SC2016 # $name is of the template
 docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --format '{"name":{{json .Name}},
 "project":{{json (index .Config.Labels "com.docker.compose.project")}},
 "service":{{json (index .Config.Labels "com.docker.compose.service")}},
