@@ -257,6 +257,13 @@ EVERYTHING = {
     "timeout": 30,
     "tags": ["a"],
     "metadata": {"tags": ["project:shop", "task:x"], "trace_id": "t", "session_id": "s"},
+    "modalities": ["text", "audio"],
+    "audio": {"format": "mp3", "voice": "alloy"},
+    "store": False,
+    "prompt_cache_key": "a",
+    "prompt_cache_retention": "24h",
+    "safety_identifier": "a",
+    "verbosity": "low",
 }
 
 

@@ -472,6 +472,16 @@ _SAMPLING: Mapping[str, Check] = {
 }
 
 
+# Without `service_tier` and `web_search_options`: they cost more than LiteLLM 1.63 counts on a budget.
+_CHAT_SCALARS = (
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "store",
+    "verbosity",
+)
+
+
 def _chat(declared: Declared, caller: Caller) -> Mapping[str, Check]:
     """https://platform.openai.com/docs/api-reference/chat/create"""
     return {
@@ -489,6 +499,9 @@ def _chat(declared: Declared, caller: Caller) -> Mapping[str, Check]:
         "function_call": either(scalar, keys({"name": scalar})),
         "response_format": keys({"type": scalar, "json_schema": schema}),
         "prediction": keys({"type": scalar, "content": _content}),
+        "modalities": each(scalar),
+        "audio": keys({"format": scalar, "voice": scalar}),
+        **dict.fromkeys(_CHAT_SCALARS, scalar),
     }
 
 
