@@ -397,10 +397,11 @@ def test_what_is_nested_is_looked_at_as_well(where: str, value: Any, named: str)
     assert refused(nested(where, value)) == named
 
 
-def test_a_team_with_a_list_of_models_has_no_others_not_even_as_fallbacks() -> None:
+def test_a_team_with_a_list_of_models_has_no_others_as_fallbacks() -> None:
+    """LiteLLM looks at `model` itself, by the team as it is this moment."""
     few = Caller(Kind.PROJECT, "shop", frozenset({"cheap"}))
     assert judged(CHAT, caller=few) == CHAT
-    assert refused({**CHAT, "model": "gpt-4o"}, caller=few) == "model"
+    assert judged({**CHAT, "model": "gpt-4o"}, caller=few)["model"] == "gpt-4o"
     assert refused({**CHAT, "fallbacks": ["gpt-4o"]}, caller=few) == "fallbacks[0]"
 
 

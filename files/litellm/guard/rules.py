@@ -436,15 +436,14 @@ def _extensions(declared: Declared, caller: Caller) -> Mapping[str, Check]:
         ),
         "num_retries": number(0, RETRIES_LIMIT),
         "timeout": number(0, TIMEOUT_LIMIT_S),
-        "fallbacks": each(_model(declared, caller)),
+        # LiteLLM itself refuses a model that the team does not have, and looks at no fallback.
+        "fallbacks": each(_model(declared.models & (caller.models or declared.models))),
         "disable_fallbacks": scalar,
         "user": scalar,
     }
 
 
-def _model(declared: Declared, caller: Caller) -> Check:
-    allowed = declared.models & (caller.models or declared.models)
-
+def _model(allowed: frozenset[str]) -> Check:
     def check(where: str, value: Any) -> None:
         if not isinstance(value, str) or value not in allowed:
             raise RefusedError(400, f"{where}: not the name of a model of this gateway for this key", where)
@@ -487,7 +486,7 @@ def _chat(declared: Declared, caller: Caller) -> Mapping[str, Check]:
     return {
         **_SAMPLING,
         **_extensions(declared, caller),
-        "model": _model(declared, caller),
+        "model": _model(declared.models),
         "messages": each(_MESSAGE),
         "logprobs": scalar,
         "top_logprobs": scalar,
@@ -510,7 +509,7 @@ def _completions(declared: Declared, caller: Caller) -> Mapping[str, Check]:
     return {
         **_SAMPLING,
         **_extensions(declared, caller),
-        "model": _model(declared, caller),
+        "model": _model(declared.models),
         "prompt": _tokens,
         "suffix": text,
         "echo": scalar,
@@ -523,7 +522,7 @@ def _embeddings(declared: Declared, caller: Caller) -> Mapping[str, Check]:
     """https://platform.openai.com/docs/api-reference/embeddings/create"""
     return {
         **_extensions(declared, caller),
-        "model": _model(declared, caller),
+        "model": _model(declared.models),
         "input": _tokens,
         "encoding_format": scalar,
         "dimensions": scalar,
