@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
+from blueprint.secrets import Secrets
 from group_data.all import paths
 from group_data.shared import backups
 from tests.host.conftest import Run, await_true, run_pyinfra
@@ -52,6 +54,10 @@ def gone_again(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
     psql = "docker exec -i -u postgres shared-postgres psql -Xq -v ON_ERROR_STOP=1"
     machine.run(psql, input="DROP DATABASE IF EXISTS shop WITH (FORCE);\nDROP ROLE IF EXISTS shop;\n")
     machine.run(f"rm -rf {paths.state}/phases/shop {backups.root}/postgres/shared-postgres/shop")
+    kept = Secrets.open("lab", CHECKOUT / "secrets")
+    for name in kept.names:
+        if "shop" in re.split("[/.]", name):
+            kept.forget(name)
     assert deploy().changed == []
 
 
