@@ -42,7 +42,7 @@ SMEMBERS numbers
 SORT words ALPHA
 ZRANGE scores 0 -1 WITHSCORES
 XRANGE stream - +
-XPENDING stream group - + 10
+XPENDING stream group
 PFCOUNT visitors
 GETBIT bits 7
 DBSIZE
