@@ -87,12 +87,12 @@ def saved(machine: Machine) -> None:
 
 @pytest.fixture(scope="class")
 def nobody_writes(machine: Machine) -> Iterator[None]:
-    names = machine.run("docker ps --filter network=coolify --format '{{.Names}}'").stdout.split()
+    names = machine.run("docker ps --format '{{.Names}}'").stdout.split()
     others = " ".join(sorted(set(names) - {*DATA, "shared-whisper"}))
     machine.run(f"docker stop -t 3 {others}", timeout=300)
     yield
     machine.run(f"docker start {others}", timeout=300)
-    sick = "docker ps -aq --filter network=coolify --filter health=starting --filter health=unhealthy"
+    sick = "docker ps -aq --filter health=starting --filter health=unhealthy"
     await_true(lambda: not machine.run(sick).stdout, 300, "healthy container everywhere")
 
 
@@ -115,7 +115,7 @@ def test_everything_that_was_given_has_a_backup(machine: Machine) -> None:
     """Counted on the host itself: what its servers have, and the volumes of its containers."""
     pieces = set(machine.run(f"cd {backups.root} && ls -d */*/*").stdout.split())
     servers = [one["container"] for one in settings(machine)["postgres"]]
-    running = "docker ps --filter network=coolify --format '{{.Names}}'"
+    running = "docker ps --format '{{.Names}}'"
     environment = "docker inspect --format '{{.Config.Env}}'"
     runs_postgres = (
         f"for name in $({running}); do {environment} $name | grep -q PGDATA= && echo $name; done; true"
@@ -128,9 +128,7 @@ def test_everything_that_was_given_has_a_backup(machine: Machine) -> None:
             assert f"postgres/{server}/{database}" in pieces
         assert f"postgres/{server}/_globals" in pieces
     volumes = '{{range .Mounts}}{{if eq .Type "volume"}}{{$.Name}} {{end}}{{end}}'
-    holding = machine.run(
-        f"docker ps -q --filter network=coolify | xargs docker inspect -f '{volumes}'"
-    ).stdout
+    holding = machine.run(f"docker ps -q | xargs docker inspect -f '{volumes}'").stdout
     homeless = {name.strip("/") for name in holding.split()} - {piece.split("/")[1] for piece in pieces}
     # What can be had again: certificates, models, an index over what is in a database.
     renewable = {one.name for one in everything().services if one.volumes and not one.stateful}
