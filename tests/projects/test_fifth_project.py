@@ -53,7 +53,14 @@ def gone_again(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
     assert removed.rc == 0, removed.output
     psql = "docker exec -i -u postgres shared-postgres psql -Xq -v ON_ERROR_STOP=1"
     machine.run(psql, input="DROP DATABASE IF EXISTS shop WITH (FORCE);\nDROP ROLE IF EXISTS shop;\n")
-    machine.run(f"rm -rf {paths.state}/phases/shop {backups.root}/postgres/shared-postgres/shop")
+    machine.run(
+        psql + " langfuse",
+        input="DELETE FROM api_keys WHERE project_id = 'shop';\nDELETE FROM projects WHERE id = 'shop';\n",
+    )
+    machine.run(
+        f"rm -rf {paths.state}/phases/shop {backups.root}/postgres/shared-postgres/shop "
+        f"{paths.stacks}/monitoring/flower-shop.env"
+    )
     kept = Secrets.open("lab", CHECKOUT / "secrets")
     for name in kept.names:
         if "shop" in re.split("[/.]", name):

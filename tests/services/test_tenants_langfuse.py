@@ -135,12 +135,12 @@ def test_what_others_add_is_named_and_left_alone(machine: Machine, deploy: Calla
         done = deploy()
         assert done.changed == []
         for told in (
-            "projects of Langfuse that are not declared: by-hand (By hand)",
-            "keys of Langfuse that are not declared: pk-lf-by-hand (of sourcefast)",
-            "members of Langfuse that are not declared: guest@example.org (VIEWER of sourcefast)",
-            "administrators of Langfuse that are not declared: guest@example.org",
+            "by-hand (By hand)",
+            "pk-lf-by-hand (of sourcefast)",
+            "guest@example.org (VIEWER of sourcefast)",
         ):
             assert told in done.output
+        assert "administrators of Langfuse that are not declared: guest@example.org" in done.output
         assert sql(machine, "SELECT count(*) FROM api_keys WHERE id = 'by-hand'") == "1"
     finally:
         sql(
