@@ -97,10 +97,10 @@ def problems(
                 how = f"{form.reset}, and {secrets.how_to_write(form.name)}" if form.reset else ""
             else:
                 continue
-            mend = "bring the file from where the last run was" + (f"; or {how}" if how else "")
-            yield Problem(secrets.file, form.name, "missing", wanted, mend)
+            remedy = "bring the file from where the last run was" + (f"; or {how}" if how else "")
+            yield Problem(secrets.file, form.name, "missing", wanted, remedy)
         elif found is not None and place.whole and not form.reset:
             value = place.rendered(secrets.provided(form.name))
             if hashlib.sha256(value.encode()).hexdigest() != found:
-                mend = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
-                yield Problem(secrets.file, form.name, "another than the host has", wanted, mend)
+                remedy = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
+                yield Problem(secrets.file, form.name, "another than the host has", wanted, remedy)

@@ -170,6 +170,9 @@ def test_the_check_tells_what_is_not_as_declared(state: RedisState, wrong: int) 
             assert host.noops
 
 
+POOLER = ("shared-postgres", "pgbouncer", 6432, "monitor", "/etc/postgresql/monitor.pgpass", ["litellm"])
+
+
 @pytest.mark.parametrize(
     ("said", "fails"),
     [
@@ -183,16 +186,8 @@ def test_the_check_tells_what_is_not_as_declared(state: RedisState, wrong: int) 
 def test_a_database_that_does_not_answer_through_the_pooler_is_named(
     said: dict[str, str], fails: bool
 ) -> None:
-    arguments = (
-        "shared-postgres",
-        "pgbouncer",
-        6432,
-        "monitor",
-        "/etc/postgresql/monitor.pgpass",
-        ["litellm"],
-    )
     with scripted_host({Answers: said}):
-        done = list(pgbouncer.pgbouncer._inner(*arguments))
+        done = list(pgbouncer.pgbouncer._inner(*POOLER))
     assert bool(done) is fails
     assert not fails or "database litellm through pgbouncer:6432" in done[0].args[0]
     for reason in set(said.values()) - {"litellm"}:
@@ -201,20 +196,12 @@ def test_a_database_that_does_not_answer_through_the_pooler_is_named(
 
 def test_a_pooler_is_asked_again_as_a_client_would_ask(waited: list[float]) -> None:
     refused = {"litellm": "psql: error: server closed the connection unexpectedly"}
-    arguments = (
-        "shared-postgres",
-        "pgbouncer",
-        6432,
-        "monitor",
-        "/etc/postgresql/monitor.pgpass",
-        ["litellm"],
-    )
     with scripted_host({Answers: InTurn([{}, refused, {"litellm": "litellm"}])}) as host:
-        assert list(pgbouncer.pgbouncer._inner(*arguments)) == []
+        assert list(pgbouncer.pgbouncer._inner(*POOLER)) == []
     assert host.noops
     assert waited == [ASKED_AGAIN_S] * 2
     with scripted_host({Answers: refused}):
-        assert len(list(pgbouncer.pgbouncer._inner(*arguments))) == 1
+        assert len(list(pgbouncer.pgbouncer._inner(*POOLER))) == 1
     assert ANSWER_S <= sum(waited[2:]) < ANSWER_S + ASKED_AGAIN_S
 
 
