@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LAB := $(BIN)/python -m tests.lab
+LAB := $(BIN)/python -m lab
 # Where the host keeps its scripts.
 SCRIPTS = $(shell $(BIN)/python -c "from group_data.all import paths; print(paths.scripts)")
 # Of the migrations, what `make test` tries: old servers with rows, refused, adopted, killed, gone on with.
@@ -35,7 +35,7 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 
 unit: prerequisites $(VENV)/installed ## tests that need no machine
-	$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest -n 2 tests/unit lab/tests
 
 host: lab ## tests of the provisioned machine
 	$(BIN)/pytest tests/host
@@ -59,10 +59,10 @@ rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next d
 	$(BIN)/python -m blueprint.rotation $(SECRET)
 
 bench: lab ## what a run that changes nothing costs, beside its floor
-	$(BIN)/python -m tests.lab.bench
+	$(BIN)/python -m lab.bench
 
 bench-first: lab ## what the first deploy of the shared services costs, beside a bare script that does the same
-	$(BIN)/python -m tests.lab.first_deploy
+	$(BIN)/python -m lab.first_deploy
 
 budget: $(VENV)/installed ## everything that is limited, as the sum it is, with every hardware profile
 	$(BIN)/python -m blueprint.budget
@@ -96,7 +96,7 @@ lab-shell: $(VENV)/installed ## root shell on the lab's server
 	$(LAB) shell
 
 prerequisites:
-	@tests/lab/prerequisites.sh
+	@lab/prerequisites.sh
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

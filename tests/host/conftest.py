@@ -23,9 +23,9 @@ from testinfra.host import Host
 
 from group_data.all import paths
 from group_data.gpu import ollama_instances, whisper
-from tests.lab import upstream
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT, Lab, lab
+from lab import upstream
+from lab.machine import Machine
+from lab.paths import CHECKOUT, Lab, lab
 
 HARDWARE = ("--data", "phase=hardware")  # what the tests of this phase deploy
 

@@ -1,8 +1,8 @@
 """Brings up the lab of the checkout it is run in, without images: `python -m tests.host.second_lab`."""
 
-from tests.lab import network, upstream
-from tests.lab.machine import Machine
-from tests.lab.paths import lab
+from lab import network, upstream
+from lab.machine import Machine
+from lab.paths import lab
 
 if __name__ == "__main__":
     the_lab = lab()

@@ -13,7 +13,7 @@ from blueprint.model import CronJob
 from blueprint.phases import HARDWARE
 from group_data.all import cron_jobs, journal_max_mib, paths, swappiness
 from group_data.lab import swap_gib
-from tests.lab.machine import Machine
+from lab.machine import Machine
 
 
 def show(machine: Machine, unit: str, *names: str) -> dict[str, str]:

@@ -10,8 +10,8 @@ import pytest
 
 from group_data.all import coolify_network, docker
 from group_data.gpu import whisper
+from lab.machine import Machine
 from tests.host.conftest import Deploy, await_answer, await_true, cards, python_in_container
-from tests.lab.machine import Machine
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import pytest
 
 from group_data.all import container_tcp_ports, open_tcp_ports, open_udp_ports
 from group_data.gpu import ollama_instances, whisper
+from lab.machine import Machine
+from lab.network import outside_namespace
 from tests.host.conftest import (
     REACHES,
     Deploy,
@@ -24,8 +26,6 @@ from tests.host.conftest import (
     listening_ports,
     python_in_container,
 )
-from tests.lab.machine import Machine
-from tests.lab.network import outside_namespace
 
 OURS = "iptables-save | grep HOST-; ip6tables-save | grep HOST-"
 SCAN = str(Path(__file__).with_name("scan.py"))

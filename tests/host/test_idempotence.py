@@ -6,9 +6,9 @@ import subprocess
 
 import yaml
 
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Deploy, pyinfra_command
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 
 WATCHDOG = "/etc/sourcefast/gpu-watchdog.ini"
 TELEGRAM = "/etc/sourcefast/telegram.ini"

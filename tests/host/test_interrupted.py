@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lab.machine import Machine
 from tests.host.conftest import all_warm, await_true, kill_after, pyinfra_command, run_pyinfra
-from tests.lab.machine import Machine
 
 # The words of a run after which it is killed, in their order: some packages half unpacked, the engine not yet set up,
 # environment files written but no instance started, a model on its way.

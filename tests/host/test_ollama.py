@@ -14,6 +14,8 @@ import pytest
 from blueprint.model import OllamaInstance
 from group_data.celeron_g4930 import profile
 from group_data.gpu import ollama_instances, ollama_models, ollama_version
+from lab import upstream
+from lab.machine import Machine
 from tests.host.conftest import (
     Deploy,
     Forward,
@@ -25,8 +27,6 @@ from tests.host.conftest import (
     mend_instances,
     resident,
 )
-from tests.lab import upstream
-from tests.lab.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("quiet")
 INSTANCES = {instance.name: instance for instance in ollama_instances}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from group_data.gpu import ollama_instances
+from lab.machine import Machine
 from tests.host.conftest import (
     Deploy,
     Forward,
@@ -21,7 +22,6 @@ from tests.host.conftest import (
     python_in_container,
     resident,
 )
-from tests.lab.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("quiet")
 INSTANCES = {instance.name: instance for instance in ollama_instances}

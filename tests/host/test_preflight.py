@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from lab import profile
+from lab.authority import write_private
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Run, await_true, run_pyinfra
-from tests.lab import profile
-from tests.lab.authority import write_private
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 
 # Everything a deploy could leave: files with their times, packages, units, accounts. Not what systemd notes for itself
 # when it is asked the time.

@@ -8,9 +8,9 @@ import pytest
 
 from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances
+from lab import profile
+from lab.machine import Machine
 from tests.host.conftest import Deploy, Run, all_warm, await_true, mend_instances, run_pyinfra
-from tests.lab import profile
-from tests.lab.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("quiet")
 UPGRADED = ("--data", "hardware_profile=i7_9700k")

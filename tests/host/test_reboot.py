@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.machine import Machine
+from lab.network import outside_namespace
 from tests.host.conftest import (
     Deploy,
     Outside,
@@ -23,8 +25,6 @@ from tests.host.conftest import (
 )
 from tests.host.test_firewall import declared_open, reached
 from tests.host.test_ollama_filter import serves
-from tests.lab.machine import Machine
-from tests.lab.network import outside_namespace
 
 pytestmark = pytest.mark.usefixtures("quiet")
 POLL = str(Path(__file__).with_name("poll.py"))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.machine import Machine
 from operations.script import FILES
 from phases.hardware.ssh import PATH, SETTINGS
 from tests.host.conftest import Deploy, Run, await_true, ended, pyinfra_command
-from tests.lab.machine import Machine
 
 CASE = "/etc/ssh/sshd_config.d/60-case.conf"
 OWN = "/etc/ssh/sshd_config.d/40-own.conf"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Run, run_pyinfra
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 
 ROOT = "/opt/stacks-test"
 IMAGE = "onerahmet/openai-whisper-asr-webservice:v1.9.1-gpu"  # has Python, and is there

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import nspawn, overlay, upstream
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT, Lab, lab
+from lab import nspawn, overlay, upstream
+from lab.machine import Machine
+from lab.paths import CHECKOUT, Lab, lab
 
 
 def up(checkout: Path) -> None:
@@ -24,7 +24,7 @@ def up(checkout: Path) -> None:
 
 
 def down(checkout: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tests.lab", "down"], cwd=checkout, check=True, timeout=600)
+    subprocess.run([sys.executable, "-m", "lab", "down"], cwd=checkout, check=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

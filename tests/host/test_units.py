@@ -6,9 +6,9 @@ import re
 
 from blueprint import render
 from group_data.all import paths
-from tests.lab.hardware import install as hardware
-from tests.lab.layers import ROOTFS
-from tests.lab.machine import Machine
+from lab.hardware import install as hardware
+from lab.layers import ROOTFS
+from lab.machine import Machine
 
 SYSTEMD = "/etc/systemd/system"
 # systemd's "exposure" on its scale from 0 to 10, up to which it calls a unit OK.

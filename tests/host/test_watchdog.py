@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from group_data.gpu import ollama_instances
+from lab import upstream
+from lab.machine import Machine
 from tests.host.conftest import (
     Telegrams,
     all_warm,
@@ -15,8 +17,6 @@ from tests.host.conftest import (
     declared_placement,
     mend_instances,
 )
-from tests.lab import upstream
-from tests.lab.machine import Machine
 
 # cron's own watchdog and nightly restart stay out while their incidents are made up.
 pytestmark = pytest.mark.usefixtures("quiet")

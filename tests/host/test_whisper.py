@@ -9,8 +9,8 @@ import wave
 import httpx
 
 from group_data.gpu import whisper
+from lab.machine import Machine
 from tests.host.conftest import Deploy, Forward, Outside, await_true, cards, python_in_container
-from tests.lab.machine import Machine
 
 
 def recording(seconds: float) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.machine import Machine
+from lab.paths import Lab
 from tests.host.conftest import Run, ended, pyinfra_command, run_pyinfra, the_lab  # noqa: F401 - fixtures
-from tests.lab.machine import Machine
-from tests.lab.paths import Lab
 
 
 @pytest.fixture(scope="session")

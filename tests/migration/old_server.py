@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.machine import Machine
+from lab.machine import Machine
 
 POSTGRES = "docker.io/postgis/postgis:16-3.4-alpine"
 REDIS = "docker.io/library/redis:7-bookworm"

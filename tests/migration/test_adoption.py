@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lab.machine import Machine
 from tests.host.conftest import Run, kill_after
-from tests.lab.machine import Machine
 from tests.migration import old_server
 from tests.migration.conftest import command, migrate
 from tests.migration.old_server import PASSWORD, answers, redis_cli, sql

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.machine import Machine
 from operations.script import FILES
-from tests.lab.machine import Machine
 from tests.migration import old_server
 from tests.migration.old_server import sql
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab.machine import Machine
 from tests.host.conftest import Run
-from tests.lab.machine import Machine
 from tests.migration import old_server
 from tests.migration.conftest import migrate
 from tests.migration.old_server import sql

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from blueprint import redis
+from lab.machine import Machine
 from tests.host.conftest import Run, ended, pyinfra_command
-from tests.lab.machine import Machine
 from tests.migration import old_server
 from tests.services.declared import everything
 

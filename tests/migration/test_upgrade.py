@@ -14,9 +14,9 @@ from blueprint.given import Given
 from blueprint.model import HardwareProfile
 from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances, whisper
+from lab import profile
+from lab.machine import Machine
 from tests.host.conftest import Run, all_warm, await_true, run_pyinfra
-from tests.lab import profile
-from tests.lab.machine import Machine
 from tests.migration.old_server import sql
 from tests.services.declared import everything
 

@@ -11,10 +11,10 @@ import pytest
 from blueprint.secrets import Secrets, password
 from facts.uptime_kuma import PROGRAM
 from group_data.shared import secret_formats
+from lab.images.langfuse.standin.tables import CLICKHOUSE
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Run, run_pyinfra
-from tests.lab.images.langfuse.standin.tables import CLICKHOUSE
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.migration import old_server
 from tests.migration.old_server import PASSWORD, answers, sql, start
 from tests.services.declared import everything

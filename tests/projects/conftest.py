@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from lab.machine import Machine
+from lab.upstream import traffic
 from tests.host.conftest import await_answer, await_well, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
-from tests.lab.machine import Machine
-from tests.lab.upstream import traffic
 from tests.services.conftest import data_plane, deploy, machine, no_cron, password, statuses, told  # noqa: F401 - fixtures
 from tests.services.declared import everything
 

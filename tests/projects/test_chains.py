@@ -17,9 +17,9 @@ from blueprint import Secrets
 from group_data.gpu import ollama_instances, whisper
 from group_data.shared import gateway
 from group_data.voicejury import voicejury
+from lab.machine import Machine
+from lab.upstream import traffic
 from tests.host.conftest import await_true
-from tests.lab.machine import Machine
-from tests.lab.upstream import traffic
 from tests.projects.conftest import Job, job_of
 
 WORKER = "voicejury-worker-heavy"

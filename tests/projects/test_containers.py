@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from lab.machine import Machine
 from tests.host.conftest import cards
-from tests.lab.machine import Machine
 from tests.projects.conftest import PROJECTS
 from tests.services.declared import everything
 

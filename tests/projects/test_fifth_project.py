@@ -13,9 +13,9 @@ import pytest
 from blueprint.secrets import Secrets
 from group_data.all import paths
 from group_data.shared import backups
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Run, await_true, run_pyinfra
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.conftest import Statuses
 from tests.services.data_plane import POOLER, DataPlane
 

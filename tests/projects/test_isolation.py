@@ -12,7 +12,7 @@ from redis import exceptions
 
 from blueprint.redis import users
 from group_data.shared import gateway
-from tests.lab.machine import Machine
+from lab.machine import Machine
 from tests.projects.conftest import PROJECTS
 from tests.services.data_plane import POOLER, POSTGRES, DataPlane
 from tests.services.declared import everything

@@ -11,8 +11,8 @@ from blueprint.model import Project, Service
 from group_data.augmenter import augmenter
 from group_data.renov_bati import renov_bati
 from group_data.voicejury import voicejury
+from lab.machine import Machine
 from tests.host.conftest import await_true
-from tests.lab.machine import Machine
 from tests.projects.conftest import Job, job_of
 from tests.services.data_plane import DataPlane
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lab.machine import Machine
 from tests.host.conftest import Run, await_well, cards, mend_instances
-from tests.lab.machine import Machine
 from tests.projects.conftest import PROJECTS
 
 Deploy = Callable[..., Run]

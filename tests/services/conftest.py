@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from blueprint.secrets import Secrets
+from lab.machine import Machine
+from lab.paths import CHECKOUT, Lab
 from tests.host.conftest import (  # noqa: F401 - fixtures
     Run,
     Telegrams,
@@ -20,8 +22,6 @@ from tests.host.conftest import (  # noqa: F401 - fixtures
     the_lab,
     without_cron,
 )
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT, Lab
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant

@@ -12,8 +12,8 @@ import yaml
 
 from blueprint.model.data_plane import Database, RedisIndex
 from blueprint.secrets import Secrets
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 
 POSTGRES, POOLER, REDIS = ("shared-postgres", 5432), ("pgbouncer", 6432), ("shared-redis", 6379)
 SECRETS = CHECKOUT / "secrets" / "lab.yaml"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blueprint.model import Project
-from tests.lab.machine import Machine
+from lab.machine import Machine
 from tests.services.declared import everything
 
 # What every program below begins with.

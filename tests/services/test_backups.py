@@ -15,10 +15,10 @@ import pytest
 from group_data.all import paths
 from group_data.gpu import whisper
 from group_data.shared import backups
+from lab import upstream
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Run, Telegrams, await_true
-from tests.lab import upstream
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.conftest import ALL
 from tests.services.declared import everything
 

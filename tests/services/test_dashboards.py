@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from blueprint.secrets import Secret, Secrets
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import await_true
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.declared import everything
 
 PROJECTS = everything().projects

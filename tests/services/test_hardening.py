@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from blueprint.model import Service
+from lab.machine import Machine
 from tests.host.conftest import without_cron
-from tests.lab.machine import Machine
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 

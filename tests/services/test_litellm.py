@@ -18,10 +18,10 @@ from blueprint import Secrets, litellm
 from facts.litellm import PROGRAM
 from group_data.gpu import ollama_instances
 from group_data.shared import gateway
+from lab.machine import Machine
+from lab.paths import CHECKOUT
+from lab.upstream import traffic
 from tests.host.conftest import Run, await_answer, await_true, await_well, without_cron
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
-from tests.lab.upstream import traffic
 from tests.services.declared import everything
 
 SECRETS = Secrets.open("lab")

@@ -13,10 +13,10 @@ import pytest
 
 from blueprint import Secrets, group_data
 from blueprint.model import Http, Service
+from lab import authority
+from lab.machine import Machine
 from tests.host.conftest import Outside, Run, await_true
 from tests.host.test_firewall import SCAN
-from tests.lab import authority
-from tests.lab.machine import Machine
 
 STACKS = group_data.read().blueprint("lab").stacks
 SERVED = {service.domain: service for stack in STACKS for service in stack.services if service.domain}

@@ -10,9 +10,9 @@ import pytest
 from blueprint import Secrets
 from blueprint.rotation import rotatable, rotate
 from group_data.all import paths
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import kill_after, pyinfra_command, run_pyinfra
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.conftest import ALL
 from tests.services.declared import everything
 

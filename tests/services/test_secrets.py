@@ -13,9 +13,9 @@ import yaml
 
 from blueprint.langfuse import initial
 from group_data.all import paths
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import pyinfra_command, run_pyinfra
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.conftest import ALL
 from tests.services.declared import everything
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from group_data.all import container_tcp_ports
 from group_data.gpu import ollama_instances, whisper
+from lab.machine import Machine
 from tests.host.conftest import REACHES, host_addresses, listening_ports
-from tests.lab.machine import Machine
 from tests.services.tenants import Tenant
 
 TRY = REACHES + "print(json.dumps(reaches(**arguments)))"

@@ -12,10 +12,10 @@ import pytest
 from blueprint import Secrets
 from blueprint.langfuse import initial
 from blueprint.names import POSTGRES
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from operations.langfuse import REMOVED, quick_hash
 from tests.host.conftest import Run, await_true
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant

@@ -15,9 +15,9 @@ import pytest
 from blueprint import Secrets
 from blueprint.model import Project
 from group_data.shared import gateway, shared_stacks
+from lab import authority
+from lab.machine import Machine
 from tests.host.conftest import Outside
-from tests.lab import authority
-from tests.lab.machine import Machine
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 

@@ -10,7 +10,7 @@ import pytest
 
 from blueprint.names import KUMA
 from blueprint.stacks import private_network
-from tests.lab.machine import Machine
+from lab.machine import Machine
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from group_data.gpu import ollama_instances
-from tests.lab.machine import Machine
+from lab.machine import Machine
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 

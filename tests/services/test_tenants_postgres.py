@@ -15,8 +15,8 @@ import pytest
 from blueprint.model import Database
 from blueprint.postgres import MONITOR, connection_limits
 from group_data.shared import gateway
+from lab.machine import Machine
 from tests.host.conftest import Run
-from tests.lab.machine import Machine
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant

@@ -9,8 +9,8 @@ import pytest
 
 from blueprint import redis
 from blueprint.model.data_plane import REDIS_DATABASES
+from lab.machine import Machine
 from tests.host.conftest import await_well
-from tests.lab.machine import Machine
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant

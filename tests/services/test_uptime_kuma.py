@@ -14,9 +14,9 @@ from blueprint.secrets import Secrets
 from facts.uptime_kuma import PROGRAM
 from group_data.all import cron_jobs
 from group_data.gpu import ollama_instances
+from lab.machine import Machine
+from lab.paths import CHECKOUT
 from tests.host.conftest import Deploy, Telegrams, await_true, await_well
-from tests.lab.machine import Machine
-from tests.lab.paths import CHECKOUT
 from tests.services.conftest import Statuses
 
 DOWN, UP = 0, 1

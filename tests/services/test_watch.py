@@ -18,9 +18,9 @@ from blueprint import postgres
 from group_data.all import paths
 from group_data.gpu import ollama_instances
 from group_data.shared import redis as redis_server
+from lab import authority
+from lab.machine import Machine
 from tests.host.conftest import Telegrams, await_true
-from tests.lab import authority
-from tests.lab.machine import Machine
 from tests.services.data_plane import DataPlane
 from tests.services.test_litellm import Ask, ask, question  # noqa: F401 - `ask` is a fixture
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.unit.paths import CHECKOUT
 
 
 class Bench:
@@ -26,7 +26,7 @@ class Bench:
 
     def run(self, script: str, *args: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", str(ROOT / "files" / script), *map(str, args)],
+            ["bash", str(CHECKOUT / "files" / script), *map(str, args)],
             env={"PATH": f"{self.programs}:{os.environ['PATH']}"} | environment,
             capture_output=True,
             text=True,

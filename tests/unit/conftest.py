@@ -12,7 +12,7 @@ import pytest
 
 from operations import checks
 from tests.unit.bench import Bench
-from tests.unit.hosts import CHECKOUT
+from tests.unit.paths import CHECKOUT
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from typing import Any
 from pyinfra.api.facts import FactBase
 from pyinfra.context import ctx_host, ctx_state
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from tests.unit.paths import CHECKOUT
 
 
 class InTurn(list[Any]):

@@ -15,8 +15,8 @@ from blueprint.model import Paths
 from blueprint.render import render
 from group_data.all import paths
 from tests.unit import fake_docker
+from tests.unit.paths import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "123456:not-a-real-token"  # noqa: S105 - made up
 PASSWORD = "canary-of-redis"  # noqa: S105 - made up
 
@@ -71,7 +71,7 @@ class ScriptHost:
         self.programs.mkdir()
         for source in ("common", "backup", "watch"):
             shutil.copytree(
-                ROOT / "files" / source,
+                CHECKOUT / "files" / source,
                 self.scripts,
                 dirs_exist_ok=True,
                 ignore=shutil.ignore_patterns("__pycache__"),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.hosts import command_line
+from tests.unit.paths import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[2]
 # The lab's host listens nowhere: a run that came as far as this connected.
 CONNECTED = "Could not connect"
 
@@ -245,7 +245,7 @@ def test_problems_of_a_host_name_its_file_and_key(checkout: Path) -> None:
 
 @pytest.mark.parametrize("value", ["hardwrae", "7", '["hardware","hardwrae"]'])
 def test_an_unknown_phase(checkout: Path, value: str) -> None:
-    shutil.copy(ROOT / "deploy.py", checkout)
+    shutil.copy(CHECKOUT / "deploy.py", checkout)
     (checkout / "phases/__init__.py").write_text(ONE_PHASE)
     (checkout / "fake.py").write_text(FAKE_HOST)
     run = in_checkout(checkout, "-y", "fake.py", "deploy.py", "--data", f"phase={value}")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from blueprint.keys import KEYS
-from tests.unit.hosts import CHECKOUT
+from tests.unit.paths import CHECKOUT
 
 PAGES = [
     CHECKOUT / "README.md",
     *(CHECKOUT / "docs").rglob("*.md"),
-    *(CHECKOUT / "tests" / "lab").rglob("README.md"),
+    *(CHECKOUT / "lab").rglob("README.md"),
 ]
 
 

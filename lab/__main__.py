@@ -1,0 +1,101 @@
+"""The lab from the command line: `python -m lab COMMAND`; the Makefile's `lab…` targets call it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from lab import network, profile, upstream
+from lab.machine import Machine
+from lab.paths import Lab, lab
+from lab.supplies import supply
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is a command-line program
+
+
+def up(the_lab: Lab) -> None:
+    """Bring the lab up; what runs stays as it is, what a killed run left behind is cleaned up."""
+    started = time.monotonic()
+    network.up(the_lab)
+    say("simulated internet …")
+    upstream.start(the_lab)
+    supply(the_lab)
+    say("server …")
+    Machine(the_lab).start()
+    say(f"lab {the_lab.name} is up after {time.monotonic() - started:.1f} s: ssh -F .lab/ssh_config lab")
+
+
+def down(the_lab: Lab) -> None:
+    """Stop everything of the lab; its disks and snapshots stay in `.lab/`."""
+    Machine(the_lab).stop()
+    upstream.stop(the_lab)
+    network.down(the_lab)
+
+
+def reset(the_lab: Lab) -> None:
+    """A fresh machine in a running lab."""
+    if not upstream.ready(the_lab):
+        up(the_lab)
+    Machine(the_lab).reset()
+
+
+def shell(the_lab: Lab) -> None:
+    """A root shell on the server."""
+    up(the_lab)
+    os.execvp("ssh", ["ssh", "-F", str(the_lab.state / "ssh_config"), "lab"])  # noqa: S606 - becomes ssh
+
+
+def status(the_lab: Lab) -> None:
+    """What runs, where, and which snapshots there are."""
+    machine = Machine(the_lab)
+    say(f"lab        {the_lab.name} of {the_lab.checkout}")
+    say(f"server     {the_lab.machine} {'running' if machine.running else 'down'}")
+    say(f"internet   {the_lab.upstream} {'running' if upstream.ready(the_lab) else 'down'}")
+    say(f"snapshots  {', '.join(machine.snapshots()) or 'none'}")
+
+
+def main() -> None:
+    """Parse the command line and run one command under the lab's lock."""
+    plain: dict[str, Callable[[Lab], None]] = {
+        "up": up,
+        "down": down,
+        "reset": reset,
+        "shell": shell,
+        "status": status,
+    }
+    parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in plain.items():
+        commands.add_parser(name, help=function.__doc__)
+    for name, text in (
+        ("snapshot", "keep the server's disks under a name"),
+        ("restore", "return the server to a snapshot"),
+        ("profile", "make the server present itself as one of the hardware profiles"),
+    ):
+        commands.add_parser(name, help=text).add_argument("name")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("the lab mounts, bridges and boots: run it as root (sudo make lab)")
+    the_lab = lab()
+    the_lab.state.mkdir(mode=0o700, exist_ok=True)
+    lock = (the_lab.state / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # one command at a time; it goes with this process
+    match arguments.command:
+        case "snapshot":
+            Machine(the_lab).snapshot(arguments.name)
+        case "restore":
+            Machine(the_lab).restore(arguments.name)
+        case "profile":
+            profile.present(Machine(the_lab).root, arguments.name)
+        case command:
+            plain[command](the_lab)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,0 @@
-"""`python -m tests.lab.ollama.standin`: the program without its archive."""
-
-import sys
-
-from .cli import main
-
-sys.exit(main())
