@@ -70,7 +70,7 @@ budget: $(VENV)/installed ## everything that is limited, as the sum it is, with 
 map: $(VENV)/installed ## draw the server: map.html, complete in itself
 	$(BIN)/python -m blueprint.map
 
-checklist: $(VENV)/installed ## write docs/checklist.md: what proves each line of the notes' checklist
+checklist: $(VENV)/installed ## write docs/checklist.md: what proves each line of the requirements' checklist
 	$(BIN)/python -m tests.checklist
 
 backup-list: $(VENV)/installed ## every backup of the hosts of the environment

@@ -13,7 +13,7 @@ _CRON_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def docker_daemon(plan: Blueprint) -> dict[str, Any]:
-    """/etc/docker/daemon.json (notes 11.5), with what Coolify's installer looks for before it leaves the file alone."""
+    """/etc/docker/daemon.json (requirements 11.5), with the settings that keep Coolify's installer off it."""
     docker = plan.docker
     return {
         "log-driver": "json-file",
@@ -28,12 +28,12 @@ def docker_daemon(plan: Blueprint) -> dict[str, Any]:
 
 
 def sysctl(plan: Blueprint) -> str:
-    """File of /etc/sysctl.d. The notes set swappiness in zramswap's defaults, where nothing reads it."""
+    """File of /etc/sysctl.d. Requirements 11.4 set swappiness in zramswap's defaults, where nothing reads it."""
     return f"vm.swappiness = {plan.swappiness}\n"
 
 
 def zramswap(plan: Blueprint) -> str:
-    """/etc/default/zramswap (notes 11.4)."""
+    """/etc/default/zramswap (requirements 11.4)."""
     return _variables(
         {
             "ALGO": plan.zram_algorithm,
@@ -60,7 +60,7 @@ def cron(plan: Blueprint, job: CronJob) -> str:
 
 
 def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str) -> str:
-    """An instance's environment file (notes 4.4), without comments: systemd would make them part of the value.
+    """An instance's environment file (requirements 4.4), without comments: systemd would make them part of the value.
 
     :param gpu_uuid: full UUID of its card, as the driver reports it
     """
@@ -99,7 +99,7 @@ def ollama_filter(plan: Blueprint, instance: OllamaInstance) -> str:
 
 
 def whisper_environment(plan: Blueprint) -> dict[str, str]:
-    """Environment of the shared-whisper container (notes 4.5; the image reads ASR_QUANTIZATION, not COMPUTE_TYPE)."""
+    """Environment of the shared-whisper container (requirements 4.5; the image reads ASR_QUANTIZATION)."""
     return {
         "ASR_ENGINE": "faster_whisper",
         "ASR_MODEL": plan.whisper.model,

@@ -1,4 +1,4 @@
-"""What the host's disk has to hold: swap, models, images, backups, logs (the notes' sections 1.1, 5.5 and 11.5)."""
+"""What the host's disk has to hold: swap, models, images, backups, logs (requirements 1.1, 5.5 and 11.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LiteLLM's configuration, and what has to be true of the declarations for it (notes 3).
+"""LiteLLM's configuration, and what has to be true of the declarations for it (requirements 3).
 
 Source: https://docs.litellm.ai/docs/proxy/configs, read in the proxy's source at 1.63.2.
 """
@@ -111,7 +111,7 @@ def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: 
     if model.tpm is not None:
         limits["tpm"] = model.tpm
     limits["timeout"] = model.timeout_s
-    # `stream` stays out: with it, callers who did not ask for a stream get one (notes 3.3 have it).
+    # `stream` stays out: with it, callers who did not ask for a stream get one (requirements 3.3 has it).
     if model.provider:
         key = f"os.environ/{model.provider.key_variable}"
         return {"model": model.model, "api_key": key, **limits}
@@ -178,7 +178,7 @@ def problems(
 def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
     """Chains with unknown or repeated names, and loops: circles from which no chain leads to a model that has none.
 
-    Two models may stand in for each other (the notes' do), as long as one of them knows a last resort.
+    Two models may stand in for each other (requirements 3.3 has such), as long as one of them knows a last resort.
     """
     chains = gateway.fallbacks
     for name, chain in chains.items():

@@ -1,4 +1,4 @@
-"""What the host's memory has to hold: containers, Ollama's instances, the system (the notes' section 2.2).
+"""What the host's memory has to hold: containers, Ollama's instances, the system (requirements 2.2).
 
 A container's limit is a ceiling and no reservation, so two sums are told: all limits, and what is known to be taken.
 Only the second can be too much for certain.
@@ -39,8 +39,8 @@ class MemoryBudget:
     """Everything that takes memory, against what is there.
 
     :param physical_mib: memory of the machine, in MiB
-    :param zram_mib: what fits into compressed swap, in MiB; the notes count it as memory, although what is in it takes
-        some of the physical
+    :param zram_mib: what fits into compressed swap, in MiB; requirements 2.2 counts it as memory, although its content
+        takes some of the physical
     """
 
     uses: tuple[MemoryUse, ...]

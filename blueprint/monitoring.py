@@ -1,4 +1,4 @@
-"""Monitors that follow from what is declared elsewhere: services, Ollama, whisper, cron jobs (the notes' 10.3)."""
+"""Monitors that follow from what is declared elsewhere: services, Ollama, whisper, cron jobs (requirements 10.3)."""
 
 from __future__ import annotations
 

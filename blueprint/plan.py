@@ -244,7 +244,7 @@ class Blueprint:
         return next(model for model in self.ollama_models if model.name == instance.model)
 
     def gives_way(self, instance: OllamaInstance) -> bool:
-        """Whether a container takes turns with an instance on its card (notes 4.2)."""
+        """Whether a container takes turns with an instance on its card (requirements 4.2)."""
         return any(service.unloads == instance.name for service in self._services())
 
     def gpu_of(self, consumer: OllamaInstance | Whisper | Service) -> Gpu:

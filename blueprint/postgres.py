@@ -1,4 +1,4 @@
-"""shared-postgres and PgBouncer before it: who may open how many connections, and the files of both (notes 5)."""
+"""shared-postgres and PgBouncer: who may open how many connections, and the files of both (requirements 5)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _CELERY_CHANNELS = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
 # A result is told on a channel that is called as its key, whatever the index: only the UUID in it keeps it apart.
 _CELERY_RESULTS = ("celery-task-meta-*", "celery-taskset-meta-*")
-# Who answers the projects' prompts (notes 3.8).
+# Who answers the projects' prompts (requirements 3.8).
 LLM_PROVIDERS = ("litellm", "ollama")
 _REDIS, _LANGFUSE = f"{REDIS}:6379", "http://langfuse:3000"
 
@@ -42,7 +42,7 @@ class Contract:
     :param gateway: LiteLLM
     :param instances: Ollama's
     :param whisper: address of the recogniser
-    :param provider: who answers prompts: litellm, or ollama, past LiteLLM (notes 3.8)
+    :param provider: who answers prompts: litellm, or ollama, past LiteLLM (requirements 3.8)
     """
 
     pooler: PgBouncer

@@ -1,4 +1,4 @@
-"""How the domains of services are served: labels for Coolify's proxy, a file for our own (notes 11.2).
+"""How the domains of services are served: labels for Coolify's proxy, a file for our own (requirements 11.2).
 
 Both say the same in Traefik's words: https://doc.traefik.io/traefik/v3.6/reference/routing-configuration/. Coolify's
 proxy asks the engine for labels. Ours is given a file, so that it needs no socket of the engine, which would make it as

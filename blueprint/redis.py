@@ -1,4 +1,4 @@
-"""shared-redis: which user may go to which index, and the server's files (notes 6)."""
+"""shared-redis: which user may go to which index, and the server's files (requirements 6)."""
 
 from __future__ import annotations
 

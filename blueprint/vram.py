@@ -16,7 +16,7 @@ _MIB = 1024 * 1024
 # llama.cpp's q8_0 keeps 32 values in a block of 34 bytes: 32 of eight bits and one scale of sixteen.
 _Q8_0_BYTES, _Q8_0_VALUES = 34, 32
 
-# From this share of a card on, the owner is told: where the watchdog would tell of it as well (notes 10.4).
+# From this share of a card on, the owner is told: where the watchdog would tell of it as well (requirements 10.4).
 TIGHT_PERCENT = 90
 
 
@@ -39,8 +39,8 @@ class CardBudget:
     """A card and everything on it.
 
     :param shares: what is on it while no container computes
-    :param working: what is on it while one does, for which an instance has unloaded its model (notes 4.2); empty where
-        none ever does
+    :param working: what is on it while one does, for which an instance has unloaded its model (requirements 4.2); empty
+        where none ever does
     """
 
     gpu: Gpu

@@ -30,8 +30,8 @@ class Placement:
     :param port: TCP port it listens on
     :param model: name of the model with its tag, "qwen3:8b"
     :param gpu: full UUID of the card that it may use
-    :param gives_way: a container takes turns with it (notes 4.2): its model is out of memory while that works, and
-        until the next question
+    :param gives_way: a container takes turns with it (requirements 4.2): its model is out of memory while that works,
+        and until the next question
     """
 
     instance: str

@@ -1,4 +1,4 @@
-"""The phases of the notes' migration checklist (section 12), in an order in which each finds what it stands on."""
+"""The phases of the migration checklist (requirements 12), in an order in which each finds what it stands on."""
 
 from __future__ import annotations
 

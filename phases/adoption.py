@@ -179,7 +179,7 @@ def _sql(file: str | None) -> str:
 
 
 def tell_orphans(plan: Blueprint) -> None:
-    """Say which containers belong to nobody, and which variables look like a mistake (the notes' phase 2)."""
+    """Say which containers belong to nobody, and which variables look like a mistake (requirements 12, phase 2)."""
     replaced = [predecessor.container for project in plan.projects for predecessor in project.predecessors]
     orphans.told(
         name="Orphans and stray variables",

@@ -1,4 +1,4 @@
-"""What only augmenter.PRO has: servers of its own before, and tables with vectors (the notes' sections 5.4 and 12)."""
+"""What only augmenter.PRO has: servers of its own before, and tables with vectors (requirements 5.4 and 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backups of what a host was given: scripts, settings, logins and cron jobs (the notes' section 5.5)."""
+"""Backups of what a host was given: scripts, settings, logins and cron jobs (requirements 5.5)."""
 
 from __future__ import annotations
 

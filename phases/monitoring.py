@@ -1,4 +1,4 @@
-"""Phase 3 of the checklist: PgBouncer, dashboards and health checks (the notes' sections 5.3 and 10)."""
+"""Phase 3 of the checklist: PgBouncer, dashboards and health checks (requirements 5.3 and 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host in numbers: a line for each thing that it was given, with what is wrong with it (the notes' section 12)."""
+"""A host in numbers: a line for each thing that it was given, with what is wrong with it (requirements 12)."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def databases(given: Given, cluster: ClusterState, pooled: dict[str, str]) -> Li
 
 
 def spend(teams: Iterable[Team], proxy: ProxyState) -> Iterator[Line]:
-    """What each project's calls have cost of its budget (the notes' section 3.7)."""
+    """What each project's calls have cost of its budget (requirements 3.7)."""
     found = {team.id: team for team in proxy.teams}
     for team in teams:
         actual = found.get(team.name)

@@ -1,6 +1,6 @@
 """Whether a host can become what is declared; asked before anything on it is changed.
 
-Everything that stands in the way is found in one go. The notes' sections 1, 2.1 and 4 are the source of what is wanted.
+Everything that stands in the way is found in one go. What it looks for is in requirements 1, 2.1 and 4.
 """
 
 from __future__ import annotations

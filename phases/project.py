@@ -1,4 +1,4 @@
-"""The phase of a project: the same for all of them (the notes' checklist, phases 2, 4, 5 and 6).
+"""The phase of a project: the same for all of them (requirements 12, phases 2, 4, 5 and 6).
 
 What only one of them has is in a file of its name, and is hooked in below: before its containers, or after them.
 """

@@ -1,4 +1,4 @@
-"""The hardware upgrade of the notes' phase 0: everything saved and stopped, and after the boot started again.
+"""The hardware upgrade of requirements 12, phase 0: everything saved and stopped, and after the boot started again.
 
 `--data upgrade_to=PROFILE` begins one. It leaves a mark on the host, a file named as the profile. The next run, with
 that profile, verifies what the machine has become, as any run does, retunes and starts everything, and takes away the
@@ -99,7 +99,7 @@ def stop_order(given: Given) -> list[str]:
 
 
 def instructions(to: str) -> list[str]:
-    """The notes' steps 4 and 5, and how to go on."""
+    """Steps 4 and 5 of the phase, and how to go on."""
     return [
         f"everything is saved and stopped for the upgrade to {to}; now, in this order:",
         "  systemctl poweroff, and install processor and memory",

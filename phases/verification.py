@@ -1,4 +1,4 @@
-"""`make verify`: whether what a host was given works, tried for real, and the host in numbers (the notes' 12)."""
+"""`make verify`: whether what a host was given works, tried for real, and the host in numbers (requirements 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only voicejury has: it wants much memory, and shares a card with an Ollama instance (the notes' 4.2 and 12)."""
+"""What only voicejury has: much memory, and a card that it shares with an Ollama instance (requirements 4.2 and 12)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
         name=f"Memory for {project.name}",
         mib=project.free_mib,
         containers=[service.name for service in stack.services],
-        mend="stop what can be spared, upgrade the machine (notes 1.2), or leave the phase out",
+        mend="stop what can be spared, upgrade the machine (requirements 1.2), or leave the phase out",
     )
 
 

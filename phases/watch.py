@@ -1,4 +1,4 @@
-"""The watch over everything that has a limit (the notes' section 10.4), and the first message to the owner."""
+"""The watch over everything that has a limit (requirements 10.4), and the first message to the owner."""
 
 from __future__ import annotations
 

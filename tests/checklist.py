@@ -1,4 +1,4 @@
-"""The checklist of the notes (section 12), and what proves each of its lines: `make checklist`.
+"""The checklist of requirements 12, and what proves each of its lines: `make checklist`.
 
 A test that proves a line says so: `@pytest.mark.checklist("0.5")`. What no test can prove is a person's work or the
 owner's own code, and says why.
@@ -133,7 +133,7 @@ CHECKLIST = (
         "Deployer PgBouncer 1.21+ (section 5.3)",
         _but(
             "Deployer Bull Board (option B : integre dans augmenter backend, route `/admin/queues`)",
-            "the container that section 2.1 counts; option B is in the owner's backend",
+            "the container that requirements 2.1 counts; option B is in the owner's backend",
         ),
         "Deployer Uptime Kuma + configurer healthchecks",
         "Configurer alertes Telegram",
@@ -172,12 +172,12 @@ CHECKLIST = (
         "Verifier RAM disponible (necessaire: ~1.8 Go supplementaires)",
         _but(
             "Creer tables dans voicejury_db (sessions, word_timestamps_cache, lyrics_cache, search_history)",
-            "the three of section 5.2: sessions and search history are in Redis",
+            "the three of requirements 5.2: sessions and search history are in Redis",
         ),
         "Configurer env vars dans Coolify (section 7.7)",
         _but(
             "Deployer docker-compose voicejury (api, frontend, worker-heavy, worker-pool)",
-            "api and worker-heavy as section 7.1 has them; worker-pool is optional, the frontend elsewhere",
+            "api and worker-heavy as requirements 7.1 has them; worker-pool is optional, the frontend elsewhere",
         ),
         _but(
             "Tester pipeline complet (upload audio -> analyse -> jury LLM -> resultats)",
@@ -277,10 +277,10 @@ def problems(found: Iterable[Proof]) -> Iterator[str]:
 def page(found: Sequence[Proof]) -> str:
     """docs/checklist.md."""
     text = [
-        "# The checklist of the notes, line by line",
+        "# The checklist of the requirements, line by line",
         "",
         "Written by `make checklist` from the markers of the tests (`tests/checklist.py` has the lines); do not edit.",
-        "Each line of section 12 is carried by tests, or says whose it is and why.",
+        "Each line of requirements 12 is carried by tests, or says whose it is and why.",
     ]
     for section in CHECKLIST:
         text += ["", f"## {section.title}", "", "| | line | carried by |", "|---|---|---|"]

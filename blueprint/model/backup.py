@@ -56,7 +56,7 @@ class ClickHouseData(Declaration):
     :param user: user that may read them
     :param password: secret with its password
     :param database: where they are
-    :param tables: tables that there are at least (notes 5.5)
+    :param tables: tables that there are at least (requirements 5.5)
     """
 
     user: str
@@ -117,7 +117,7 @@ class Restic(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Backups(Declaration):
-    """How a host is backed up (notes 5.5).
+    """How a host is backed up (requirements 5.5).
 
     :param root: folder of the backups
     :param retention_days: older ones go, but never the last good one

@@ -1,4 +1,4 @@
-"""What the projects keep their data in: databases and the servers of them (the notes' sections 5 and 6)."""
+"""What the projects keep their data in: databases and the servers of them (requirements 5 and 6)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NAME_WANTED = (
 
 @dataclass(frozen=True)
 class VectorColumn(Declaration):
-    """A column of vectors with an HNSW index over their cosine distance (notes 5.4).
+    """A column of vectors with an HNSW index over their cosine distance (requirements 5.4).
 
     :param table: as it is called in the database, "DocumentChunk"
     :param column: likewise
@@ -78,7 +78,7 @@ class Database(Declaration):
     :param direct: connections that are opened to it past PgBouncer at most: migrations, LiteLLM's and Langfuse's own
     :param schema: file of this project with idempotent SQL that makes its tables, "files/renov_bati/schema.sql"
     :param vectors: tables that its application makes, with the vector column of each, which are checked
-    :param min_dump_kib: what its dump has at least; the owner is told of a smaller one (notes 10.4)
+    :param min_dump_kib: what its dump has at least; the owner is told of a smaller one (requirements 10.4)
     """
 
     name: str
@@ -154,7 +154,7 @@ class PostgresServer(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class PgBouncer(Declaration):
-    """The pooler before shared-postgres, in transaction mode (notes 5.3).
+    """The pooler before shared-postgres, in transaction mode (requirements 5.3).
 
     :param host: where Postgres is
     :param host_port: its port there
@@ -184,7 +184,7 @@ class PgBouncer(Declaration):
 
 @dataclass(frozen=True)
 class RedisIndex(Declaration):
-    """A database of shared-redis (notes 6.1).
+    """A database of shared-redis (requirements 6.1).
 
     :param index: its number
     :param usage: what is kept in it
@@ -218,7 +218,7 @@ class RedisIndex(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisServer(Declaration):
-    """shared-redis (notes 6.2).
+    """shared-redis (requirements 6.2).
 
     :param image: of its container
     :param acl_databases: whether its ACLs know databases, as those of Valkey 9.1 do and those of no Redis: without, a

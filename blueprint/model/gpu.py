@@ -1,4 +1,4 @@
-"""GPUs and what runs on them: Ollama's instances and models, whisper (the notes' sections 1.4 and 4)."""
+"""GPUs and what runs on them: Ollama's instances and models, whisper (requirements 1.4 and 4)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 # faster-whisper's sizes that the image knows and that fit beside llama3.1:8b.
 WHISPER_MODELS = frozenset({"tiny", "base", "small", "medium", "large-v3-turbo"})
 WHISPER_REFUSED = {
-    "large-v3": "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (notes 4.5): use large-v3-turbo",
+    "large-v3": "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (requirements 4.5): use large-v3-turbo",
     "distil-large-v3": (
-        "distil-large-v3 ignores language=fr on short audio and answers in English (notes 4.5): "
+        "distil-large-v3 ignores language=fr on short audio and answers in English (requirements 4.5): "
         "use large-v3-turbo"
     ),
 }
@@ -146,7 +146,7 @@ class OllamaRelease(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Whisper(Declaration):
-    """shared-whisper, the one speech recogniser of all projects (notes 4.5).
+    """shared-whisper, the one speech recogniser of all projects (requirements 4.5).
 
     :param image: pinned image of openai-whisper-asr-webservice
     :param gpu: `Gpu.uuid` of its card

@@ -1,4 +1,4 @@
-"""The LLM gateway: models, routes between them, and the teams that pay for them (the notes' section 3)."""
+"""The LLM gateway: models, routes between them, and the teams that pay for them (requirements 3)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class RouterSettings(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseCache(Declaration):
-    """Where answers are kept that a caller wants kept; without its asking none is (notes 3.6).
+    """Where answers are kept that a caller wants kept; without its asking none is (requirements 3.6).
 
     :param host: name of the Redis container
     :param port: its port
@@ -146,7 +146,7 @@ class ResponseCache(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway(Declaration):
-    """What LiteLLM routes, and how (notes 3.3).
+    """What LiteLLM routes, and how (requirements 3.3).
 
     :param container: its name
     :param port: where it listens in the container, for the other containers
@@ -197,7 +197,7 @@ class Gateway(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Team(Declaration):
-    """Whose calls are counted together, with one virtual key (notes 3.2). The key's value is a secret.
+    """Whose calls are counted together, with one virtual key (requirements 3.2). The key's value is a secret.
 
     :param name: its id in LiteLLM; the secret with its key is litellm/keys/<name>
     :param alias: how it is shown, where that is another name

@@ -1,4 +1,4 @@
-"""What Uptime Kuma looks after (the notes' section 10.3)."""
+"""What Uptime Kuma looks after (requirements 10.3)."""
 
 from __future__ import annotations
 

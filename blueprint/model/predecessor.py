@@ -1,4 +1,4 @@
-"""Servers that a project had of its own, before it shared ours (the notes' phase 2)."""
+"""Servers that a project had of its own, before it shared ours (requirements 12, phase 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine is, and what it can therefore carry (the notes' sections 1.1 to 1.3)."""
+"""What the machine is, and what it can therefore carry (requirements 1.1 to 1.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of the owner's applications (the notes' sections 7, 8 and 9)."""
+"""One of the owner's applications (requirements 7, 8 and 9)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Project(Declaration):
     :param results: of these, where Celery's results are
     :param queues: of these, the one with BullMQ's queues
     :param flower: name of the dashboard over its broker, if that is not flower-<name>
-    :param ollama: name of the Ollama instance that it speaks to when it passes LiteLLM by (notes 3.8)
+    :param ollama: name of the Ollama instance that it speaks to when it passes LiteLLM by (requirements 3.8)
     :param transcribes: whether it uses the shared whisper
     :param names: what its services call variables of the contract, by what these are called there
     :param env: further environment of its services

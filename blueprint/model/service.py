@@ -1,4 +1,4 @@
-"""Containers, and the stacks they form (the notes' section 2)."""
+"""Containers, and the stacks they form (requirements 2)."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Service(Declaration):
     :param host_gateway: the host is host.docker.internal
     :param gpu: `Gpu.uuid` of the card that it gets
     :param vram_mib: what it takes on that card while it works, in MiB
-    :param unloads: `OllamaInstance.name` of the one on that card whose model it unloads while it works (notes 4.2)
+    :param unloads: `OllamaInstance.name` on that card whose model it unloads while it works (requirements 4.2)
     :param stop_s: seconds that it gets to stop by itself
     :param build: folder with a Dockerfile from which the image is built on the host, "files/postgres"
     :param build_args: arguments of that build

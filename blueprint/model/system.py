@@ -93,7 +93,7 @@ class AptRepository(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerSettings(Declaration):
-    """What /etc/docker/daemon.json says (notes 11.5).
+    """What /etc/docker/daemon.json says (requirements 11.5).
 
     Coolify's installer keeps the file only where it finds address pools and log settings, so they are written here.
 
@@ -168,14 +168,14 @@ class Paths(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds(Declaration):
-    """When the owner is told (notes 10.4).
+    """When the owner is told (requirements 10.4).
 
     :param disk_percent: disk used
     :param gpu_vram_percent: memory used on a card
     :param gpu_vram_runs: looks at it, five minutes apart, in a row; a model being exchanged fills a card for moments
     :param gpu_xid_quiet_min: minutes without another driver error (Xid) after which one is over
     :param ollama_answer_s: seconds an Ollama instance may take to answer
-    :param disk_free_gib: disk that must be free before a phase begins (notes 2.1), in GiB
+    :param disk_free_gib: disk that must be free before a phase begins (requirements 2.1), in GiB
     :param redis_memory_percent: of Redis' maxmemory
     :param postgres_connections_percent: of Postgres' max_connections
     :param fallback_percent: calls answered by a cloud model

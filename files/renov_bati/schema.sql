@@ -1,4 +1,4 @@
--- Schema of renov_bati (the notes' section 8.2). Idempotent: what is there stays as it is.
+-- Schema of renov_bati (requirements 8.2). Idempotent: what is there stays as it is.
 -- The extensions postgis and vector are there already; they take a superuser.
 
 -- Module A: properties to be renovated

@@ -1,4 +1,4 @@
--- Schema of voicejury_db (the notes' section 5.2), as the API makes it when it finds none. Idempotent.
+-- Schema of voicejury_db (requirements 5.2), as the API makes it when it finds none. Idempotent.
 -- Sessions and the history of searches are kept in Redis.
 
 -- Lyrics. They expire after 365 days when synced, 90 when not, 7 when none were found.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Watch: looks once at what the owner wants to know of before anybody complains, and tells what began and what is over.
 
-Measured (notes 10.4): how long Ollama takes to answer and how many calls a cloud model answered instead, both from
-LiteLLM's spend log, which has every call of every project; the budgets of LiteLLM's teams; connections of Postgres;
+Measured (requirements 10.4): how long Ollama takes to answer and how many calls a cloud model answered instead, both
+from LiteLLM's spend log, which has every call of every project; the budgets of LiteLLM's teams; Postgres connections;
 memory of Redis, and keys of its caches that never expire; queues of Celery; age of the backups; disks; containers that
 restart; certificates. What cannot be measured is an incident of its own, and leaves the others as they were.
 
@@ -220,7 +220,7 @@ def memory(config: Config, look: Look) -> None:
 
 
 def caches(config: Config, look: Look) -> None:
-    """Keys that never expire, in databases where every key should (notes 6.3)."""
+    """Keys that never expire, in databases where every key should (requirements 6.3)."""
     for cache in config.caches:
         lines = ask_redis(config, cache["container"], "INFO keyspace")
         found = re.search(rf"^db{cache['index']}:keys=(\d+),expires=(\d+)", "\n".join(lines), re.MULTILINE)

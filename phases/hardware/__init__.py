@@ -1,4 +1,4 @@
-"""Phase 0 of the checklist: a bare machine becomes the GPU host (the notes' sections 1, 4 and 11)."""
+"""Phase 0 of the checklist: a bare machine becomes the GPU host (requirements 1, 4 and 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages, memory and upkeep of the system itself (the notes' sections 1.1, 11.4 and 11.5)."""
+"""Packages, memory and upkeep of the system itself (requirements 1.1, 11.4 and 11.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container engine, its settings and the network of the platform (the notes' sections 11.2, 11.3 and 11.5)."""
+"""The container engine, its settings and the network of the platform (requirements 11.2, 11.3 and 11.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the world may reach (the notes' section 11.6)."""
+"""What the world may reach (requirements 11.6)."""
 
 from __future__ import annotations
 

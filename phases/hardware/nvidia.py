@@ -1,4 +1,4 @@
-"""The driver of the cards, and what gives containers theirs (the notes' section 4)."""
+"""The driver of the cards, and what gives containers theirs (requirements 4)."""
 
 from __future__ import annotations
 

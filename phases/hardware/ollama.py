@@ -1,4 +1,4 @@
-"""Ollama: one instance a card, each with its model resident (the notes' section 4.4)."""
+"""Ollama: one instance a card, each with its model resident (requirements 4.4)."""
 
 from __future__ import annotations
 

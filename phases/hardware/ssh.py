@@ -1,4 +1,4 @@
-"""Who may log in over SSH, and what a login may do (the notes' section 11.6)."""
+"""Who may log in over SSH, and what a login may do (requirements 11.6)."""
 
 from __future__ import annotations
 

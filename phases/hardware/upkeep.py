@@ -1,4 +1,4 @@
-"""What keeps the host healthy by itself: watchdog, nightly restart, cleanup, rotation (the notes' 4.4 and 11.5)."""
+"""What keeps the host healthy by itself: watchdog, nightly restart, cleanup, rotation (requirements 4.4 and 11.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The speech recogniser that all projects share (the notes' section 4.5)."""
+"""The speech recogniser that all projects share (requirements 4.5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def whisper(plan: Blueprint) -> None:
 
 
 def service(plan: Blueprint) -> Service:
-    """What has to run; the notes saw `medium` where large-v3-turbo was configured."""
+    """What has to run; requirements 4.5 saw `medium` where large-v3-turbo was configured."""
     return Service(
         container=plan.whisper.name,
         unit=plan.whisper.unit,

@@ -1,4 +1,4 @@
-"""Phase 1 of the checklist: the data plane and the LLM gateway (the notes' sections 3, 5 and 6)."""
+"""Phase 1 of the checklist: the data plane and the LLM gateway (requirements 3, 5 and 6)."""
 
 from __future__ import annotations
 

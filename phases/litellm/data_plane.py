@@ -1,4 +1,4 @@
-"""shared-postgres and shared-redis: containers, settings, databases, roles and users (the notes' sections 5 and 6)."""
+"""shared-postgres and shared-redis: containers, settings, databases, roles and users (requirements 5 and 6)."""
 
 from __future__ import annotations
 

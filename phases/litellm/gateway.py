@@ -1,4 +1,4 @@
-"""The LiteLLM proxy, and Langfuse, which has its traces (the notes' section 3)."""
+"""The LiteLLM proxy, and Langfuse, which has its traces (requirements 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What serves our domains to the world: Coolify's proxy where it runs, otherwise one of our own (the notes' 11)."""
+"""What serves our domains to the world: Coolify's proxy where it runs, otherwise one of our own (requirements 11)."""
 
 from __future__ import annotations
 

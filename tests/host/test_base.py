@@ -1,4 +1,4 @@
-"""The system under everything: units, swap, journal, upgrades, rotation, cleanup (the notes' sections 1.1 and 11)."""
+"""The system under everything: units, swap, journal, upgrades, rotation, cleanup (requirements 1.1 and 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine as it runs, not as its file says: settings, cards, limits, the network, and restarts (notes 4.5, 11)."""
+"""The engine as it runs, not as its file says: settings, cards, limits, network, restarts (requirements 4.5 and 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the world reaches, tried from a stranger's host on the server's own network (the notes' section 11.6)."""
+"""What the world reaches, tried from a stranger's host on the server's own network (requirements 11.6)."""
 
 from __future__ import annotations
 

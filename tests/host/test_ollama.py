@@ -1,4 +1,4 @@
-"""The five instances: each with its model on its own card, whatever happens to it (the notes' section 4.4)."""
+"""The five instances: each with its model on its own card, whatever happens to it (requirements 4.4)."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_an_edited_environment_is_put_back(machine: Machine, deploy: Deploy) -> 
 
 
 def test_a_model_that_was_unloaded_is_loaded_again_by_a_deploy(machine: Machine, deploy: Deploy) -> None:
-    """As a container leaves it that took its turn on the card (notes 4.2)."""
+    """As a container leaves it that took its turn on the card (requirements 4.2)."""
     url = f"http://127.0.0.1:{INSTANCES['light'].port}/api/generate"
     question = json.dumps({"model": INSTANCES["light"].model, "keep_alive": 0})
     machine.run(f"curl -fsS --max-time 20 --data {shlex.quote(question)} {url}")

@@ -195,7 +195,7 @@ def moved(machine: Machine) -> bool:
 
 
 def test_the_instance_that_a_container_takes_turns_with_is_unloaded(machine: Machine) -> None:
-    """Notes 4.2: voicejury's worker asks light's card for itself."""
+    """voicejury's worker asks light's card for itself (requirements 4.2)."""
     ((status, text),) = ask(
         machine, ("POST", "/api/generate", {"model": LIGHT.model, "keep_alive": 0}, LIGHT.port)
     )

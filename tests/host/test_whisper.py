@@ -1,4 +1,4 @@
-"""Speech recognition for all projects: reached by name, on its card, with the declared model (the notes' 4.5)."""
+"""Speech recognition for all projects: reached by name, on its card, with the declared model (requirements 4.5)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_host_itself_reaches_it_on_its_loopback(forward: Forward) -> None:
 
 
 def test_it_loaded_the_declared_model_and_no_other(machine: Machine) -> None:
-    """What its cache holds is what was really loaded; the notes once found `medium` there."""
+    """What its cache holds is what was really loaded; requirements 4.5 once found `medium` there."""
     loaded = machine.run("docker logs shared-whisper 2>&1 | grep 'Loaded '").stdout
     assert f"model {whisper.model} ({whisper.quantization}) on cuda" in loaded
     cache = machine.run("docker exec shared-whisper sh -c 'ls -d \"$ASR_MODEL_PATH\"/models--*'").stdout
@@ -101,7 +101,7 @@ def test_a_crash_of_its_process_brings_it_back(machine: Machine) -> None:
 
 
 def test_another_container_in_its_place_is_replaced(machine: Machine, deploy: Deploy) -> None:
-    """Somebody started `medium` by hand, as the notes saw: the unit is gone and the name is taken."""
+    """Somebody started `medium` by hand, as in requirements 4.5: the unit is gone and the name is taken."""
     image = machine.run("docker inspect --format '{{.Config.Image}}' shared-whisper").stdout.strip()
     card = next(uuid for uuid in cards(machine) if uuid.startswith(whisper.gpu))
     machine.run("systemctl stop shared-whisper")

@@ -8,7 +8,7 @@ POSTGRES = "docker.io/postgis/postgis:16-3.4-alpine"
 REDIS = "docker.io/library/redis:7-bookworm"
 PASSWORD = "not-a-real-password"  # noqa: S105 - of containers in the lab
 
-# The figures of the notes' phase 2: 59 tables, 126 widgets, 3 users.
+# The figures of requirements 12, phase 2: 59 tables, 126 widgets, 3 users.
 AUGMENTER = """
 CREATE EXTENSION vector;
 CREATE TYPE plan AS ENUM ('free', 'pro');
@@ -49,7 +49,7 @@ def postgres(machine: Machine, name: str, volume: str) -> None:
 
 
 def redis(machine: Machine, name: str, volume: str) -> None:
-    """Start a Redis as the notes have it (6.2): a password for everybody, and an append-only file."""
+    """Start a Redis as in requirements 6.2: a password for everybody, and an append-only file."""
     server = f"redis-server --requirepass {PASSWORD} --appendonly yes --save ''"
     start(machine, f"--name {name} --volume {volume}:/data {REDIS} {server}")
     answers(machine, f"docker exec -e REDISCLI_AUTH={PASSWORD} {name} redis-cli ping | grep -q PONG")

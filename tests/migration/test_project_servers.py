@@ -1,4 +1,4 @@
-"""The notes' phase 2: servers that augmenter.PRO had of its own move into the shared ones, and no row is lost."""
+"""Requirements 12, phase 2: servers that augmenter.PRO had of its own move into the shared ones, and no row is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hardware upgrade of the notes' phase 0, and the way back: the lab presents itself as either machine.
+"""The hardware upgrade of requirements 12, phase 0, and the way back: the lab presents itself as either machine.
 
 Phases 0 and 1 are there: units of the host, and containers with data.
 """

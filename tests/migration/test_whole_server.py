@@ -1,4 +1,4 @@
-"""A server as the notes have it, which ran before us, goes over to `deploy.py` whole: every service with its rows."""
+"""The old server of the requirements goes over to `deploy.py` whole: every service with its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every container of the projects runs as it is declared, and every wire of it works (the notes' 2.2, 7, 8 and 9)."""
+"""Every container of the projects runs as it is declared, and every wire of it works (requirements 2.2, 7, 8 and 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Four projects, three servers: each works with what is its own, and with nothing else (the notes' 11.6)."""
+"""Four projects, three servers: each works with what is its own, and with nothing else (requirements 11.6)."""
 
 from __future__ import annotations
 

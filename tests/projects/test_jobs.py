@@ -24,7 +24,7 @@ WORKERS = [
     if QUEUES in service.env
     for queue in str(service.env[QUEUES]).split(",")
 ]
-LONG = "Good morning. " * 200  # more than 2000 characters (notes 9.3)
+LONG = "Good morning. " * 200  # more than 2000 characters (requirements 9.3)
 
 
 @pytest.mark.checklist("4.2")

@@ -1,4 +1,4 @@
-"""The tables that a project is given, tried as its application would use them (the notes' 5.2, 5.4 and 8.2)."""
+"""The tables that a project is given, tried as its application would use them (requirements 5.2, 5.4 and 8.2)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_makes_no_sense_is_refused(renov: Connection) -> None:
 
 
 @pytest.mark.checklist("6.2")
-def test_words_and_lyrics_expire_as_the_notes_have_it(voices: Connection) -> None:
+def test_words_and_lyrics_expire_as_required(voices: Connection) -> None:
     check, unique = psycopg.errors.CheckViolation, psycopg.errors.UniqueViolation
     lyrics = "INSERT INTO lyrics_cache (spotify_track_id, sync_type, expires_at) VALUES"
     voices.execute(f"{lyrics} ('t1', 'not_found', now() + interval '7 days')")

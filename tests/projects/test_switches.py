@@ -46,7 +46,7 @@ def past_litellm(deploy: Deploy) -> Iterator[Callable[[str], Run]]:
 
 
 def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], Run]) -> None:
-    """The notes' rollback (3.8): one word, and the project speaks to Ollama, healthy, even while LiteLLM is away."""
+    """The rollback of requirements 3.8: one word, and the project speaks to Ollama, healthy, while LiteLLM is down."""
     before = environment(machine, "coach-backend")
     assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
     assert past_litellm("ollama").changed == [COACH]

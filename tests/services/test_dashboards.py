@@ -1,4 +1,4 @@
-"""Bull Board and Flower, asked for what real queues and workers leave in Redis (the notes' sections 10.1 and 10.2)."""
+"""Bull Board and Flower, asked for what real queues and workers leave in Redis (requirements 10.1 and 10.2)."""
 
 from __future__ import annotations
 

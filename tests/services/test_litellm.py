@@ -1,4 +1,4 @@
-"""The LLM gateway, used as the projects use it: routes, keys, budgets, fallbacks, cache (the notes' section 3)."""
+"""The LLM gateway, used as the projects use it: routes, keys, budgets, fallbacks, cache (requirements 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PgBouncer, through which the projects speak to Postgres (the notes' section 5.3)."""
+"""PgBouncer, through which the projects speak to Postgres (requirements 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""shared-postgres, tried by its roles (the notes' section 5.1)."""
+"""shared-postgres, tried by its roles (requirements 5.1)."""
 
 from __future__ import annotations
 

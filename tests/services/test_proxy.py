@@ -1,4 +1,4 @@
-"""The domains, tried by a stranger on the server's network: TLS, redirects, and who answers (the notes' 7.1, 10.1)."""
+"""The domains, tried by a stranger on the server's network: TLS, redirects, answers (requirements 7.1 and 10.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""shared-redis: each user in its own indexes (the notes' sections 6 and 11.6)."""
+"""shared-redis: each user in its own indexes (requirements 6 and 11.6)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def networks(machine: Machine) -> dict[str, dict[str, Any]]:
     return {one["Name"].removeprefix("/"): one["NetworkSettings"]["Networks"] for one in said}
 
 
-def test_what_is_private_is_of_the_third_kind_in_the_notes() -> None:
+def test_what_is_private_is_declared_so() -> None:
     """What answers without a login, and what only Langfuse's parts use."""
     assert PRIVATE.keys() == {"temporal", "temporal-pg", "temporal-es", "clickhouse", "minio"}
 

@@ -57,7 +57,7 @@ def told_of(telegrams: Telegrams) -> Callable[[str], list[str]]:
 
 
 @pytest.mark.checklist("3.3", "F.5")
-def test_everything_of_the_notes_is_watched_and_up(
+def test_everything_of_the_requirements_is_watched_and_up(
     statuses: Statuses, person: Callable[..., dict[str, Any]]
 ) -> None:
     wanted = {

@@ -149,7 +149,7 @@ def test_a_model_that_does_not_fit_its_card(checkout: Path) -> None:
     stops(checkout, said)
 
 
-def test_a_whisper_model_that_the_notes_refuse(checkout: Path) -> None:
+def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
     replace(checkout / "group_data/gpu.py", 'model="large-v3-turbo"', 'model="large-v3"')
     stops(checkout, ["group_data/gpu.py: whisper.model is 'large-v3'", "base, large-v3-turbo", "7.6 GB"])
 

@@ -1,4 +1,4 @@
-"""The checklist of the notes: every line is carried by a test, or says whose it is and why."""
+"""The checklist of the requirements: every line is carried by a test, or says whose it is and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests import checklist
 from tests.checklist import HUMAN, OWNERS_CODE, TESTS, Proof
 
 
-def test_the_lines_are_the_notes() -> None:
+def test_the_lines_are_the_requirements() -> None:
     numbers = [(section.title.partition(" —")[0], len(section.lines)) for section in checklist.CHECKLIST]
     assert numbers == [
         ("Phase 0", 8),
@@ -107,7 +107,7 @@ def test_the_writer_says_what_is_missing(
     monkeypatch.setattr(checklist, "proofs", lambda: iter([Proof("tests/test_one.py", "test_one", ("9.9",))]))
     assert checklist.main() == 1
     assert "carries '9.9', which is no line" in capsys.readouterr().err
-    assert (tmp_path / "checklist.md").read_text().startswith("# The checklist of the notes")
+    assert (tmp_path / "checklist.md").read_text().startswith("# The checklist of the requirements")
 
 
 @pytest.mark.parametrize("proof", list(checklist.proofs()), ids=lambda proof: proof.name)

@@ -1,4 +1,4 @@
-// Completions: the gateway with the project's key, or Ollama itself with Groq behind it (LLM_PROVIDER, notes 3.8).
+// Completions: the gateway with the project's key, or Ollama itself with Groq behind it (LLM_PROVIDER, requirements 3.8).
 
 const TIMEOUT_MS = 60_000;
 const GROQ_MODEL = 'llama-3.1-8b-instant';

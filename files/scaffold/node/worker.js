@@ -15,7 +15,7 @@ import { read, SettingsError } from './settings.js';
 import { Health, laid } from './wires.js';
 
 const EVERY_MS = 15_000;
-const LONG = 2000; // characters from which the larger model translates (notes 9.3)
+const LONG = 2000; // characters from which the larger model translates (requirements 9.3)
 const TAGS = ['project:coach-credit', 'task:translation'];
 
 let settings;

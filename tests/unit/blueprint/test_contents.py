@@ -16,7 +16,7 @@ from tests.unit.declared import declared
 FULL_UUID = "GPU-bdb1f5e4-0000-4000-8000-000000000001"
 
 
-def test_docker_daemon_has_what_the_notes_and_coolify_want() -> None:
+def test_docker_daemon_has_what_the_requirements_and_coolify_want() -> None:
     assert contents.docker_daemon(declared()) == {
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "3"},

@@ -34,7 +34,7 @@ def gateway(**changed: Any) -> Gateway:
             Model(name="free", model="groq/qwen/qwen3-32b", rpm=60, tpm=6_000, timeout_s=30),
             Model(name="vectors", model="openai/text-embedding-3-small", rpm=100, timeout_s=15, embeds=True),
         ),
-        # Two that stand in for each other, as the notes have it; one of them knows a last resort.
+        # Two that stand in for each other, as in requirements 3.3; one of them knows a last resort.
         "fallbacks": {"big": ("small", "paid"), "small": ("big",), "free": ("small",)},
         "aliases": {"default": "big", "embedding": "vectors"},
         "router": RouterSettings(

@@ -110,9 +110,9 @@ def test_a_key_of_others_is_told_to_who_needs_it_alone(secrets: Secrets) -> None
 
 
 @pytest.mark.checklist("6.3")
-def test_voicejury_is_told_what_the_notes_have_under_their_names(secrets: Secrets) -> None:
+def test_voicejury_has_the_variables_of_the_requirements(secrets: Secrets) -> None:
     told = environment(declared(), secrets, "voicejury-worker-heavy")
-    # The notes' 7.7, whole.
+    # Requirements 7.7, whole.
     assert told.keys() >= {
         *("DATABASE_URL", "REDIS_URL", "OLLAMA_HOST", "OLLAMA_MODEL", "LITELLM_HOST", "LITELLM_API_KEY"),
         *("LITELLM_JURY_MODEL", "GROQ_API_KEY", "SHARED_WHISPER_URL", "LANGFUSE_PUBLIC_KEY"),
@@ -166,7 +166,7 @@ def test_an_unknown_provider_is_refused() -> None:
 
 
 @pytest.mark.checklist("4.5", "5.5", "6.4", "F.13")
-def test_the_containers_of_the_notes() -> None:
+def test_the_containers_of_the_requirements() -> None:
     stacks = {one.name: [service.name for service in one.services] for one in declared().stacks}
     assert len(stacks["augmenter"]) == 11
     assert len(stacks["renov-bati"]) == 5
@@ -186,7 +186,7 @@ def test_an_optional_service_comes_when_it_is_named() -> None:
     assert "optional_services is 'worker-pool', but must be one of voicejury-worker-pool" in problem
 
 
-def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_the_notes(
+def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_the_requirements(
     secrets: Secrets,
 ) -> None:
     plan = declared()
@@ -564,7 +564,7 @@ def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
 
 @pytest.mark.checklist("2.4")
 def test_nothing_that_is_rendered_has_a_variable_in_it(secrets: Secrets) -> None:
-    """Of `${NAME:?message}` Coolify makes a variable of its own (the notes' phase 2, 4): all is resolved here."""
+    """Of `${NAME:?message}` Coolify makes a variable of its own (requirements 12, phase 2, 4): all is resolved here."""
     plan = declared()
     everything = given(plan, *(project.phase for project in plan.projects))
     uuids = {gpu.uuid: UUID for gpu in plan.gpus}

@@ -238,7 +238,7 @@ def test_the_first_tier_that_answers_comments(
     assert all(comment.text for comment in found)
 
 
-def test_the_gateway_is_asked_as_the_notes_have_it(world: tuple[World, httpx.Client, Settings]) -> None:
+def test_the_gateway_is_asked_as_required(world: tuple[World, httpx.Client, Settings]) -> None:
     fake, _, settings = world
     comments(settings, 55)
     body = fake.bodies["litellm"]

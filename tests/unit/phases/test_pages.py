@@ -78,11 +78,11 @@ def test_what_a_project_is_given_is_on_its_page(texts: Mapping[str, str]) -> Non
         assert f"team `{project.team.shown_as}`, key `{project.team.key_alias}`" in text
 
 
-def test_the_containers_are_counted_and_those_beyond_the_notes_named(texts: Mapping[str, str]) -> None:
+def test_the_containers_are_counted_and_those_beyond_the_requirements_named(texts: Mapping[str, str]) -> None:
     plan = declared()
     names = [service.name for stack in plan.stacks for service in stack.services] + [plan.whisper.name]
     drawn = [name for part in notes.CONTAINERS_DRAWN.values() for name in part]
-    assert set(drawn) <= set(names), "what the notes draw is declared"
-    assert f"= 33. Here are {len(names)}; beyond the notes':" in texts["README.md"]
+    assert set(drawn) <= set(names), "what requirements 2.1 draws is declared"
+    assert f"= 33. Here are {len(names)}; beyond those:" in texts["README.md"]
     for name in set(names) - set(drawn):
         assert f"| {name} | {notes.CONTAINERS_BESIDE[name]} |" in texts["README.md"]

@@ -29,7 +29,7 @@ class Completion:
 
 
 def complete(client: httpx.Client, settings: Settings, prompt: str, *, max_tokens: int = 64) -> Completion:
-    """Complete a prompt, as the rollback of notes 3.8 says: through the gateway, or around it.
+    """Complete a prompt, as the rollback of requirements 3.8 says: through the gateway, or around it.
 
     :raises LlmError: no provider answered
     """

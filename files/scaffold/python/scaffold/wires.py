@@ -58,7 +58,7 @@ def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
     if llm.configured(settings):
         wires.append(Wire("llm", lambda: completion(settings, client), every_s=LLM_EVERY_S))
     if settings.whisper_url:
-        docs = f"{settings.whisper_url}/docs"  # it has no health of its own (notes 4.5)
+        docs = f"{settings.whisper_url}/docs"  # it has no health of its own (requirements 4.5)
         wires.append(Wire("whisper", lambda: answers(client, docs)))
     if settings.langfuse_url:
         wires.append(Wire("langfuse", lambda: langfuse(settings, client)))
@@ -67,7 +67,7 @@ def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
         wires.append(Wire("backend", lambda: answers(client, health)))
     for name, instance in settings.ollama_urls.items():
         version = f"{instance}/api/version"
-        # Others answer in its place (notes 3.3 and 3.4), so its absence is told and no more.
+        # Others answer in its place (requirements 3.3 and 3.4), so its absence is told and no more.
         wires.append(
             Wire(f"ollama-{name}", lambda version=version: answers(client, version), required=False)  # type: ignore[misc] # a lambda's default
         )

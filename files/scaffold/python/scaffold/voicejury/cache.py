@@ -1,4 +1,4 @@
-"""What was found out before, in the project's own tables (notes 5.2), each row for as long as its kind is good."""
+"""The project's cache in its own tables (requirements 5.2): each row lasts as long as its kind is valid."""
 
 from __future__ import annotations
 

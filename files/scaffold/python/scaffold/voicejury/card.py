@@ -1,4 +1,4 @@
-"""The card that Ollama Light and the audio models take turns on (notes 4.2)."""
+"""The card that Ollama Light and the audio models take turns on (requirements 4.2)."""
 
 from __future__ import annotations
 

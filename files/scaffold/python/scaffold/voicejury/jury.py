@@ -1,4 +1,4 @@
-"""Three jurors who comment on a performance side by side, each by the first of three tiers that answers (notes 7.4)."""
+"""Three jurors comment on a performance in parallel, each by the first of three tiers to answer (requirements 7.4)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def verdict(votes: list[str]) -> str:
 async def comment(client: httpx.AsyncClient, settings: Settings, persona: Persona, score: float) -> Comment:
     """One juror's comment: the gateway's model, else Ollama Light's, else its own.
 
-    With LLM_PROVIDER=ollama the gateway is left out, and Groq itself is asked after Ollama (notes 3.8).
+    With LLM_PROVIDER=ollama the gateway is left out, and Groq itself is asked after Ollama (requirements 3.8).
     """
     tiers: tuple[tuple[str, Tier], ...] = (
         (("litellm", _litellm), ("ollama", _ollama))

@@ -1,4 +1,4 @@
-"""The six steps of an analysis (notes 7.2). The models themselves (Demucs, CREPE) are the owner's code."""
+"""The six steps of an analysis (requirements 7.2). The models themselves (Demucs, CREPE) are the owner's code."""
 
 from __future__ import annotations
 

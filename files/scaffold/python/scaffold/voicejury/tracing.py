@@ -1,4 +1,4 @@
-"""One trace an analysis, with a generation for each juror (notes 7.5). Without Langfuse, nothing."""
+"""One trace an analysis, with a generation for each juror (requirements 7.5). Without Langfuse, nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who turns a recording into words, in three tiers (notes 7.6)."""
+"""Who turns a recording into words, in three tiers (requirements 7.6)."""
 
 from __future__ import annotations
 
