@@ -10,9 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from blueprint import group_data
 from operations import checks
 from tests.unit.bench import Bench
-from tests.unit.paths import CHECKOUT
+from tests.unit.paths import CHECKOUT, DECLARATIONS
+
+
+@pytest.fixture(autouse=True)
+def own_declarations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads group_data/ reads the declarations of the tests: an edit of production's changes no test of these."""
+    monkeypatch.setattr(group_data, "FOLDER", DECLARATIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +39,10 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what pyinfra reads, with a lab that cannot be reached."""
-    for name in ("blueprint", "group_data", "operations", "facts", "phases", "templates", "files"):
+    """A copy of what pyinfra reads, with the declarations of the tests, and a lab that cannot be reached."""
+    for name in ("blueprint", "operations", "facts", "phases", "templates", "files"):
         shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DECLARATIONS, tmp_path / "group_data", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("inventory.py", "config.py"):
         shutil.copy(CHECKOUT / name, tmp_path)
     (tmp_path / "deploy.py").write_text("")
@@ -53,5 +61,4 @@ def checkout(tmp_path: Path) -> Path:
             }
         )
     )
-    (lab / "checksums.json").write_text(json.dumps({"ollama": "a" * 64, "nvidia_key": "A" * 40}))
     return tmp_path

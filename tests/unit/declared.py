@@ -1,4 +1,4 @@
-"""Declarations for tests: the project's own, with a few of them replaced."""
+"""Declarations for tests: those of tests/unit/declarations, with a few of them replaced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from blueprint import Blueprint, group_data
 from blueprint.model import Gpu
+from tests.unit.paths import DECLARATIONS
 
 HEAVY = "GPU-bdb1f5e4"
 LIGHT = "GPU-85c38fae"
@@ -14,13 +15,13 @@ TWITCH = "GPU-d4fb9c68"
 
 
 def declared(profile: str = "celeron_g4930", leave_out: Collection[str] = (), **replaced: Any) -> Blueprint:
-    """What production declares, with some keys replaced.
+    """What the tests declare for a server of production, with some keys replaced.
 
-    :param leave_out: files of group_data/ that are not read, such as a project's
+    :param leave_out: files of declarations that are not read, such as a project's
     """
     replaced.setdefault("hardware_profile", profile)
     host = group_data.Layer("host", "a test", replaced)
-    layers = group_data.read().layers
+    layers = group_data.read(DECLARATIONS).layers
     some = group_data.GroupData({name: layer for name, layer in layers.items() if name not in leave_out})
     return some.blueprint("production", host)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from blueprint.model import Paths
 from blueprint.render import render
-from group_data.all import paths
 from tests.unit import fake_docker
+from tests.unit.declarations.all import paths
 from tests.unit.paths import CHECKOUT
 
 TOKEN = "123456:not-a-real-token"  # noqa: S105 - made up

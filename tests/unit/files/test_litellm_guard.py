@@ -14,7 +14,7 @@ from guard import asgi, rules
 from guard.rules import Caller, Declared, Kind, RefusedError
 
 from blueprint import litellm, proxy
-from group_data.shared import gateway, shared_stacks
+from tests.unit.declarations.shared import gateway, shared_stacks
 
 DECLARED = Declared.read(litellm.guard_json(gateway))
 PROJECT = Caller(Kind.PROJECT, "shop")

@@ -1,0 +1,13 @@
+"""The machine as it is (notes 1.1)."""
+
+from blueprint.model import HardwareProfile
+
+profile = HardwareProfile(
+    name="celeron_g4930",
+    cpu_model="Celeron(R) G4930",
+    cores=2,
+    ram_gib=12,
+    disk_gib=229,
+    ollama_parallel={"heavy": 3, "light": 6, "vision": 1, "reasoning": 2, "twitch": 2},
+    zram_percent=50,
+)

@@ -1,0 +1,552 @@
+"""What all projects share: Postgres, Redis, the LLM gateway (the notes' sections 2, 3, 5 and 6).
+
+A container's files, environment, network names, limits, proxy labels and health check follow from its `Service`; which
+databases, roles and Redis users there are follows from the tables below and from the projects.
+"""
+
+from blueprint.model import (
+    Backups,
+    BucketData,
+    ClickHouseData,
+    Command,
+    Database,
+    Gateway,
+    GeneratedSecret,
+    Http,
+    Model,
+    PgBouncer,
+    PostgresData,
+    PostgresServer,
+    RedisData,
+    RedisIndex,
+    RedisServer,
+    ResponseCache,
+    RouterSettings,
+    Service,
+    Stack,
+    Watch,
+)
+
+# --- Postgres ---------------------------------------------------------------------------------------------------------
+
+# Memory, connections and further settings of shared-postgres; roles that a person made there, beside ours.
+postgres = PostgresServer(memory="512m", max_connections=100, administrators=())
+
+# Its major version, and whether it comes from the Postgres project's own repository instead of Debian's.
+postgres_major = 16
+postgres_pgdg = True
+
+# Databases of the shared services; each project declares its own. A role may have its pool and `direct` together and
+# no connection more: what connects directly is told so where it is declared (connection_limit, NANGO_DB_POOL_MAX).
+shared_databases = [
+    Database("litellm", pool=2, direct=10),
+    Database("langfuse", pool=2, direct=10),
+]
+
+# The pooler before it, for the projects (notes 5.3).
+pgbouncer = PgBouncer(max_client_conn=300)
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+# One server, one policy: volatile-lru evicts only keys that expire (notes 6.2 and 6.3). It is Valkey, whose ACLs know
+# databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
+# Redis itself: image="redis:7-bookworm", acl_databases=False (docs/shared-services.md).
+redis = RedisServer(
+    image="valkey/valkey:9.1.2-trixie", acl_databases=True, maxmemory="256m", policy="volatile-lru"
+)
+
+# Indexes of the shared services (notes 6.1); each project declares its own. Any other claim to an index is refused.
+shared_redis_indexes = [
+    RedisIndex(1, "cache and rate limits of LiteLLM", ("litellm",)),
+    RedisIndex(4, "queue and cache of Langfuse", ("langfuse",)),
+]
+
+# --- LiteLLM ----------------------------------------------------------------------------------------------------------
+
+# Models under the names that callers ask for. Of those on our cards only the instance is named: model and address are
+# the instance's. Limits and timeouts are the notes' 3.3.
+gateway = Gateway(
+    container="litellm-proxy",
+    port=4000,
+    domain_port=4001,
+    models=(
+        # Ours.
+        Model(name="qwen3-heavy", instance="heavy", rpm=20, tpm=80_000, timeout_s=60, thinks=True),
+        Model(name="qwen3-light", instance="light", rpm=40, tpm=60_000, timeout_s=30, thinks=True),
+        Model(name="qwen2.5vl-vision", instance="vision", rpm=10, tpm=30_000, timeout_s=90),
+        Model(
+            name="deepseek-reasoning", instance="reasoning", rpm=15, tpm=50_000, timeout_s=120, thinks=True
+        ),
+        Model(name="llama3.1-twitch", instance="twitch", rpm=20, tpm=40_000, timeout_s=30),
+        # Groq's, free of charge. It retired llama-3.1-70b-versatile and names this one in its place.
+        Model(name="groq-fast", model="groq/llama-3.1-8b-instant", rpm=30, tpm=6_000, timeout_s=10),
+        Model(name="groq-analysis", model="groq/llama-3.3-70b-versatile", rpm=10, tpm=6_000, timeout_s=30),
+        Model(name="groq-qwen3-32b", model="groq/qwen/qwen3-32b", rpm=60, tpm=6_000, timeout_s=30),
+        Model(
+            name="groq-llama4-scout",
+            model="groq/meta-llama/llama-4-scout-17b-16e-instruct",
+            rpm=30,
+            tpm=30_000,
+            timeout_s=20,
+        ),
+        # OpenAI's, which cost money: the last resort of the others.
+        Model(name="gpt-4o", model="openai/gpt-4o", rpm=60, tpm=150_000, timeout_s=30),
+        Model(name="gpt-4o-mini", model="openai/gpt-4o-mini", rpm=100, tpm=200_000, timeout_s=15),
+        Model(
+            name="text-embedding-3-small",
+            model="openai/text-embedding-3-small",
+            rpm=100,
+            timeout_s=15,
+            embeds=True,
+        ),
+        # Google's, for renov-bati's audit of photographs (notes 3.5), which 3.3 has no route for.
+        Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),
+    ),
+    # Who is asked when a model fails, in this order. llama3.1-twitch has nobody: a late chat message is no use.
+    fallbacks={
+        "qwen3-heavy": ("deepseek-reasoning", "groq-analysis", "gpt-4o"),
+        "qwen3-light": ("groq-fast", "gpt-4o-mini"),
+        "qwen2.5vl-vision": ("gpt-4o",),
+        "deepseek-reasoning": ("qwen3-heavy", "groq-analysis", "gpt-4o"),
+        "groq-fast": ("qwen3-light", "gpt-4o-mini"),
+        "groq-analysis": ("qwen3-heavy", "gpt-4o"),
+        "groq-qwen3-32b": ("groq-llama4-scout", "groq-fast", "qwen3-light"),
+        "groq-llama4-scout": ("groq-qwen3-32b", "groq-fast"),
+    },
+    aliases={
+        "default": "qwen3-heavy",
+        "fast": "groq-fast",
+        "vision": "qwen2.5vl-vision",
+        "cheap": "qwen3-light",
+        "reasoning": "deepseek-reasoning",
+        "embedding": "text-embedding-3-small",
+        "jury-comment": "groq-qwen3-32b",
+        # What augmenter.PRO called them before.
+        "mistral-nemo": "qwen3-heavy",
+        "llama3.2": "qwen3-light",
+        "llama3.2-vision": "qwen2.5vl-vision",
+    },
+    router=RouterSettings(
+        strategy="least-busy", num_retries=2, allowed_fails=3, cooldown_s=120, retry_after_s=5
+    ),
+    # Kept only for callers who ask for it, for as long as they say (notes 3.6).
+    cache=ResponseCache(
+        host="shared-redis",
+        port=6379,
+        user="litellm",
+        database=1,
+        ttl_s=3600,
+        namespace="litellm-cache",
+    ),
+)
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+# Generated secrets that must look like something, or that others could not be read without; all others are passwords.
+secret_formats = [
+    GeneratedSecret("litellm/master_key", prefix="sk-"),
+    GeneratedSecret(
+        "litellm/salt_key", prefix="sk-", lasting="LiteLLM has encrypted what is in its database with it"
+    ),
+    GeneratedSecret(
+        "langfuse/encryption_key", hex_bytes=32, lasting="Langfuse has encrypted its integrations with it"
+    ),
+    GeneratedSecret("langfuse/salt", lasting="Langfuse has hashed the keys of its projects with it"),
+    GeneratedSecret(
+        "langfuse/admin_password",
+        lasting="Langfuse reads it once; change it on its page",
+        reset="set another one on Langfuse's page",
+    ),
+    GeneratedSecret(
+        "uptime_kuma/password",
+        lasting="Uptime Kuma reads it once; change it on its page, and there",
+        reset="set another one with `docker exec -it --user 1000 uptime-kuma npm run reset-password`",
+    ),
+    # Its start would make a second pair of the same secret key, which its database refuses.
+    GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse knows LiteLLM's pair by it"),
+    GeneratedSecret("langfuse/secret_key", prefix="sk-lf-"),
+    GeneratedSecret(
+        "nango/encryption_key", base64_bytes=32, lasting="nango has encrypted its connections with it"
+    ),
+    GeneratedSecret("postiz/jwt", lasting="Postiz has encrypted keys in its database with it"),
+    GeneratedSecret("temporal/postgres", lasting="Temporal's Postgres reads it once"),
+    GeneratedSecret("restic/password", lasting="the copies elsewhere are encrypted with it"),
+]
+
+# --- backups and the watch --------------------------------------------------------------------------------------------
+
+# How everything that holds data is saved (notes 5.5); what it holds is said with each container.
+backups = Backups(root="/opt/backups", retention_days=7)
+
+# What the watch is told beside the thresholds. LiteLLM's index is a cache: every key in it has to expire (notes 6.3).
+watch = Watch(caches={1: 0})
+
+# --- dashboards -------------------------------------------------------------------------------------------------------
+
+# Over the BullMQ queues of the projects that have some (notes 10.2), in the stack `monitoring`.
+bull_board = Service(
+    name="bull-board",
+    image="ghcr.io/pi3block/sourcefast-bull-board:1.0.0",
+    memory="128m",
+    expected_memory="35m",
+    port=3100,
+    domain="bullboard.augmenter.pro",
+    health=Http("/health", probe="curl"),
+    env={"BULL_BOARD_USER": "admin", "REDIS_HOST": "shared-redis"},
+    secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
+)
+
+# Over a project's Celery broker: one for each that there is (notes 10.1), under its own name.
+flower = Service(
+    name="flower",
+    image="mher/flower:2.0.1",
+    memory="128m",
+    expected_memory="42m",
+    port=5555,
+    domain="flower.augmenter.pro",
+    health=Http("/healthcheck"),
+    env={"FLOWER_MAX_TASKS": 1000},
+    secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
+)
+
+# What both parts of Langfuse read (v3; notes 2 and 10).
+_LANGFUSE_ENV = {
+    # Both listen on the address of HOSTNAME, which Docker sets to the container's: its own health check asks 127.0.0.1.
+    "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
+    "CLICKHOUSE_URL": "http://clickhouse:8123",
+    "CLICKHOUSE_USER": "langfuse",
+    "CLICKHOUSE_CLUSTER_ENABLED": "false",
+    "TELEMETRY_ENABLED": "false",
+    "LANGFUSE_S3_EVENT_UPLOAD_BUCKET": "langfuse",
+    "LANGFUSE_S3_EVENT_UPLOAD_ENDPOINT": "http://minio:9000",
+    "LANGFUSE_S3_EVENT_UPLOAD_REGION": "auto",
+    "LANGFUSE_S3_EVENT_UPLOAD_FORCE_PATH_STYLE": "true",
+    "LANGFUSE_S3_EVENT_UPLOAD_ACCESS_KEY_ID": "langfuse",
+}
+_LANGFUSE_SECRETS = {
+    # Of each of both; Prisma's own is two for each core and one more.
+    "DATABASE_URL": "postgresql://langfuse:{postgres/langfuse}@shared-postgres:5432/langfuse?connection_limit=5",
+    "SALT": "langfuse/salt",
+    "ENCRYPTION_KEY": "langfuse/encryption_key",
+    "CLICKHOUSE_PASSWORD": "clickhouse/password",
+    "REDIS_CONNECTION_STRING": "redis://langfuse:{redis/langfuse}@shared-redis:6379/4",
+    "LANGFUSE_S3_EVENT_UPLOAD_SECRET_ACCESS_KEY": "minio/password",
+}
+
+# --- containers -------------------------------------------------------------------------------------------------------
+
+# Our own proxy, set up as Coolify's: the same entry points and the same name of the certificate resolver. Coolify's
+# follows the labels of containers, which takes the engine's socket; ours a file with the same routes.
+_PROXY_OPTIONS = (
+    "--entrypoints.http.address=:80",
+    "--entrypoints.https.address=:443",
+    "--entrypoints.https.http3",
+    # The one file: of a folder, Traefik would read what is being written below it, too.
+    "--providers.file.filename=/etc/traefik/dynamic/routes.yaml",
+    "--providers.file.watch=true",
+    "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
+    "--certificatesresolvers.letsencrypt.acme.httpchallenge.entrypoint=http",
+    "--certificatesresolvers.letsencrypt.acme.storage=/traefik/acme.json",
+    "--ping=true",
+)
+
+# The stacks and their services. `expected_memory` is what the real programs took in the lab once they were up; of what
+# the lab has a stand-in for, nobody knows. `asked_memory` is Langfuse's own table of requirements
+# (https://langfuse.com/self-hosting/configuration/scaling); the notes give it an eighth of that and less.
+shared_stacks = [
+    Stack(
+        name="postgres",
+        phase="litellm",
+        services=(
+            Service(
+                name="shared-postgres",
+                image="sourcefast/postgres:local",
+                build="files/postgres",
+                memory=postgres.memory,
+                expected_memory="62m",
+                port=5432,
+                health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10),
+                shm_size="256m",
+                tmpfs={"/run/postgresql": "uid=999,gid=999,mode=0755"},
+                stop_s=60,
+                stateful=True,
+                data=PostgresData(),
+                volumes={"data": "/var/lib/postgresql/data"},
+                files={
+                    f"postgres/{name}": f"/etc/postgresql/{name}"
+                    for name in ("postgresql.conf", "pg_hba.conf", "monitor.pgpass")
+                },
+                files_uid=999,
+                # What a reload cannot change is seen and restarted when the settings are compared.
+                reload=("psql", "-XqAt", "--username=postgres", "-c", "SELECT FROM pg_reload_conf()"),
+            ),
+        ),
+    ),
+    Stack(
+        name="redis",
+        phase="litellm",
+        services=(
+            Service(
+                name="shared-redis",
+                image=redis.image,
+                memory=redis.memory,
+                expected_memory="7m",
+                port=6379,
+                user="999:999",
+                # The file alone: the image calls its own server, Valkey or Redis.
+                command=("/etc/redis/redis.conf",),
+                # The password is read in the container: no process list has it.
+                health=Command(("sh", "/etc/redis/health.sh"), interval_s=10),
+                stop_s=30,
+                stateful=True,
+                data=RedisData("admin", "redis/admin"),
+                volumes={"data": "/data"},
+                files={
+                    f"redis/{name}": f"/etc/redis/{name}"
+                    for name in ("redis.conf", "users.acl", "admin.password", "health.sh")
+                },
+                files_uid=999,
+                # Settings and users are compared with the running server's, which is told what differs.
+                reload=("true",),
+            ),
+        ),
+    ),
+    Stack(
+        name="proxy",
+        phase="litellm",
+        unless="coolify-proxy",
+        services=(
+            Service(
+                name="traefik",
+                image="traefik:v3.6.13",  # from 3.6.1 on it asks an engine 29, too
+                memory="128m",
+                public=(80, 443),
+                public_udp=(443,),
+                command=_PROXY_OPTIONS,
+                # A port of its own that is published nowhere: the world gets no answer to /ping.
+                health=Http("/ping", probe="wget", port=8080, interval_s=10),
+                volumes={"certificates": "/traefik"},
+                root="its certificates have belonged to root since its first start",
+                cap_add={"NET_BIND_SERVICE": "ports 80 and 443"},
+                files={"traefik/routes.yaml": "/etc/traefik/dynamic/routes.yaml"},
+                reload=("true",),  # it watches the folder
+            ),
+        ),
+    ),
+    Stack(
+        name="langfuse",
+        phase="litellm",
+        services=(
+            Service(
+                name="clickhouse",
+                image="clickhouse/clickhouse-server:25.8",
+                private=True,
+                memory="512m",
+                asked_memory="8g",
+                port=8123,
+                health=Http("/ping", probe="wget"),
+                user="101:101",  # whom its entry point would make of root
+                writable="its entry point writes the user of the environment into /etc/clickhouse-server/users.d",
+                pids=4096,  # threads count, and an idle one has eight hundred
+                stateful=True,
+                data=ClickHouseData("langfuse", "clickhouse/password"),
+                stop_s=60,
+                volumes={"clickhouse": "/var/lib/clickhouse"},
+                files={"clickhouse/limits.xml": "/etc/clickhouse-server/config.d/limits.xml"},
+                files_uid=101,
+                env={"CLICKHOUSE_USER": "langfuse", "CLICKHOUSE_DB": "default"},
+                secrets={"CLICKHOUSE_PASSWORD": "clickhouse/password"},
+            ),
+            Service(
+                name="minio",
+                # Docker Hub has it no more, since September 2026; here are its last releases.
+                image="quay.io/minio/minio:RELEASE.2025-04-22T22-12-26Z",
+                private=True,
+                memory="128m",
+                asked_memory="4g",
+                port=9000,
+                health=Http("/minio/health/live", probe="curl"),
+                root="its data has belonged to root since its first start",
+                writable="it keeps its certificates and its client's settings below the home folder",
+                stateful=True,
+                data=BucketData("langfuse", "minio/password", bucket="langfuse"),
+                volumes={"minio": "/data"},
+                env={"MINIO_ROOT_USER": "langfuse"},
+                secrets={"MINIO_ROOT_PASSWORD": "minio/password"},
+                command=("server", "/data"),
+            ),
+            Service(
+                name="langfuse-web",
+                image="langfuse/langfuse:3.112.0",
+                memory="512m",
+                asked_memory="4g",
+                aliases=("langfuse",),
+                port=3000,
+                health=Http("/api/public/health", probe="wget", start_s=180),
+                writable="Next.js keeps its cache, and Prisma its engines, below /app",
+                domain="langfuse.augmenter.pro",
+                depends_on=("clickhouse", "minio"),
+                database="langfuse",
+                redis=(4,),
+                redis_user="langfuse",
+                env={
+                    **_LANGFUSE_ENV,
+                    # Node would take half of the container for its heap, and end when that is full.
+                    "NODE_OPTIONS": "--max-old-space-size=512",
+                    "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
+                    "AUTH_DISABLE_SIGNUP": "true",  # whoever finds its page could have an account
+                    "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
+                    "LANGFUSE_INIT_ORG_ID": "sourcefast",
+                    "LANGFUSE_INIT_PROJECT_ID": "sourcefast",
+                    "LANGFUSE_INIT_USER_EMAIL": "admin@augmenter.pro",
+                },
+                secrets={
+                    **_LANGFUSE_SECRETS,
+                    "NEXTAUTH_SECRET": "langfuse/nextauth_secret",
+                    "LANGFUSE_INIT_PROJECT_PUBLIC_KEY": "langfuse/public_key",
+                    "LANGFUSE_INIT_PROJECT_SECRET_KEY": "langfuse/secret_key",
+                    "LANGFUSE_INIT_USER_PASSWORD": "langfuse/admin_password",
+                },
+            ),
+            Service(
+                name="langfuse-worker",
+                image="langfuse/langfuse-worker:3.112.0",
+                memory="384m",
+                asked_memory="4g",
+                port=3030,
+                health=Http("/api/health", probe="wget", start_s=180),
+                writable="Prisma keeps its engines below /app",
+                depends_on=("clickhouse", "minio"),
+                database="langfuse",
+                redis=(4,),
+                redis_user="langfuse",
+                env={**_LANGFUSE_ENV, "NODE_OPTIONS": "--max-old-space-size=384"},
+                secrets=_LANGFUSE_SECRETS,
+            ),
+        ),
+    ),
+    Stack(
+        name="litellm",
+        phase="litellm",
+        services=(
+            Service(
+                name=gateway.container,
+                image="ghcr.io/berriai/litellm:main-v1.63.2-stable",
+                memory="512m",
+                expected_memory="254m",
+                cpus=1.0,
+                aliases=("litellm",),
+                port=gateway.port,
+                health=Http("/health/liveliness", start_s=180),
+                root="the image has no other user, and Prisma's engines are in root's home folder",
+                writable="Prisma generates its client into the installed package at its start",
+                host_gateway=True,
+                domain="litellm.augmenter.pro",
+                domain_port=gateway.domain_port,
+                database="litellm",
+                redis=(1,),
+                redis_user="litellm",
+                env={"LANGFUSE_HOST": "http://langfuse:3000"},
+                secrets={
+                    # Not through PgBouncer: Prisma migrates at its start.
+                    "DATABASE_URL": "postgresql://litellm:{postgres/litellm}@shared-postgres:5432/litellm",
+                    "LITELLM_MASTER_KEY": "litellm/master_key",
+                    "LITELLM_SALT_KEY": "litellm/salt_key",
+                    "REDIS_PASSWORD": "redis/litellm",
+                    "LANGFUSE_PUBLIC_KEY": "langfuse/public_key",
+                    "LANGFUSE_SECRET_KEY": "langfuse/secret_key",
+                },
+                keys={provider.key_variable: provider.key_secret for provider in gateway.providers},
+                files={
+                    "litellm/config.yaml": "/app/config.yaml",
+                    # What may reach LiteLLM, and the start of both (files/litellm).
+                    **{
+                        f"litellm/{name}": f"/opt/guard/{name}"
+                        for name in ("serve.py", "declared.json", "guard/asgi.py", "guard/rules.py")
+                    },
+                },
+                entrypoint=("python3", "/opt/guard/serve.py"),
+                # How many workers it has is the hardware profile's.
+                command=("--config", "/app/config.yaml", "--port", str(gateway.port)),
+            ),
+        ),
+    ),
+    Stack(
+        name="pgbouncer",
+        phase="monitoring",
+        services=(
+            Service(
+                name="pgbouncer",
+                image="edoburu/pgbouncer:v1.24.1-p1",
+                memory="64m",
+                expected_memory="3m",
+                port=pgbouncer.port,
+                user="70:70",
+                health=Command(
+                    (
+                        "pg_isready",
+                        "--quiet",
+                        "--host=127.0.0.1",
+                        f"--port={pgbouncer.port}",
+                        "--dbname=pgbouncer",
+                        "--username=monitor",
+                    ),
+                    interval_s=10,
+                ),
+                files={
+                    f"pgbouncer/{name}": f"/etc/pgbouncer/{name}"
+                    for name in ("pgbouncer.ini", "userlist.txt")
+                },
+                files_uid=70,
+                reload=("sh", "-c", "kill -HUP 1"),
+            ),
+        ),
+    ),
+    Stack(
+        name="monitoring",
+        phase="monitoring",
+        services=(
+            Service(
+                name="uptime-kuma",
+                image="louislam/uptime-kuma:1.23.16",
+                memory="256m",
+                expected_memory="102m",
+                port=3001,
+                publish=3001,  # for the heartbeats of the host's cron jobs
+                domain="uptime.augmenter.pro",
+                health=Command(("/app/extra/healthcheck",), timeout_s=30, start_s=180),
+                # Its entry point gives its data to this user, and becomes it.
+                env={"PUID": 1000, "PGID": 1000},
+                root="its entry point begins as root",
+                cap_add={
+                    "CHOWN": "the entry point gives the data to PUID",
+                    "SETUID": "it becomes PUID",
+                    "SETGID": "it becomes PGID",
+                    "NET_RAW": "the file of `ping`, for monitors that a person adds, does not start without",
+                },
+                writable="it installs monitors of its pages, and its programs write below the home folder",
+                stateful=True,
+                volumes={"uptime-kuma-data": "/app/data"},
+                host_gateway=True,
+            ),
+        ),
+    ),
+    Stack(
+        name="crawl4ai",
+        phase="monitoring",
+        services=(
+            Service(
+                name="crawl4ai",
+                image="unclecode/crawl4ai:0.9.0",
+                memory="1536m",
+                port=11235,
+                health=Http("/health", probe="curl"),
+                writable="its Redis, its browser and its cache write below the home folder",
+                pids=2048,  # of Chromium's, a tab has twenty threads and more
+                # Without a token it listens on its container's loopback only.
+                secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
+                shm_size="1g",  # Chromium's tabs crash with less
+            ),
+        ),
+    ),
+]
