@@ -16,50 +16,50 @@ from phases.report import Report
 from phases.requirements import too_large, unmet
 
 try:
-    plan = for_host(host.data)
-    phases = phases_of(plan)
-    wanted = phases_wanted(plan.phase, {phase.name: phase.number for phase in phases})
+    blueprint = for_host(host.data)
+    phases = phases_of(blueprint)
+    wanted = phases_wanted(blueprint.phase, {phase.name: phase.number for phase in phases})
     secrets = Secrets.open(environment_name(os.environ))
 except DeclarationError as error:
     raise DeployError(render_problems(error.problems)) from None
 
-there = recorded(plan)
-mark = upgrade.marked(plan)
-beginning = upgrade.begins(plan, mark)
+there = recorded(blueprint)
+mark = upgrade.marked(blueprint)
+beginning = upgrade.begins(blueprint, mark)
 brought = [phase for phase in phases if phase.name in wanted and phase.group in host.groups and not beginning]
 names = [phase.name for phase in brought]
 for phase in phases:
-    if phase.name in wanted and phase.group not in host.groups and plan.phase != ALL:
+    if phase.name in wanted and phase.group not in host.groups and blueprint.phase != ALL:
         where = f"{host.name} is not in the group {phase.group} (see `groups` in production.yaml)"
         logger.warning(f"    phase {phase.name} is left out: {where}")
-require_phases(phases, names, there, unmet(plan, brought, secrets, there))
-preflight.containers(plan, names)
-before = adoption.before(plan, [stack for stack in plan.stacks if stack.phase in names], secrets)
+require_phases(phases, names, there, unmet(blueprint, brought, secrets, there))
+preflight.containers(blueprint, names)
+before = adoption.before(blueprint, [stack for stack in blueprint.stacks if stack.phase in names], secrets)
 
 report = Report.follow(state)
-report.tight(host, plan.tight())
+report.tight(host, blueprint.tight())
 given = set(there)
-if plan.removed:
-    leftovers.remove(plan=plan)
+if blueprint.removed:
+    leftovers.remove(blueprint=blueprint)
 for phase in brought:
     given.add(phase.name)
-    now = Given(plan, frozenset(given))
+    now = Given(blueprint, frozenset(given))
     stacks = [stack for stack in now.stacks if stack.phase == phase.name]
-    adoption.adopt(plan, stacks, before)
-    phase.deploy(plan=plan, given=now, secrets=secrets)
+    adoption.adopt(blueprint, stacks, before)
+    phase.deploy(blueprint=blueprint, given=now, secrets=secrets)
     adoption.remove_replaced(now, stacks)
-    report.running(host, phase.running(plan))
+    report.running(host, phase.running(blueprint))
 if brought:
-    closing(given=Given(plan, frozenset(given)), secrets=secrets)
+    closing(given=Given(blueprint, frozenset(given)), secrets=secrets)
 if any(phase.name != HARDWARE for phase in brought):
-    leftovers.tell(plan)
+    leftovers.tell(blueprint)
 
 if beginning:
-    upgrade.begin(plan=plan, given=Given(plan, frozenset(there)), mark=mark)
+    upgrade.begin(blueprint=blueprint, given=Given(blueprint, frozenset(there)), mark=mark)
 elif mark is not None:
-    upgrade.finish(plan=plan, mark=mark, left=set(there) - set(names))
+    upgrade.finish(blueprint=blueprint, mark=mark, left=set(there) - set(names))
 else:
-    away = given | too_large(plan).keys()
+    away = given | too_large(blueprint).keys()
     left = [phase.name for phase in phases if phase.name not in away and phase.group in host.groups]
     if left:
         report.next(host, f"--data phase={left[0]} brings the next phase, a run without it all that are left")

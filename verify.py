@@ -12,10 +12,10 @@ from phases.report import Report
 from phases.verification import verification
 
 try:
-    plan = for_host(host.data)
+    blueprint = for_host(host.data)
     secrets = Secrets.open(environment_name(os.environ))
 except DeclarationError as error:
     raise DeployError(render_problems(error.problems)) from None
 
 Report.follow(state)
-verification(given=Given(plan, frozenset(recorded(plan))), secrets=secrets)
+verification(given=Given(blueprint, frozenset(recorded(blueprint))), secrets=secrets)

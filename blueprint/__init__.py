@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from blueprint.environment import environment_name as environment_name
+from blueprint.host import Blueprint as Blueprint
 from blueprint.keys import KEYS, checked
 from blueprint.model import Project
 from blueprint.phases import phases_wanted as phases_wanted
-from blueprint.plan import Blueprint as Blueprint
 from blueprint.problems import DeclarationError as DeclarationError
 from blueprint.problems import Problem as Problem
 from blueprint.problems import render_problems as render_problems

@@ -29,7 +29,7 @@ class Login:
 
 def databases(given: Given, service: Service) -> tuple[str, ...]:
     """Databases that a Postgres container was given: those of shared-postgres are declared by themselves."""
-    if service.name == given.plan.pgbouncer.host:
+    if service.name == given.blueprint.pgbouncer.host:
         return tuple(database.name for database in given.databases)
     return service.data.databases if isinstance(service.data, PostgresData) else ()
 
@@ -71,7 +71,7 @@ def all_pieces(given: Given) -> list[str]:
     """Names of all backups that there must be."""
     return [
         *(name for names in pieces(given).values() for name in names),
-        *(f"folder/host/{_slug(path)}" for path in folders(given.plan.paths)),
+        *(f"folder/host/{_slug(path)}" for path in folders(given.blueprint.paths)),
     ]
 
 
@@ -81,7 +81,7 @@ def settings_json(given: Given, host: str) -> str:
     :param given: what the host has been given, and therefore must be able to save
     :param host: how it is called in messages
     """
-    paths, backups = given.plan.paths, given.plan.backups
+    paths, backups = given.blueprint.paths, given.blueprint.backups
     stateful = [service for service in given.services if service.stateful]
     restic = backups.restic and {
         "repository": backups.restic.repository,
@@ -181,7 +181,7 @@ def credentials_json(logins: Mapping[str, Login]) -> str:
 
 
 def _min_kib(given: Given, service: Service) -> dict[str, int]:
-    if service.name != given.plan.pgbouncer.host:
+    if service.name != given.blueprint.pgbouncer.host:
         return {}
     return {database.name: database.min_dump_kib for database in given.databases if database.min_dump_kib}
 

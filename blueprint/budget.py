@@ -20,7 +20,7 @@ WIDTH = 140
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 
-def plans() -> Mapping[str, Blueprint]:
+def blueprints() -> Mapping[str, Blueprint]:
     """What production declares, once for each hardware profile.
 
     :raises DeclarationError: where the declarations make no sense; what does not fit is such a case
@@ -35,17 +35,23 @@ def plans() -> Mapping[str, Blueprint]:
     }
 
 
-def budgets(plans: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
+def budgets(blueprints: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
     """The tables: those of the machine for each profile, then those that are the same for all."""
-    for name, plan in plans.items():
-        yield Rule(f"{name}: {plan.profile.cpu_model}, {plan.profile.ram_gib} GiB", align="left")
-        yield from (_memory(plan), _cards(plan), _disk(plan))
-        yield _sentences("tight", plan.tight())
-    plan = next(iter(plans.values()))
+    for name, blueprint in blueprints.items():
+        yield Rule(f"{name}: {blueprint.profile.cpu_model}, {blueprint.profile.ram_gib} GiB", align="left")
+        yield from (_memory(blueprint), _cards(blueprint), _disk(blueprint))
+        yield _sentences("tight", blueprint.tight())
+    blueprint = next(iter(blueprints.values()))
     yield Rule("every machine", align="left")
-    yield from (_connections(plan), _redis(plan), _ports(plan), _names(plan), _schedule(plan))
+    yield from (
+        _connections(blueprint),
+        _redis(blueprint),
+        _ports(blueprint),
+        _names(blueprint),
+        _schedule(blueprint),
+    )
     yield Rule("the notes' own sums", align="left")
-    yield from (_notes_memory(plan), _notes_cards(), _sentences("wrong in them", notes.errors()))
+    yield from (_notes_memory(blueprint), _notes_cards(), _sentences("wrong in them", notes.errors()))
 
 
 def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -63,8 +69,8 @@ def _sentences(title: str, sentences: Iterable[str]) -> Table:
     return table
 
 
-def _memory(plan: Blueprint) -> Table:
-    budget = plan.memory_budget()
+def _memory(blueprint: Blueprint) -> Table:
+    budget = blueprint.memory_budget()
     table = _table("memory, MiB", "of", "what", "limit", "expected", numbers=("limit", "expected"))
     for use in budget.uses:
         expected = "not measured" if use.expected_mib is None else str(use.expected_mib)
@@ -76,7 +82,7 @@ def _memory(plan: Blueprint) -> Table:
     return table
 
 
-def _cards(plan: Blueprint) -> Table:
+def _cards(blueprint: Blueprint) -> Table:
     table = _table("cards, MiB", "card", "what", "MiB", "how", numbers=("MiB",))
 
     def add(shares: Sequence[Share], when: str, size: int) -> None:
@@ -86,7 +92,7 @@ def _cards(plan: Blueprint) -> Table:
         verdict = "fits" if total <= size else "DOES NOT FIT"
         table.add_row("", f"sum {when}".strip(), str(total), f"of {size}: {verdict}")
 
-    for card in plan.vram:
+    for card in blueprint.vram:
         table.add_row(f"{card.gpu.uuid} {card.gpu.model}", "", "", "")
         add(card.shares, "", card.gpu.vram_mib)
         if card.working:
@@ -95,8 +101,8 @@ def _cards(plan: Blueprint) -> Table:
     return table
 
 
-def _disk(plan: Blueprint) -> Table:
-    budget = plan.disk_budget()
+def _disk(blueprint: Blueprint) -> Table:
+    budget = blueprint.disk_budget()
     table = _table("disk, MiB", "what", "MiB", "how", numbers=("MiB",))
     for use in budget.uses:
         table.add_row(use.what, str(use.mib), use.arithmetic)
@@ -107,8 +113,8 @@ def _disk(plan: Blueprint) -> Table:
     return table
 
 
-def _connections(plan: Blueprint) -> Table:
-    budget = plan.connections
+def _connections(blueprint: Blueprint) -> Table:
+    budget = blueprint.connections
     table = _table("connections to Postgres", "for", "connections", "how", numbers=("connections",))
     for use in budget.uses:
         table.add_row(use.what, str(use.connections), use.why)
@@ -117,28 +123,28 @@ def _connections(plan: Blueprint) -> Table:
     return table
 
 
-def _redis(plan: Blueprint) -> Table:
+def _redis(blueprint: Blueprint) -> Table:
     table = _table("Redis indexes", "index", "what", "users", "used by", numbers=("index",))
-    for index in sorted(plan.redis_indexes, key=lambda index: index.index):
-        containers = [service.name for service in _services(plan) if index.index in service.redis]
+    for index in sorted(blueprint.redis_indexes, key=lambda index: index.index):
+        containers = [service.name for service in _services(blueprint) if index.index in service.redis]
         table.add_row(str(index.index), index.usage, ", ".join(index.users), ", ".join(containers) or "-")
     return table
 
 
-def _ports(plan: Blueprint) -> Table:
+def _ports(blueprint: Blueprint) -> Table:
     table = _table("ports of the host", "port", "whose", "who reaches it", numbers=("port",))
     rows: list[tuple[int, str, str]] = [
-        *((instance.port, instance.unit, "containers") for instance in plan.ollama_instances),
-        (plan.whisper.port, plan.whisper.name, "127.0.0.1"),
+        *((instance.port, instance.unit, "containers") for instance in blueprint.ollama_instances),
+        (blueprint.whisper.port, blueprint.whisper.name, "127.0.0.1"),
     ]
-    for service in _services(plan):
+    for service in _services(blueprint):
         rows += [(port, service.name, "everybody") for port in service.public]
         rows += [(port, f"{service.name} (udp)", "everybody") for port in service.public_udp]
         rows += [(service.publish, service.name, "127.0.0.1")] if service.publish else []
     taken = {port for port, _, reach in rows if reach == "everybody"}
     rows += [
         (port, "sshd" if port == 22 else "Coolify's proxy", "everybody")
-        for port in plan.open_tcp_ports
+        for port in blueprint.open_tcp_ports
         if port not in taken
     ]
     for port, whose, reach in sorted(rows):
@@ -146,9 +152,9 @@ def _ports(plan: Blueprint) -> Table:
     return table
 
 
-def _names(plan: Blueprint) -> Table:
+def _names(blueprint: Blueprint) -> Table:
     table = _table("names on the network", "container", "also called", "stack", "domain")
-    for stack in plan.stacks:
+    for stack in blueprint.stacks:
         for service in stack.services:
             table.add_row(
                 service.name,
@@ -156,23 +162,23 @@ def _names(plan: Blueprint) -> Table:
                 stack.name,
                 ", ".join(service.domains) or "-",
             )
-    table.add_row(plan.whisper.name, "-", "systemd", "-")
+    table.add_row(blueprint.whisper.name, "-", "systemd", "-")
     return table
 
 
-def _schedule(plan: Blueprint) -> Table:
+def _schedule(blueprint: Blueprint) -> Table:
     table = _table(
         "cron jobs", "first in the week", "schedule", "job", "minutes", "lock", numbers=("minutes",)
     )
-    for job in sorted(plan.cron_jobs, key=lambda job: min(minutes_of_week(job.schedule))):
+    for job in sorted(blueprint.cron_jobs, key=lambda job: min(minutes_of_week(job.schedule))):
         first = min(minutes_of_week(job.schedule))
         when = f"{_DAYS[first // 1440]} {first % 1440 // 60:02}:{first % 60:02}"
         table.add_row(when, job.schedule, job.name, str(job.lasts_min), job.lock_name)
     return table
 
 
-def _notes_memory(plan: Blueprint) -> Table:
-    limits = {service.name: service.memory_mib for service in _services(plan)}
+def _notes_memory(blueprint: Blueprint) -> Table:
+    limits = {service.name: service.memory_mib for service in _services(blueprint)}
     different = notes.memory_differences(limits)
     table = _table("memory (notes 2.2), M", "of", "what", "notes", "here", "why", numbers=("notes", "here"))
     for section in notes.MEMORY:
@@ -191,7 +197,7 @@ def _notes_memory(plan: Blueprint) -> Table:
         table.add_section()
     total = sum(section.total_mib for section in notes.MEMORY)
     table.add_row("", "written total", str(notes.MEMORY_STATED_MIB), "", f"sections: {total}")
-    limits[plan.whisper.name] = plan.whisper.memory_mib
+    limits[blueprint.whisper.name] = blueprint.whisper.memory_mib
     counted = {name for section in notes.MEMORY for line in section.lines for name in line.containers}
     for name, why in notes.CONTAINERS_BESIDE.items():
         if name in limits and name not in counted:
@@ -209,8 +215,8 @@ def _notes_cards() -> Table:
     return table
 
 
-def _services(plan: Blueprint) -> Iterator[Service]:
-    for stack in plan.stacks:
+def _services(blueprint: Blueprint) -> Iterator[Service]:
+    for stack in blueprint.stacks:
         yield from stack.services
 
 
@@ -218,7 +224,7 @@ def main() -> int:
     """Print the budgets, or what is wrong."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     try:
-        console.print(Group(*budgets(plans())))
+        console.print(Group(*budgets(blueprints())))
     except DeclarationError as error:
         sys.stderr.write(f"{render_problems(error.problems)}\n")
         return 1

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from blueprint.host import Blueprint
 from blueprint.model import CronJob, OllamaInstance
-from blueprint.plan import Blueprint
 
 # cron starts jobs with /usr/bin:/bin only.
 _CRON_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def docker_daemon(plan: Blueprint) -> dict[str, Any]:
+def docker_daemon(blueprint: Blueprint) -> dict[str, Any]:
     """/etc/docker/daemon.json (requirements 11.5), with the settings that keep Coolify's installer off it."""
-    docker = plan.docker
+    docker = blueprint.docker
     return {
         "log-driver": "json-file",
         "log-opts": {"max-size": docker.log_max_size, "max-file": str(docker.log_max_file)},
@@ -27,39 +27,39 @@ def docker_daemon(plan: Blueprint) -> dict[str, Any]:
     }
 
 
-def sysctl(plan: Blueprint) -> str:
+def sysctl(blueprint: Blueprint) -> str:
     """File of /etc/sysctl.d. Requirements 11.4 set swappiness in zramswap's defaults, where nothing reads it."""
-    return f"vm.swappiness = {plan.swappiness}\n"
+    return f"vm.swappiness = {blueprint.swappiness}\n"
 
 
-def zramswap(plan: Blueprint) -> str:
+def zramswap(blueprint: Blueprint) -> str:
     """/etc/default/zramswap (requirements 11.4)."""
     return _variables(
         {
-            "ALGO": plan.zram_algorithm,
-            "PERCENT": plan.profile.zram_percent,
-            "PRIORITY": plan.zram_priority,
+            "ALGO": blueprint.zram_algorithm,
+            "PERCENT": blueprint.profile.zram_percent,
+            "PRIORITY": blueprint.zram_priority,
         }
     )
 
 
-def journald(plan: Blueprint) -> str:
+def journald(blueprint: Blueprint) -> str:
     """Drop-in of /etc/systemd/journald.conf.d."""
-    return f"[Journal]\nSystemMaxUse={plan.journal_max_mib}M\n"
+    return f"[Journal]\nSystemMaxUse={blueprint.journal_max_mib}M\n"
 
 
-def cron(plan: Blueprint, job: CronJob) -> str:
+def cron(blueprint: Blueprint, job: CronJob) -> str:
     """A job's file in /etc/cron.d: under its lock, with its output in its log, and its end told to Uptime Kuma."""
     patience = f"-w {job.wait_s}" if job.wait_s else "-n"
-    lock = f"{plan.paths.locks}/{job.lock_name}.lock"
-    log = f"{plan.paths.logs}/{job.name}.log"
+    lock = f"{blueprint.paths.locks}/{job.lock_name}.lock"
+    log = f"{blueprint.paths.logs}/{job.name}.log"
     # 75: a round that was left out because the lock was taken. heartbeat.sh tells nothing of it.
-    run = f"flock -E 75 {patience} {lock} {plan.paths.scripts}/{job.script} >>{log} 2>&1"
-    told = f"{plan.paths.scripts}/heartbeat.sh {job.name} $? >>{log} 2>&1"
+    run = f"flock -E 75 {patience} {lock} {blueprint.paths.scripts}/{job.script} >>{log} 2>&1"
+    told = f"{blueprint.paths.scripts}/heartbeat.sh {job.name} $? >>{log} 2>&1"
     return f'SHELL=/bin/sh\nPATH={_CRON_PATH}\nMAILTO=""\n{job.schedule} root {run}; {told}\n'
 
 
-def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str) -> str:
+def ollama_environment(blueprint: Blueprint, instance: OllamaInstance, gpu_uuid: str) -> str:
     """An instance's environment file (requirements 4.4), without comments: systemd would make them part of the value.
 
     :param gpu_uuid: full UUID of its card, as the driver reports it
@@ -73,12 +73,12 @@ def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str)
             "OLLAMA_KEEP_ALIVE": -1,
             "OLLAMA_FLASH_ATTENTION": 1,
             "OLLAMA_KV_CACHE_TYPE": "q8_0",
-            "OLLAMA_GPU_OVERHEAD": plan.ollama_gpu_overhead_mib * 1024 * 1024,
+            "OLLAMA_GPU_OVERHEAD": blueprint.ollama_gpu_overhead_mib * 1024 * 1024,
             "OLLAMA_MAX_LOADED_MODELS": 1,
-            "OLLAMA_NUM_PARALLEL": plan.parallel_of(instance),
+            "OLLAMA_NUM_PARALLEL": blueprint.parallel_of(instance),
             "OLLAMA_MAX_QUEUE": instance.max_queue,
             "OLLAMA_CONTEXT_LENGTH": instance.context_length,
-            "OLLAMA_MODELS": plan.paths.ollama_models,
+            "OLLAMA_MODELS": blueprint.paths.ollama_models,
             # An instance that starts would remove what another one is just pulling into the shared store.
             "OLLAMA_NOPRUNE": 1,
             # Vulkan would use every card, whatever CUDA_VISIBLE_DEVICES says.
@@ -87,24 +87,24 @@ def ollama_environment(plan: Blueprint, instance: OllamaInstance, gpu_uuid: str)
     )
 
 
-def ollama_filter(plan: Blueprint, instance: OllamaInstance) -> str:
+def ollama_filter(blueprint: Blueprint, instance: OllamaInstance) -> str:
     """What files/ollama/filter.js has to know of an instance, as JSON."""
     return json.dumps(
         {
             "model": instance.model,
             "context": instance.context_length,
-            "unloads": plan.gives_way(instance),
+            "unloads": blueprint.gives_way(instance),
         }
     )
 
 
-def whisper_environment(plan: Blueprint) -> dict[str, str]:
+def whisper_environment(blueprint: Blueprint) -> dict[str, str]:
     """Environment of the shared-whisper container (requirements 4.5; the image reads ASR_QUANTIZATION)."""
     return {
         "ASR_ENGINE": "faster_whisper",
-        "ASR_MODEL": plan.whisper.model,
+        "ASR_MODEL": blueprint.whisper.model,
         "ASR_MODEL_PATH": "/root/.cache/whisper",
-        "ASR_QUANTIZATION": plan.whisper.quantization,
+        "ASR_QUANTIZATION": blueprint.whisper.quantization,
         "ASR_DEVICE": "cuda",
     }
 

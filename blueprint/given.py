@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from blueprint import monitoring
+from blueprint.host import Blueprint
 from blueprint.model import Database, Monitor, Project, RedisIndex, Service, Stack, Team
 from blueprint.names import KUMA, REDIS
 from blueprint.phases import HARDWARE, LITELLM
-from blueprint.plan import Blueprint
 
 # Asked more than whether their port is open: Redis answers a login, and Uptime Kuma is who asks.
 _BESIDES = (REDIS, KUMA)
@@ -20,22 +20,24 @@ _BESIDES = (REDIS, KUMA)
 class Given:
     """The declarations that count for a host that has some of the phases.
 
-    :param plan: everything that is declared for it
+    :param blueprint: everything that is declared for it
     :param phases: names of the phases that it has, the one that is just brought among them
     """
 
-    plan: Blueprint
+    blueprint: Blueprint
     phases: Collection[str]
 
     @cached_property
     def projects(self) -> tuple[Project, ...]:
         """In the order of their numbers."""
-        return tuple(project for project in self.plan.projects if project.phase in self.phases)
+        return tuple(project for project in self.blueprint.projects if project.phase in self.phases)
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """Shared ones as they are with these projects, then those of the projects."""
-        return tuple(stack for stack in self.plan.stacks_with(self.projects) if stack.phase in self.phases)
+        return tuple(
+            stack for stack in self.blueprint.stacks_with(self.projects) if stack.phase in self.phases
+        )
 
     def stacks_of(self, phase: str) -> tuple[Stack, ...]:
         """Those that a phase brings, as they are by now."""
@@ -55,12 +57,12 @@ class Given:
     @cached_property
     def databases(self) -> tuple[Database, ...]:
         """Of shared-postgres."""
-        return self.plan.databases_with(self.projects) if LITELLM in self.phases else ()
+        return self.blueprint.databases_with(self.projects) if LITELLM in self.phases else ()
 
     @cached_property
     def redis_indexes(self) -> tuple[RedisIndex, ...]:
         """Of shared-redis, with the users that there are by now."""
-        return self.plan.redis_indexes_with(self.projects) if LITELLM in self.phases else ()
+        return self.blueprint.redis_indexes_with(self.projects) if LITELLM in self.phases else ()
 
     @property
     def teams(self) -> tuple[Team, ...]:
@@ -76,7 +78,7 @@ class Given:
         if LITELLM in self.phases:
             wanted += [monitoring.redis_monitor("monitor"), monitoring.web_monitor()]
         if HARDWARE in self.phases:
-            wanted += monitoring.ollama_monitors(self.plan.ollama_instances)
-            wanted.append(monitoring.whisper_monitor(self.plan.whisper))
-        wanted += monitoring.job_monitors(job for job in self.plan.cron_jobs if job.phase in self.phases)
+            wanted += monitoring.ollama_monitors(self.blueprint.ollama_instances)
+            wanted.append(monitoring.whisper_monitor(self.blueprint.whisper))
+        wanted += monitoring.job_monitors(job for job in self.blueprint.cron_jobs if job.phase in self.phases)
         return tuple(wanted)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint.host import Blueprint
 from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_type
 from blueprint.model import Project
-from blueprint.plan import Blueprint
 from blueprint.problems import DeclarationError, Problem, closest
 
 FOLDER = Path(__file__).resolve().parent.parent / "group_data"

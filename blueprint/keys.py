@@ -6,9 +6,9 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
-from blueprint import plan_problems
+from blueprint import host_problems
+from blueprint.host import Blueprint
 from blueprint.model import Declaration, Project
-from blueprint.plan import Blueprint
 from blueprint.problems import DeclarationError, Problem, closest
 
 KEYS: Mapping[str, Any] = {
@@ -34,10 +34,10 @@ def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -
     }
     found = (value for value in data.values() if isinstance(value, Project))
     projects = tuple(sorted(found, key=lambda project: project.number))
-    plan = Blueprint(**values, projects=projects, sources=sources)
-    if problems := plan_problems.problems(plan):
+    blueprint = Blueprint(**values, projects=projects, sources=sources)
+    if problems := host_problems.problems(blueprint):
         raise DeclarationError(problems)
-    return plan
+    return blueprint
 
 
 def plain_keys() -> list[str]:

@@ -91,43 +91,43 @@ class Run:
     marks: tuple[tuple[float, float], ...]
 
 
-def page(plan: Blueprint) -> str:
+def page(blueprint: Blueprint) -> str:
     """The page: complete in itself, nothing of it is fetched from anywhere.
 
-    :param plan: what is drawn
+    :param blueprint: what is drawn
     """
-    memory = plan.memory_budget()
-    stacks = list(_stacks(plan))
+    memory = blueprint.memory_budget()
+    stacks = list(_stacks(blueprint))
     hues = {drawn.stack.name: drawn.hue for drawn in stacks}
-    services = [service for stack in plan.stacks for service in stack.services]
+    services = [service for stack in blueprint.stacks for service in stack.services]
     return render(
         "map/map.html.j2",
-        plan=plan,
+        blueprint=blueprint,
         stacks=stacks,
         services=services,
         proxies=[service for service in services if service.public],
         domains=[(domain, service.name) for service in services for domain in service.domains],
-        cards=[_card(plan, number) for number in range(len(plan.gpus))],
+        cards=[_card(blueprint, number) for number in range(len(blueprint.gpus))],
         memory=memory,
-        memory_bar=_memory_bar(plan, hues),
-        expected_bar=_expected_bar(plan, hues),
+        memory_bar=_memory_bar(blueprint, hues),
+        expected_bar=_expected_bar(blueprint, hues),
         databases=[
             (database, [one.name for one in services if one.database == database.name])
-            for database in plan.databases
+            for database in blueprint.databases
         ],
         indexes=[
             (index, [one.name for one in services if index.index in one.redis])
-            for index in sorted(plan.redis_indexes, key=lambda index: index.index)
+            for index in sorted(blueprint.redis_indexes, key=lambda index: index.index)
         ],
-        runs=[_run(job) for job in plan.cron_jobs],
+        runs=[_run(job) for job in blueprint.cron_jobs],
         days=_DAYS,
-        tight=plan.tight(),
+        tight=blueprint.tight(),
     )
 
 
-def _stacks(plan: Blueprint) -> Iterator[DrawnStack]:
-    largest = max((service.memory_mib for stack in plan.stacks for service in stack.services), default=1)
-    for number, stack in enumerate(plan.stacks):
+def _stacks(blueprint: Blueprint) -> Iterator[DrawnStack]:
+    largest = max((service.memory_mib for stack in blueprint.stacks for service in stack.services), default=1)
+    for number, stack in enumerate(blueprint.stacks):
         yield DrawnStack(
             stack,
             number % HUES,
@@ -136,7 +136,7 @@ def _stacks(plan: Blueprint) -> Iterator[DrawnStack]:
                 Container(
                     service,
                     _container_bar(service, largest),
-                    f"GPU {plan.gpus.index(plan.gpu_of(service))}" if service.gpu else None,
+                    f"GPU {blueprint.gpus.index(blueprint.gpu_of(service))}" if service.gpu else None,
                 )
                 for service in stack.services
             ),
@@ -163,25 +163,25 @@ def _container_bar(service: Service, largest: int) -> Bar:
     return _bar(parts, largest, f"{words}, {expected} MiB expected")
 
 
-def _card(plan: Blueprint, number: int) -> Card:
-    budget = plan.vram[number]
+def _card(blueprint: Blueprint, number: int) -> Card:
+    budget = blueprint.vram[number]
     gpu = budget.gpu
     instances = tuple(
-        (instance, plan.parallel_of(instance))
-        for instance in plan.ollama_instances
-        if plan.gpu_of(instance) == gpu
+        (instance, blueprint.parallel_of(instance))
+        for instance in blueprint.ollama_instances
+        if blueprint.gpu_of(instance) == gpu
     )
     containers = tuple(
         service
-        for stack in plan.stacks
+        for stack in blueprint.stacks
         for service in stack.services
-        if service.gpu and plan.gpu_of(service) == gpu
+        if service.gpu and blueprint.gpu_of(service) == gpu
     )
     return Card(
         gpu,
         number,
         instances,
-        plan.gpu_of(plan.whisper) == gpu,
+        blueprint.gpu_of(blueprint.whisper) == gpu,
         containers,
         _card_bar(gpu, budget.shares, "resident"),
         _card_bar(gpu, budget.working, "while a container computes") if budget.working else None,
@@ -200,9 +200,9 @@ def _of_stack(hues: Mapping[str, int], of: str) -> str:
     return f"hue-{hues[of]}" if of in hues else "beside"
 
 
-def _memory_bar(plan: Blueprint, hues: Mapping[str, int]) -> Bar:
+def _memory_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
     """All limits, a segment for each stack."""
-    memory = plan.memory_budget()
+    memory = blueprint.memory_budget()
     sums: dict[str, int] = {}
     for use in memory.uses:
         sums[use.of] = sums.get(use.of, 0) + use.limit_mib
@@ -211,9 +211,9 @@ def _memory_bar(plan: Blueprint, hues: Mapping[str, int]) -> Bar:
     return _bar(parts, whole, f"limits: {memory.limits_mib} MiB, and there are {memory.there}")
 
 
-def _expected_bar(plan: Blueprint, hues: Mapping[str, int]) -> Bar:
+def _expected_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
     """What was measured, to the same scale."""
-    memory = plan.memory_budget()
+    memory = blueprint.memory_budget()
     sums: dict[str, int] = {}
     for use in memory.uses:
         sums[use.of] = sums.get(use.of, 0) + (use.expected_mib or 0)
@@ -249,10 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = declared.parse_args(arguments)
     chosen = {"hardware_profile": given.profile} if given.profile else {}
     try:
-        plan = group_data.read().blueprint(
+        blueprint = group_data.read().blueprint(
             given.environment, command_line=group_data.Layer("--profile", "--profile", chosen)
         )
-        given.output.write_text(page(plan), encoding="utf-8")
+        given.output.write_text(page(blueprint), encoding="utf-8")
     except DeclarationError as error:
         sys.stderr.write(f"{render_problems(error.problems)}\n")
         return 1

@@ -17,27 +17,29 @@ from blueprint import (
 )
 
 
-def rotate(name: str, plan: Blueprint, secrets: Secrets) -> None:
+def rotate(name: str, blueprint: Blueprint, secrets: Secrets) -> None:
     """Forget a secret.
 
     :param name: "litellm/keys/coach-credit"
     :raises DeclarationError: it is not there, others issued it, or something cannot be read without it
     """
-    if problem := _obstacle(name, plan, secrets):
+    if problem := _obstacle(name, blueprint, secrets):
         raise DeclarationError([problem])
     secrets.forget(name)
 
 
-def rotatable(plan: Blueprint, secrets: Secrets) -> list[str]:
+def rotatable(blueprint: Blueprint, secrets: Secrets) -> list[str]:
     """Names of all secrets that `rotate` takes."""
-    return [name for name in secrets.names if _obstacle(name, plan, secrets) is None]
+    return [name for name in secrets.names if _obstacle(name, blueprint, secrets) is None]
 
 
-def _obstacle(name: str, plan: Blueprint, secrets: Secrets) -> Problem | None:
+def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | None:
     """Why a secret cannot be made anew by the next deploy; None where it can."""
-    issued = {key for stack in plan.stacks for service in stack.services for key in service.keys.values()}
-    issued |= set(plan.backups.restic.environment.values() if plan.backups.restic else ())
-    lasting = {one.name: one.lasting for one in plan.secret_formats if one.lasting}
+    issued = {
+        key for stack in blueprint.stacks for service in stack.services for key in service.keys.values()
+    }
+    issued |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
+    lasting = {one.name: one.lasting for one in blueprint.secret_formats if one.lasting}
     wanted = "a generated secret that can be made anew"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
         mend = f"have its provider issue another one, and write it into {secrets.file}"
@@ -58,8 +60,8 @@ def main() -> int:
                 [Problem("make rotate", "SECRET", "missing", "the name of a secret", example)]
             )
         where = environment_name(os.environ)
-        plan = group_data.read().blueprint(where)
-        rotate(name, plan, Secrets.open(where, Path("secrets")))
+        blueprint = group_data.read().blueprint(where)
+        rotate(name, blueprint, Secrets.open(where, Path("secrets")))
     except DeclarationError as error:
         sys.stderr.write(f"{render_problems(error.problems)}\n")
         return 1

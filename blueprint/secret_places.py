@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from blueprint import backup
+from blueprint.host import Blueprint
 from blueprint.model import GeneratedSecret
 from blueprint.phases import LITELLM, MONITORING
-from blueprint.plan import Blueprint
 from blueprint.problems import Problem
 from blueprint.secrets import Secrets
 from blueprint.stacks import environment_file, environment_path
@@ -50,13 +50,13 @@ class Place:
         )
 
 
-def places(plan: Blueprint) -> list[Place]:
+def places(blueprint: Blueprint) -> list[Place]:
     """One for each secret that cannot be made anew and is used, with the place from which it is taken most easily."""
     found = dict[str, Place]()
-    forms = {form.name: form for form in plan.secret_formats if form.lasting}
-    for stack in plan.stacks:
+    forms = {form.name: form for form in blueprint.secret_formats if form.lasting}
+    for stack in blueprint.stacks:
         for service in stack.services:
-            path = environment_path(plan.paths.stacks, stack, service)
+            path = environment_path(blueprint.paths.stacks, stack, service)
             for variable, text in service.secrets.items():
                 for name in service.secrets_used & forms.keys():
                     whole = text == name
@@ -64,8 +64,8 @@ def places(plan: Blueprint) -> list[Place]:
                         place = Place(forms[name], stack.phase, path, variable, whole)
                         if name not in found or (whole and not found[name].whole):
                             found[name] = place
-    if plan.backups.restic and _RESTIC_SECRET in forms:
-        path = f"{plan.paths.config}/{backup.RESTIC_PASSWORD}"
+    if blueprint.backups.restic and _RESTIC_SECRET in forms:
+        path = f"{blueprint.paths.config}/{backup.RESTIC_PASSWORD}"
         found[_RESTIC_SECRET] = Place(forms[_RESTIC_SECRET], LITELLM, path)
     if _KUMA_SECRET in forms:
         found[_KUMA_SECRET] = Place(forms[_KUMA_SECRET], MONITORING)

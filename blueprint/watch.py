@@ -29,8 +29,13 @@ def settings_json(given: Given, host: str) -> str:
     :param given: what the host has been given, and is therefore measured
     :param host: how it is called in messages
     """
-    plan = given.plan
-    paths, thresholds, watch, backups = plan.paths, plan.thresholds, plan.watch, plan.backups
+    blueprint = given.blueprint
+    paths, thresholds, watch, backups = (
+        blueprint.paths,
+        blueprint.thresholds,
+        blueprint.watch,
+        blueprint.backups,
+    )
     servers = [service.name for service in given.services if isinstance(service.data, RedisData)]
     value = {
         "state": f"{paths.state}/watch",
@@ -93,13 +98,13 @@ def domains(given: Given) -> list[str]:
 
 
 def _litellm(given: Given) -> dict[str, object] | None:
-    plan = given.plan
+    blueprint = given.blueprint
     for service in given.services:
-        if service.name == plan.gateway.container and service.database is not None:
+        if service.name == blueprint.gateway.container and service.database is not None:
             return {
-                "container": plan.pgbouncer.host,
+                "container": blueprint.pgbouncer.host,
                 "database": service.database,
-                "ollama": {str(instance.port): instance.name for instance in plan.ollama_instances},
-                "direct": [*direct_groups(plan.gateway), *plan.watch.direct_groups],
+                "ollama": {str(instance.port): instance.name for instance in blueprint.ollama_instances},
+                "direct": [*direct_groups(blueprint.gateway), *blueprint.watch.direct_groups],
             }
     return None

@@ -61,21 +61,21 @@ def _deploy(*phases: str) -> float:
     return time.monotonic() - started
 
 
-def _plan() -> Blueprint:
+def _blueprint() -> Blueprint:
     return group_data.read().blueprint("lab")
 
 
-def _stacks(plan: Blueprint) -> list[str]:
-    return [stack.name for stack in plan.shared_stacks if stack.phase in SHARED]
+def _stacks(blueprint: Blueprint) -> list[str]:
+    return [stack.name for stack in blueprint.shared_stacks if stack.phase in SHARED]
 
 
 def _payload(machine: Machine) -> bytes:
     """What the script works with, as the deploy has left it."""
-    plan = _plan()
-    folders = " ".join(_stacks(plan))
+    blueprint = _blueprint()
+    folders = " ".join(_stacks(blueprint))
     ssh = ["ssh", "-F", str(machine.lab.state / "ssh_config"), "lab"]
     files = subprocess.run(
-        [*ssh, f"tar -C {plan.paths.stacks} -cf - {folders}"], check=True, capture_output=True
+        [*ssh, f"tar -C {blueprint.paths.stacks} -cf - {folders}"], check=True, capture_output=True
     ).stdout
     roles = machine.run("docker exec shared-postgres pg_dumpall -U postgres --globals-only").stdout
     stream = io.BytesIO()
@@ -90,17 +90,17 @@ def _payload(machine: Machine) -> bytes:
 
 
 def _bare(machine: Machine, payload: bytes) -> float:
-    plan = _plan()
+    blueprint = _blueprint()
     text = SCRIPT.read_bytes()
-    databases = " ".join(database.name for database in plan.shared_databases)
+    databases = " ".join(database.name for database in blueprint.shared_databases)
     arguments = [
-        plan.paths.stacks,
+        blueprint.paths.stacks,
         IMAGE,
-        str(plan.postgres_major),
-        str(plan.postgres_pgdg).lower(),
+        str(blueprint.postgres_major),
+        str(blueprint.postgres_pgdg).lower(),
         databases,
     ]
-    words = " ".join(f"'{word}'" for word in [*arguments, *_stacks(plan)])
+    words = " ".join(f"'{word}'" for word in [*arguments, *_stacks(blueprint)])
     ssh = ["ssh", "-F", str(machine.lab.state / "ssh_config"), "lab"]
     started = time.monotonic()
     done = subprocess.run(

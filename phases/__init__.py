@@ -20,7 +20,7 @@ PHASES = (
         "gpu",
         hardware.hardware,
         hardware.running,
-        provided=lambda plan: TELEGRAM,
+        provided=lambda blueprint: TELEGRAM,
         brings="driver, Docker, firewall, Ollama and whisper",
     ),
     Phase(
@@ -46,6 +46,6 @@ PHASES = (
 )
 
 
-def phases_of(plan: Blueprint) -> tuple[Phase, ...]:
+def phases_of(blueprint: Blueprint) -> tuple[Phase, ...]:
     """All phases that are declared for a host: those of the platform, then a phase for each of its projects."""
-    return (*PHASES, *(phase_of(project) for project in plan.projects))
+    return (*PHASES, *(phase_of(project) for project in blueprint.projects))

@@ -26,9 +26,9 @@ from phases.backup import saving
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
-def folder(plan: Blueprint) -> str:
+def folder(blueprint: Blueprint) -> str:
     """Folder of the host for what is recorded of it, and for dumps meanwhile."""
-    return f"{plan.paths.state}/migrations"
+    return f"{blueprint.paths.state}/migrations"
 
 
 def successors(stacks: Sequence[Stack]) -> list[Successor]:
@@ -47,12 +47,12 @@ def successors(stacks: Sequence[Stack]) -> list[Successor]:
     ]
 
 
-def _found(plan: Blueprint, names: Collection[str], volumes: Collection[str] = ()) -> AdoptionState:
-    found: AdoptionState = host.get_fact(Adoption, state=folder(plan), names=names, volumes=volumes)
+def _found(blueprint: Blueprint, names: Collection[str], volumes: Collection[str] = ()) -> AdoptionState:
+    found: AdoptionState = host.get_fact(Adoption, state=folder(blueprint), names=names, volumes=volumes)
     return found
 
 
-def before(plan: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
+def before(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
     """What was on the host before, under the names of these stacks' containers.
 
     :raises DeployError: for what is not taken over unasked
@@ -60,10 +60,10 @@ def before(plan: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> Adopti
     if not stacks:
         return AdoptionState()
     ours = successors(stacks)
-    found = _found(plan, **adoption.asked(ours))
+    found = _found(blueprint, **adoption.asked(ours))
     problems = [
-        *adoption.problems(ours, found, folder(plan), plan.postgres_migrate),
-        *_unknown_keys(plan, stacks, found, secrets),
+        *adoption.problems(ours, found, folder(blueprint), blueprint.postgres_migrate),
+        *_unknown_keys(blueprint, stacks, found, secrets),
     ]
     if problems:
         raise DeployError(report(adoption.REFUSED, problems))
@@ -71,10 +71,10 @@ def before(plan: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> Adopti
 
 
 def _unknown_keys(
-    plan: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
+    blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
 ) -> Iterator[Problem]:
     """Secrets without which what others' containers have could not be read: new ones would be made."""
-    reasons = {form.name: form.lasting for form in plan.secret_formats if form.lasting}
+    reasons = {form.name: form.lasting for form in blueprint.secret_formats if form.lasting}
     foreign = {each.name for each in successors(stacks) if each.foreign(found)}
     users = {
         name: service.name
@@ -93,7 +93,7 @@ def _unknown_keys(
         )
 
 
-def adopt(plan: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> None:
+def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> None:
     """Free the names of these stacks' containers, and put what others had under them into the declared volumes.
 
     :param found: as `before` says
@@ -103,26 +103,26 @@ def adopt(plan: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> Non
         adoption.adopted(
             name="Containers of others under our names",
             successors=ours,
-            state_folder=folder(plan),
-            migrate_postgres=plan.postgres_migrate,
+            state_folder=folder(blueprint),
+            migrate_postgres=blueprint.postgres_migrate,
         )
 
 
 @deploy("Databases of the Postgres that was there before")
-def take_over_postgres(plan: Blueprint, owners: Mapping[str, Role]) -> None:
+def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, Role]) -> None:
     """Copy every declared database that the old shared-postgres has; then stop it, and keep it.
 
     :param owners: role that owns each declared database
     :raises DeployError: before anything is changed, for what cannot be copied
     """
     old = POSTGRES + ASIDE
-    found = _found(plan, (POSTGRES, old))
-    foreign = any(each.foreign(found) for each in successors(plan.stacks) if each.name == POSTGRES)
+    found = _found(blueprint, (POSTGRES, old))
+    foreign = any(each.foreign(found) for each in successors(blueprint.stacks) if each.name == POSTGRES)
     if not foreign and old not in found.containers:
         return
     copies = [Copy(name, owner.name, required=False) for name, owner in owners.items()]
     # Until this run sets it aside, it has the name, and there is no other.
-    there = _refuse(plan, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
+    there = _refuse(blueprint, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
     if not there.complete:
         postgres.databases(
             name="Roles that own them",
@@ -130,20 +130,20 @@ def take_over_postgres(plan: Blueprint, owners: Mapping[str, Role]) -> None:
             wanted=[],
             roles=[owner for name, owner in owners.items() if there.source is None or name in there.source],
         )
-        _copied(plan, old, copies)
-    adoption.retired(name=f"{old} is stopped, and kept", containers=[old], state_folder=folder(plan))
+        _copied(blueprint, old, copies)
+    adoption.retired(name=f"{old} is stopped, and kept", containers=[old], state_folder=folder(blueprint))
 
 
 @deploy("Servers that the project had of its own")
-def take_over(plan: Blueprint, predecessors: Sequence[Predecessor]) -> None:
+def take_over(blueprint: Blueprint, predecessors: Sequence[Predecessor]) -> None:
     """Copy their databases, say what their Redis still has, stop them, and keep them; removed only on request.
 
     :raises DeployError: before anything is changed, for what cannot be copied
     """
     names = [predecessor.container for predecessor in predecessors]
-    if not _found(plan, names).containers:
+    if not _found(blueprint, names).containers:
         return
-    roles = {database.name: database.role for database in plan.databases}
+    roles = {database.name: database.role for database in blueprint.databases}
     for predecessor in predecessors:
         if not predecessor.databases:
             redis_left.told(name=f"Keys left in {predecessor.container}", container=predecessor.container)
@@ -151,26 +151,26 @@ def take_over(plan: Blueprint, predecessors: Sequence[Predecessor]) -> None:
         copies = [
             Copy(name, roles[name], _sql(predecessor.after.get(name))) for name in predecessor.databases
         ]
-        _refuse(plan, predecessor.container, POSTGRES, copies)
-        _copied(plan, predecessor.container, copies)
-    adoption.retired(name="They are stopped, and kept", containers=names, state_folder=folder(plan))
+        _refuse(blueprint, predecessor.container, POSTGRES, copies)
+        _copied(blueprint, predecessor.container, copies)
+    adoption.retired(name="They are stopped, and kept", containers=names, state_folder=folder(blueprint))
 
 
-def _refuse(plan: Blueprint, source: str, target: str, copies: Sequence[Copy]) -> CopyState:
-    found: CopyState = host.get_fact(PostgresCopy, state=folder(plan), source=source, target=target)
-    if problems := list(postgres_copy.refusals(source, target, copies, plan.left_behind, found)):
+def _refuse(blueprint: Blueprint, source: str, target: str, copies: Sequence[Copy]) -> CopyState:
+    found: CopyState = host.get_fact(PostgresCopy, state=folder(blueprint), source=source, target=target)
+    if problems := list(postgres_copy.refusals(source, target, copies, blueprint.left_behind, found)):
         raise DeployError(report(postgres_copy.REFUSED.format(source), problems))
     return found
 
 
-def _copied(plan: Blueprint, source: str, copies: Sequence[Copy]) -> None:
+def _copied(blueprint: Blueprint, source: str, copies: Sequence[Copy]) -> None:
     postgres_copy.copied(
         name=f"Databases of {source}",
         source=source,
         target=POSTGRES,
         databases=copies,
-        state_folder=folder(plan),
-        leave=plan.left_behind,
+        state_folder=folder(blueprint),
+        leave=blueprint.left_behind,
     )
 
 
@@ -178,13 +178,15 @@ def _sql(file: str | None) -> str:
     return (_PROJECT / file).read_text() if file else ""
 
 
-def tell_orphans(plan: Blueprint) -> None:
+def tell_orphans(blueprint: Blueprint) -> None:
     """Say which containers belong to nobody, and which variables look like a mistake (requirements 12, phase 2)."""
-    replaced = [predecessor.container for project in plan.projects for predecessor in project.predecessors]
+    replaced = [
+        predecessor.container for project in blueprint.projects for predecessor in project.predecessors
+    ]
     orphans.told(
         name="Orphans and stray variables",
-        root=plan.paths.stacks,
-        known=[plan.whisper.name, *replaced, *(each.aside for each in successors(plan.stacks))],
+        root=blueprint.paths.stacks,
+        known=[blueprint.whisper.name, *replaced, *(each.aside for each in successors(blueprint.stacks))],
     )
 
 
@@ -194,12 +196,12 @@ def remove_replaced(given: Given, stacks: Sequence[Stack], predecessors: Sequenc
     :param stacks: what is called as one of their containers, and was set aside
     :param predecessors: servers of their own
     """
-    plan = given.plan
+    blueprint = given.blueprint
     names = [
         *(successor.aside for successor in successors(stacks)),
         *(predecessor.container for predecessor in predecessors),
     ]
-    if not plan.remove_migrated or not _found(plan, names).containers:
+    if not blueprint.remove_migrated or not _found(blueprint, names).containers:
         return
     whole = saving(given)
     servers = {POSTGRES, *(service.name for stack in stacks for service in stack.services)}
@@ -209,4 +211,4 @@ def remove_replaced(given: Given, stacks: Sequence[Stack], predecessors: Sequenc
         command=whole.command,
         root=whole.root,
     )
-    adoption.removed(name="Old containers are removed", containers=names, state_folder=folder(plan))
+    adoption.removed(name="Old containers are removed", containers=names, state_folder=folder(blueprint))

@@ -13,7 +13,7 @@ from phases.adoption import remove_replaced, take_over, tell_orphans
 
 def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
     """Steps 1, 2 and 5 of the checklist: the servers that it had of its own, and what Nango's needs."""
-    take_over(plan=given.plan, predecessors=project.predecessors)
+    take_over(blueprint=given.blueprint, predecessors=project.predecessors)
 
 
 def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
@@ -27,5 +27,5 @@ def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
                 wanted=[VectorColumn(**vars(column)) for column in database.vectors],
             )
     # Steps 4 and 10: what is left over.
-    tell_orphans(given.plan)
+    tell_orphans(given.blueprint)
     remove_replaced(given, (), project.predecessors)  # what was set aside goes with every phase's

@@ -33,7 +33,7 @@ def backups(given: Given, secrets: Secrets) -> None:
 
     Every phase brings it, with what the host has by then.
     """
-    if given.plan.backups.restic:
+    if given.blueprint.backups.restic:
         apt.packages(name="restic", present=["restic"])
     files.tree(name="Scripts, settings and jobs of the backups", entries=entries(given, secrets))
 
@@ -49,42 +49,42 @@ def first_backup(given: Given) -> None:
     )
 
 
-def provided(plan: Blueprint) -> list[str]:
+def provided(blueprint: Blueprint) -> list[str]:
     """Secrets that others issue and that the backups need: keys of where the copy goes."""
-    return sorted(plan.backups.restic.environment.values()) if plan.backups.restic else []
+    return sorted(blueprint.backups.restic.environment.values()) if blueprint.backups.restic else []
 
 
 def saving(given: Given) -> Saving:
     """How what the host's containers hold is saved before a step that could lose it."""
-    plan = given.plan
-    return Saving(f"{plan.paths.scripts}/backup-now.sh", plan.backups.root, backup.held(given))
+    blueprint = given.blueprint
+    return Saving(f"{blueprint.paths.scripts}/backup-now.sh", blueprint.backups.root, backup.held(given))
 
 
 def entries(given: Given, secrets: Secrets) -> list[Entry]:
     """Everything of the backups that is a file."""
-    plan = given.plan
-    config, scripts = plan.paths.config, plan.paths.scripts
+    blueprint = given.blueprint
+    config, scripts = blueprint.paths.config, blueprint.paths.scripts
     logins = backup.logins(given, secrets.generated)
     return [
         Directory(f"{scripts}/{PACKAGE.name}"),
-        *jobs.scripts(plan, SCRIPTS),
+        *jobs.scripts(blueprint, SCRIPTS),
         *(
             File(f"{scripts}/{PACKAGE.name}/{path.name}", path.read_text())
             for path in sorted(PACKAGE.glob("*.py"))
         ),
         File(f"{config}/{backup.SETTINGS}", backup.settings_json(given, host.name), mode="0600"),
         File(f"{config}/{backup.CREDENTIALS}", backup.credentials_json(logins), mode="0600", secret=True),
-        *_copy(plan, secrets),
-        *jobs.cron(plan, LITELLM),
+        *_copy(blueprint, secrets),
+        *jobs.cron(blueprint, LITELLM),
     ]
 
 
-def _copy(plan: Blueprint, secrets: Secrets) -> list[Entry]:
-    restic = plan.backups.restic
+def _copy(blueprint: Blueprint, secrets: Secrets) -> list[Entry]:
+    restic = blueprint.backups.restic
     if restic is None:
         return []
     password = File(
-        f"{plan.paths.config}/{backup.RESTIC_PASSWORD}",
+        f"{blueprint.paths.config}/{backup.RESTIC_PASSWORD}",
         f"{secrets.generated('restic/password')}\n",
         mode="0600",
         secret=True,
@@ -93,5 +93,5 @@ def _copy(plan: Blueprint, secrets: Secrets) -> list[Entry]:
         return [password]
     variables = {variable: secrets.provided(name) for variable, name in restic.environment.items()}
     text = "".join(f"{variable}={value}\n" for variable, value in variables.items())
-    path = f"{plan.paths.config}/{backup.RESTIC_ENVIRONMENT}"
+    path = f"{blueprint.paths.config}/{backup.RESTIC_ENVIRONMENT}"
     return [password, File(path, text, mode="0600", secret=True)]

@@ -22,7 +22,7 @@ from operations.checks import Problem
 _known: WeakKeyDictionary[object, dict[str, str]] = WeakKeyDictionary()
 
 
-def full_uuids(plan: Blueprint, state: GpuState) -> dict[str, str]:
+def full_uuids(blueprint: Blueprint, state: GpuState) -> dict[str, str]:
     """The full UUID of each declared card, by the one that is declared.
 
     Before there is a driver the declared ones stand in: a run that is only prepared then shows that something would
@@ -31,28 +31,30 @@ def full_uuids(plan: Blueprint, state: GpuState) -> dict[str, str]:
     :raises OperationError: a declared card is not the one card that the driver lists
     """
     if not state.installed:
-        return {gpu.uuid: gpu.uuid for gpu in plan.gpus}
+        return {gpu.uuid: gpu.uuid for gpu in blueprint.gpus}
     try:
-        cards = plan.resolve_gpus(state.gpus)
+        cards = blueprint.resolve_gpus(state.gpus)
     except DeclarationError as error:
         raise OperationError(render_problems(error.problems)) from error
     return {declared: card.uuid for declared, card in cards.items()}
 
 
-def old_driver(plan: Blueprint, state: GpuState, mend: str) -> Iterator[Problem]:
+def old_driver(blueprint: Blueprint, state: GpuState, mend: str) -> Iterator[Problem]:
     """A problem where the driver that is loaded is older than Ollama works with."""
     for driver in sorted({card.driver for card in state.gpus if card.driver}):
-        if int(driver.split(".")[0]) < plan.nvidia_driver_minimum:
-            yield Problem("NVIDIA driver", driver, f"{plan.nvidia_driver_minimum} or newer", mend)
+        if int(driver.split(".")[0]) < blueprint.nvidia_driver_minimum:
+            yield Problem("NVIDIA driver", driver, f"{blueprint.nvidia_driver_minimum} or newer", mend)
 
 
 @operation()
 def with_cards(
-    plan: Blueprint, step: PyinfraOperation[Any], arguments: Callable[[Mapping[str, str]], dict[str, Any]]
+    blueprint: Blueprint,
+    step: PyinfraOperation[Any],
+    arguments: Callable[[Mapping[str, str]], dict[str, Any]],
 ) -> Generator[PyinfraCommand, None, None]:
     """Do `step` with arguments that are made from the cards as the driver lists them.
 
-    + plan: the host's declarations
+    + blueprint: the host's declarations
     + step: an operation
     + arguments: makes its arguments from the full UUID of each declared card
     """
@@ -60,7 +62,7 @@ def with_cards(
     uuids = _known.get(this)
     if uuids is None:
         state = ask(Gpus)
-        uuids = full_uuids(plan, state)
+        uuids = full_uuids(blueprint, state)
         if state.installed:
             _known[this] = uuids
     yield from step._inner(**arguments(uuids))

@@ -30,8 +30,8 @@ def closing(given: Given, secrets: Secrets) -> None:
     if LITELLM in given.phases:
         stacks.settled(
             name="Every container has settled",
-            root=given.plan.paths.stacks,
-            stacks=[outline(given.plan.paths.stacks, stack) for stack in given.stacks],
+            root=given.blueprint.paths.stacks,
+            stacks=[outline(given.blueprint.paths.stacks, stack) for stack in given.stacks],
         )
     if MONITORING in given.phases:
         uptime_kuma.all_up(
@@ -42,7 +42,7 @@ def closing(given: Given, secrets: Secrets) -> None:
         )
     if LITELLM in given.phases:
         first_backup(given)
-        warn_undeclared_traces(given.plan, secrets)
+        warn_undeclared_traces(given.blueprint, secrets)
         rights(given=given, secrets=secrets)
 
 
@@ -59,6 +59,6 @@ def _monitors(given: Given, secrets: Secrets) -> None:
     files.tree(
         name="Heartbeats of the cron jobs",
         entries=monitors.heartbeats(
-            given.monitors, secrets, f"{given.plan.paths.config}/heartbeats", given.kuma_port
+            given.monitors, secrets, f"{given.blueprint.paths.config}/heartbeats", given.kuma_port
         ),
     )

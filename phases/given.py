@@ -19,9 +19,9 @@ from phases.phase import Phase
 from phases.record import folder
 
 
-def recorded(plan: Blueprint) -> list[str]:
+def recorded(blueprint: Blueprint) -> list[str]:
     """Names of the phases that are complete on the current host."""
-    names: list[str] = host.get_fact(Names, folder=folder(plan))
+    names: list[str] = host.get_fact(Names, folder=folder(blueprint))
     return names
 
 

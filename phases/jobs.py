@@ -11,21 +11,21 @@ from operations.files import Entry, File
 FILES = Path(__file__).resolve().parents[1] / "files"
 
 
-def scripts(plan: Blueprint, names: Iterable[str]) -> list[Entry]:
+def scripts(blueprint: Blueprint, names: Iterable[str]) -> list[Entry]:
     """Scripts of files/ in the host's folder of scripts, executable.
 
     :param names: paths below files/
     """
     return [
-        File(f"{plan.paths.scripts}/{Path(name).name}", (FILES / name).read_text(), mode="0755")
+        File(f"{blueprint.paths.scripts}/{Path(name).name}", (FILES / name).read_text(), mode="0755")
         for name in names
     ]
 
 
-def cron(plan: Blueprint, phase: str) -> list[Entry]:
+def cron(blueprint: Blueprint, phase: str) -> list[Entry]:
     """A file for each cron job that a phase brings."""
     return [
-        File(f"/etc/cron.d/{job.name}", contents.cron(plan, job))
-        for job in plan.cron_jobs
+        File(f"/etc/cron.d/{job.name}", contents.cron(blueprint, job))
+        for job in blueprint.cron_jobs
         if job.phase == phase
     ]

@@ -13,21 +13,21 @@ ARCHIVES = "removed"
 
 
 @deploy("Removal")
-def remove(plan: Blueprint) -> None:
+def remove(blueprint: Blueprint) -> None:
     """Take away what `remove` names; before the phases, which may need the names and ports that this frees."""
     stacks.removed(
-        name=f"Without {', '.join(plan.removed)}",
-        root=plan.paths.stacks,
-        names=plan.removed,
-        saved=f"{plan.backups.root}/{ARCHIVES}" if plan.remove_volumes else None,
+        name=f"Without {', '.join(blueprint.removed)}",
+        root=blueprint.paths.stacks,
+        names=blueprint.removed,
+        saved=f"{blueprint.backups.root}/{ARCHIVES}" if blueprint.remove_volumes else None,
     )
 
 
-def tell(plan: Blueprint) -> None:
+def tell(blueprint: Blueprint) -> None:
     """Name what nobody declares any more."""
     stacks.tell_undeclared(
         name="What is no longer declared",
-        root=plan.paths.stacks,
-        declared=[outline(plan.paths.stacks, stack) for stack in plan.stacks],
+        root=blueprint.paths.stacks,
+        declared=[outline(blueprint.paths.stacks, stack) for stack in blueprint.stacks],
         mend="it stays, or goes with --data remove=NAME",
     )

@@ -19,27 +19,27 @@ from phases.shared import stack
 
 
 @deploy("Phase 3: monitoring")
-def monitoring(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+def monitoring(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
     """The pooler, Bull Board, Flower, Crawl4AI and Uptime Kuma; what these look after follows at the end of the run."""
     backups(given=given, secrets=secrets)
     stacks.up(
         name="Containers of PgBouncer, the dashboards and Crawl4AI",
-        root=plan.paths.stacks,
+        root=blueprint.paths.stacks,
         stacks=[stack(given, secrets, one.name) for one in given.stacks_of(MONITORING)],
         before_recreate=saving(given),
     )
     proxy(given=given, secrets=secrets)
-    answer_through_pooler(plan, given.databases)
-    record(MONITORING, plan)
+    answer_through_pooler(blueprint, given.databases)
+    record(MONITORING, blueprint)
 
 
-def answer_through_pooler(plan: Blueprint, databases: Iterable[Database]) -> None:
+def answer_through_pooler(blueprint: Blueprint, databases: Iterable[Database]) -> None:
     """Check that these databases can be reached as the projects reach them."""
     pgbouncer.pgbouncer(
         name="Every database answers through PgBouncer",
         container=POSTGRES,
         host=POOLER,
-        port=plan.pgbouncer.port,
+        port=blueprint.pgbouncer.port,
         user=postgres.MONITOR,
         passfile=postgres.PASSFILE,
         databases=[database.name for database in databases],

@@ -52,7 +52,7 @@ class Line:
 
 def machine(given: Given, state: HostState) -> Iterator[Line]:
     """Cores, memory and disk, against the hardware profile."""
-    wrong = {problem.what: problem for problem in preflight.machine_problems(given.plan, state)}
+    wrong = {problem.what: problem for problem in preflight.machine_problems(given.blueprint, state)}
     disk = state.root_disk
     lines = {
         "cores": ("processor", f"{state.cores} of an {state.cpu}"),
@@ -68,13 +68,13 @@ def machine(given: Given, state: HostState) -> Iterator[Line]:
 
 def cards(given: Given, state: HostState, gpus: GpuState, instances: OllamaState) -> Iterator[Line]:
     """The cards, and whether each computes for its own instance and for no other."""
-    plan = given.plan
-    wrong = tuple(preflight.gpu_problems(plan, state, gpus))
-    count = f"{len(gpus.gpus)} of {len(plan.gpus)}"
+    blueprint = given.blueprint
+    wrong = tuple(preflight.gpu_problems(blueprint, state, gpus))
+    count = f"{len(gpus.gpus)} of {len(blueprint.gpus)}"
     yield Line("GPUs", f"{count}: {', '.join(gpu.name for gpu in gpus.gpus) or 'none'}", wrong)
     if wrong:
         return  # where an instance belongs is not known
-    wanted = placements(plan, full_uuids(plan, gpus))["placements"]
+    wanted = placements(blueprint, full_uuids(blueprint, gpus))["placements"]
     misplaced = tuple(ollama.misplaced(instances, wanted))
     away = [one.instance for one in ollama.unloaded(instances, wanted) if one.gives_way]
     resident = len(wanted) - len(misplaced) - len(away)
@@ -85,9 +85,9 @@ def cards(given: Given, state: HostState, gpus: GpuState, instances: OllamaState
 
 def reachable(given: Given, rules: FirewallState, engine: EngineState) -> Line:
     """What the world and containers reach: the firewall's rules, and the engine's own."""
-    plan = given.plan
+    blueprint = given.blueprint
     missing = [
-        *host_firewall.difference(ruleset(plan), rules),
+        *host_firewall.difference(ruleset(blueprint), rules),
         *docker.missing_rules(engine, docker.read_config(engine.config)),
     ]
     wrong = tuple(
@@ -95,7 +95,7 @@ def reachable(given: Given, rules: FirewallState, engine: EngineState) -> Line:
         for reason in missing
     )
     world, containers = (
-        ", ".join(map(str, ports)) for ports in (plan.open_tcp_ports, plan.internal_tcp_ports)
+        ", ".join(map(str, ports)) for ports in (blueprint.open_tcp_ports, blueprint.internal_tcp_ports)
     )
     return Line("firewall", f"open to the world: {world}; to containers: {containers}", wrong)
 
@@ -109,8 +109,8 @@ def logins(found: SshdState) -> Line:
 
 def whisper(given: Given, found: WhisperAsrState) -> Line:
     """The recogniser that all projects share."""
-    wrong = tuple(whisper_asr.problems(found, service(given.plan)))
-    return Line("whisper", f"{given.plan.whisper.model}, {found.status or 'no container'}", wrong)
+    wrong = tuple(whisper_asr.problems(found, service(given.blueprint)))
+    return Line("whisper", f"{given.blueprint.whisper.model}, {found.status or 'no container'}", wrong)
 
 
 def containers(given: Given, found: StacksState) -> Line:

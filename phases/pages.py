@@ -42,24 +42,24 @@ def pages() -> Mapping[str, str]:
 
     :raises DeclarationError: where the declarations make no sense
     """
-    plan = group_data.read().blueprint("production")
-    found = [_page(plan, phase) for phase in phases_of(plan)]
-    texts = {page.file: _text(plan, page, found) for page in found}
+    blueprint = group_data.read().blueprint("production")
+    found = [_page(blueprint, phase) for phase in phases_of(blueprint)]
+    texts = {page.file: _text(blueprint, page, found) for page in found}
     texts["README.md"] = render(
         "pages/phases.md.j2",
         pages=found,
         drawn=notes.CONTAINERS_DRAWN,
-        whisper=plan.whisper.name,
-        beside=list(_beside(plan)),
-        containers=[*(service.name for page in found for service in page.services), plan.whisper.name],
+        whisper=blueprint.whisper.name,
+        beside=list(_beside(blueprint)),
+        containers=[*(service.name for page in found for service in page.services), blueprint.whisper.name],
     )
     return texts
 
 
-def _text(plan: Blueprint, page: Page, others: list[Page]) -> str:
+def _text(blueprint: Blueprint, page: Page, others: list[Page]) -> str:
     return render(
         "pages/phase.md.j2",
-        plan=plan,
+        blueprint=blueprint,
         page=page,
         others=others,
         pids=PIDS,
@@ -81,16 +81,16 @@ def _exceptions(service: Service) -> Iterator[tuple[str, str, str]]:
         yield name, f"{service.pids} processes and threads", "its threads count"
 
 
-def _page(plan: Blueprint, phase: Phase) -> Page:
-    jobs = tuple(job for job in plan.cron_jobs if job.phase == phase.name)
-    return Page(phase, plan.stacks_of(phase.name), jobs, tuple(sorted(phase.provided(plan))))
+def _page(blueprint: Blueprint, phase: Phase) -> Page:
+    jobs = tuple(job for job in blueprint.cron_jobs if job.phase == phase.name)
+    return Page(phase, blueprint.stacks_of(phase.name), jobs, tuple(sorted(phase.provided(blueprint))))
 
 
-def _beside(plan: Blueprint) -> Iterator[tuple[str, str]]:
+def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
     """Containers that the notes do not draw, and why they are there."""
     drawn = {name for names in notes.CONTAINERS_DRAWN.values() for name in names}
-    stacks = {service.name: stack.name for stack in plan.stacks for service in stack.services}
-    for name in (*stacks, plan.whisper.name):
+    stacks = {service.name: stack.name for stack in blueprint.stacks for service in stack.services}
+    for name in (*stacks, blueprint.whisper.name):
         if name not in drawn:
             yield (
                 name,

@@ -15,7 +15,7 @@ class Phase:
     :param number: in the checklist
     :param name: what `--data phase=` takes; the number is accepted too
     :param group: hosts of this inventory group get it
-    :param deploy: what brings it, given the host's `plan`, `given`: what it then has been given, and the `secrets`
+    :param deploy: what brings it, given the host's `blueprint`, `given`: what it then has been given, and the `secrets`
     :param running: what runs on a host that has it, for the report at the end of a run
     :param stands_on: names of the phases that have to be there before
     :param provided: secrets that others issue and that it needs
@@ -26,7 +26,7 @@ class Phase:
     name: str
     group: str
     deploy: Callable[..., object]
-    running: Callable[[Blueprint], Iterable[str]] = lambda plan: ()
+    running: Callable[[Blueprint], Iterable[str]] = lambda blueprint: ()
     stands_on: tuple[str, ...] = ()
-    provided: Callable[[Blueprint], Iterable[str]] = lambda plan: ()
+    provided: Callable[[Blueprint], Iterable[str]] = lambda blueprint: ()
     brings: str = ""

@@ -33,37 +33,39 @@ NVIDIA_VENDOR = "10de:"
 HAND_OVER = "hand it over as docs/coolify.md says, then run again"
 
 
-def unfit(plan: Blueprint) -> Iterator[Problem]:
+def unfit(blueprint: Blueprint) -> Iterator[Problem]:
     """Everything about the machine that stands in the way of phase hardware."""
     state = ask(Host)
-    yield from machine_problems(plan, state)
-    yield from docker.problems(ask(Engine, parts=("versions",)), plan.docker_minimum, plan.compose_minimum)
-    yield from gpu_problems(plan, state, ask(Gpus))
+    yield from machine_problems(blueprint, state)
+    yield from docker.problems(
+        ask(Engine, parts=("versions",)), blueprint.docker_minimum, blueprint.compose_minimum
+    )
+    yield from gpu_problems(blueprint, state, ask(Gpus))
     yield from ssh_problems()
-    yield from coolify_problems(plan, state)
+    yield from coolify_problems(blueprint, state)
 
 
-def coolify_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+def coolify_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     """Where Coolify runs: it manages its host over SSH, from its own container."""
     ports = {one.port for one in state.listeners or () if one.process == "sshd"} or {22}
-    if state.coolify and not ports & set(plan.container_tcp_ports):
-        wanted = ", ".join(str(port) for port in (*sorted(ports), *plan.container_tcp_ports))
+    if state.coolify and not ports & set(blueprint.container_tcp_ports):
+        wanted = ", ".join(str(port) for port in (*sorted(ports), *blueprint.container_tcp_ports))
         yield Problem(
             "SSH for Coolify",
-            f"Coolify runs here, and containers reach {', '.join(map(str, plan.container_tcp_ports))} of the host",
+            f"Coolify runs here, and containers reach {', '.join(map(str, blueprint.container_tcp_ports))} of the host",
             "SSH among them: it manages its host from a container",
             f"container_tcp_ports: [{wanted}] under `data` of the host in production.yaml",
         )
 
 
-def containers(plan: Blueprint, phases: Collection[str]) -> None:
+def containers(blueprint: Blueprint, phases: Collection[str]) -> None:
     """Stop the run where Coolify manages a container under one of our names.
 
     :param phases: names of those that the run brings
     :raises DeployError: one report of every such container
     """
-    root = plan.paths.stacks
-    wanted = [outline(root, stack) for stack in plan.stacks if stack.phase in phases]
+    root = blueprint.paths.stacks
+    wanted = [outline(root, stack) for stack in blueprint.stacks if stack.phase in phases]
     if not wanted:
         return
     found: StacksState = ask(Stacks, root=root)
@@ -73,10 +75,10 @@ def containers(plan: Blueprint, phases: Collection[str]) -> None:
         )
 
 
-def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     """What stands in the way of the host as a machine: system, processor, memory, disk, ports, clock."""
-    system = plan.system(state.os, state.os_version)
-    names = ", ".join(system.name for system in plan.systems)
+    system = blueprint.system(state.os, state.os_version)
+    names = ", ".join(system.name for system in blueprint.systems)
     if system is None:
         yield Problem(
             "operating system",
@@ -84,8 +86,8 @@ def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
             f"one of {names}",
             "install one of these, or declare it in `systems`",
         )
-    elif not system.tested and not plan.allow_untested_os:
-        tested = ", ".join(system.name for system in plan.systems if system.tested)
+    elif not system.tested and not blueprint.allow_untested_os:
+        tested = ", ".join(system.name for system in blueprint.systems if system.tested)
         mend = "take a tested system, or accept this one with --data allow_untested_os=true"
         yield Problem("operating system", f"{system.name}, declared but not tested", tested, mend)
     if state.machine != "x86_64":
@@ -96,7 +98,7 @@ def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
         yield Problem(
             "user", f"uid {state.uid}", "root", "log in as root, or set `sudo: true` in production.yaml"
         )
-    profile = plan.profile
+    profile = blueprint.profile
     mend = f"correct group_data/{profile.name}.py, or take another profile with --data hardware_profile=NAME"
     if profile.cpu_model not in state.cpu or profile.cores != state.cores:
         wanted = f"{profile.cpu_model} with {profile.cores} cores"
@@ -104,9 +106,9 @@ def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
     # The kernel keeps some for itself; the next smaller fitting of a board is a quarter less.
     if not 0.9 <= state.memory / (profile.ram_gib * GIB) <= 1.02:
         yield Problem("memory", f"{state.memory / GIB:.1f} GiB", f"{profile.ram_gib} GiB", mend)
-    yield from _budget_problems(plan, state)
-    yield from _disk_problems(plan, state)
-    yield from _port_problems(plan, state)
+    yield from _budget_problems(blueprint, state)
+    yield from _disk_problems(blueprint, state)
+    yield from _port_problems(blueprint, state)
     if abs(state.clock_offset_s) > CLOCK_TOLERANCE_S:
         yield Problem(
             "clock",
@@ -120,18 +122,18 @@ def machine_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
         )
 
 
-def _budget_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+def _budget_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     """What cannot fit on the machine as it really is; blueprint has tried the one that is declared."""
-    declared = f"group_data/{plan.profile.name}.py"
+    declared = f"group_data/{blueprint.profile.name}.py"
     for problem in (
-        *plan.memory_budget(state.memory // MIB).problems(declared),
-        *plan.disk_budget(state.root_disk.size // MIB).problems(declared),
+        *blueprint.memory_budget(state.memory // MIB).problems(declared),
+        *blueprint.disk_budget(state.root_disk.size // MIB).problems(declared),
     ):
         yield Problem(f"budget of {problem.key}", problem.found, problem.wanted, problem.mend)
 
 
-def _disk_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
-    limits = plan.thresholds
+def _disk_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
+    limits = blueprint.thresholds
     mend = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
     disks = [state.root_disk]
     if (state.docker_disk.size, state.docker_disk.used) != (state.root_disk.size, state.root_disk.used):
@@ -146,16 +148,16 @@ def _disk_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
             )
 
 
-def _port_problems(plan: Blueprint, state: HostState) -> Iterator[Problem]:
-    instances = {instance.port for instance in plan.ollama_instances}
+def _port_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
+    instances = {instance.port for instance in blueprint.ollama_instances}
     # The same process listens on a port of IPv4 and of IPv6. Without a process, nobody can tell who it is.
     taken = {(one.port, one.process): one for one in state.listeners or () if one.process}
     for listener in taken.values():
         wanted = ""
         if listener.port in instances and not _is_instance(listener):
             wanted = "free, or one of our instances of Ollama"
-        elif listener.port == plan.whisper.port and listener.process != CONTAINERS:
-            wanted = f"free, or {plan.whisper.name}"
+        elif listener.port == blueprint.whisper.port and listener.process != CONTAINERS:
+            wanted = f"free, or {blueprint.whisper.name}"
         elif listener.port in WEB_PORTS and listener.process != CONTAINERS:
             wanted = "free, or a proxy in a container: that is what serves the web here"
         elif listener.unit == WEB_SERVER:
@@ -177,22 +179,22 @@ def _is_instance(listener: Listener) -> bool:
     return listener.process == "ollama" and (listener.unit is None or listener.unit.startswith("ollama@"))
 
 
-def gpu_problems(plan: Blueprint, state: HostState, gpus: GpuState) -> Iterator[Problem]:
+def gpu_problems(blueprint: Blueprint, state: HostState, gpus: GpuState) -> Iterator[Problem]:
     """What stands in the way of the cards: by bus and model before there is a driver, by UUID with it."""
     if not gpus.installed:
-        yield from _cards_on_the_bus(plan, state)
+        yield from _cards_on_the_bus(blueprint, state)
         yield from _driver_cannot_be_built(state)
     elif gpus.error:
         mend = "systemctl reboot; if it stays: dkms status, dmesg | grep -i nvidia"
         yield Problem("NVIDIA driver", gpus.error, "a driver that answers", mend)
     else:
-        yield from _cards_of_the_driver(plan, gpus)
+        yield from _cards_of_the_driver(blueprint, gpus)
 
 
-def _cards_on_the_bus(plan: Blueprint, state: HostState) -> Iterator[Problem]:
+def _cards_on_the_bus(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     present = {display.bus: display for display in state.displays if display.id.startswith(NVIDIA_VENDOR)}
     seen = ", ".join(f"{display.bus} {display.name}" for display in present.values()) or "no NVIDIA card"
-    for gpu in plan.gpus:
+    for gpu in blueprint.gpus:
         display = present.get(gpu.bus)
         if display is None:
             mend = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
@@ -228,17 +230,17 @@ def _driver_cannot_be_built(state: HostState) -> Iterator[Problem]:
         )
 
 
-def _cards_of_the_driver(plan: Blueprint, gpus: GpuState) -> Iterator[Problem]:
-    yield from old_driver(plan, gpus, "apt-get install nvidia-driver, then reboot")
+def _cards_of_the_driver(blueprint: Blueprint, gpus: GpuState) -> Iterator[Problem]:
+    yield from old_driver(blueprint, gpus, "apt-get install nvidia-driver, then reboot")
     try:
-        cards = plan.resolve_gpus(gpus.gpus)
+        cards = blueprint.resolve_gpus(gpus.gpus)
     except DeclarationError as error:
         for problem in error.problems:
             yield Problem(
                 f"{problem.file}: {problem.key}", problem.found, problem.wanted, problem.mend or "correct it"
             )
         return
-    for gpu in plan.gpus:
+    for gpu in blueprint.gpus:
         card = cards[gpu.uuid]
         least, most = card.power_min_w, card.power_max_w
         if gpu.power_limit_w is None or least is None or most is None or least <= gpu.power_limit_w <= most:

@@ -44,7 +44,7 @@ def phase_of(project: Project) -> Phase:
     """The phase that brings a project."""
 
     @deploy(f"Phase {project.number}: {project.phase}")
-    def bring(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+    def bring(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
         _bring(given, secrets, project)
 
     return Phase(
@@ -61,12 +61,12 @@ def phase_of(project: Project) -> Phase:
 
 def _bring(given: Given, secrets: Secrets, project: Project) -> None:
     """Its place in everything that is shared, then its containers."""
-    plan = given.plan
+    blueprint = given.blueprint
     backups(given=given, secrets=secrets)
     _data(given, secrets, project)
     stacks.up(
         name="Users of Redis",
-        root=plan.paths.stacks,
+        root=blueprint.paths.stacks,
         stacks=[stack(given, secrets, "redis")],
         before_recreate=saving(given),
     )
@@ -77,19 +77,19 @@ def _bring(given: Given, secrets: Secrets, project: Project) -> None:
         step(given, secrets, project)
     _containers(given, secrets, project)
     proxy(given=given, secrets=secrets)
-    answer_through_pooler(plan, project.databases)
+    answer_through_pooler(blueprint, project.databases)
     if step := AFTER_CONTAINERS.get(project.phase):
         step(given, secrets, project)
-    record(project.phase, plan)
+    record(project.phase, blueprint)
 
 
 def _data(given: Given, secrets: Secrets, project: Project) -> None:
-    plan = given.plan
+    blueprint = given.blueprint
     postgres.databases(
         name="Databases and roles",
         container=POSTGRES,
-        wanted=databases(plan, project.databases, secrets),
-        roles=[monitor_role(plan, secrets)],
+        wanted=databases(blueprint, project.databases, secrets),
+        roles=[monitor_role(blueprint, secrets)],
     )
     for database in project.databases:
         if database.schema:
@@ -107,10 +107,10 @@ def _containers(given: Given, secrets: Secrets, project: Project) -> None:
     names = [one.name for one in (*given.stacks_of(MONITORING), *given.stacks_of(project.phase))]
     with_cards(
         name=f"Containers of {project.name}, of PgBouncer and of the dashboards",
-        plan=given.plan,
+        blueprint=given.blueprint,
         step=stacks.up,
         arguments=lambda uuids: {
-            "root": given.plan.paths.stacks,
+            "root": given.blueprint.paths.stacks,
             "stacks": [stack(given, secrets, name, uuids) for name in names],
             "timeout_s": 900,
             "before_recreate": saving(given),

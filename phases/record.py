@@ -7,14 +7,17 @@ from operations import files
 from operations.files import Directory, File
 
 
-def folder(plan: Blueprint) -> str:
+def folder(blueprint: Blueprint) -> str:
     """Where a host keeps the names of the phases that it has been given."""
-    return f"{plan.paths.state}/phases"
+    return f"{blueprint.paths.state}/phases"
 
 
-def record(phase: str, plan: Blueprint) -> None:
+def record(phase: str, blueprint: Blueprint) -> None:
     """Note on the host that a phase is complete."""
     files.tree(
         name=f"Record of phase {phase}",
-        entries=[Directory(folder(plan), mode="0700"), File(f"{folder(plan)}/{phase}", "complete\n")],
+        entries=[
+            Directory(folder(blueprint), mode="0700"),
+            File(f"{folder(blueprint)}/{phase}", "complete\n"),
+        ],
     )

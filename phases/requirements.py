@@ -20,7 +20,7 @@ from phases.phase import Phase
 
 
 def unmet(
-    plan: Blueprint, phases: Sequence[Phase], secrets: Secrets, there: Collection[str] = ()
+    blueprint: Blueprint, phases: Sequence[Phase], secrets: Secrets, there: Collection[str] = ()
 ) -> Iterator[Problem]:
     """What is in the way of the phases of a run; what only other phases need does not matter.
 
@@ -28,33 +28,33 @@ def unmet(
     :param there: names of those that the host has been given before
     """
     run = [phase.name for phase in phases]
-    yield from _told(_of_others(phases, secrets, plan))
+    yield from _told(_of_others(phases, secrets, blueprint))
     if phases:
-        yield from _told(_lost(plan, secrets, there))
-    large = too_large(plan)
+        yield from _told(_lost(blueprint, secrets, there))
+    large = too_large(blueprint)
     others = ",".join(name for name in run if name not in large)
     for small in (large[name] for name in run if name in large):
         mend = f"leave it out (--data phase={others}); or {small.mend}" if others else small.mend
         yield from _told([replace(small, mend=mend)])
     if HARDWARE in run:
-        yield from preflight.unfit(plan)
+        yield from preflight.unfit(blueprint)
 
 
-def too_large(plan: Blueprint) -> Mapping[str, Refused]:
+def too_large(blueprint: Blueprint) -> Mapping[str, Refused]:
     """Phases of projects that are meant for a larger machine, each with what is said of it."""
-    if plan.allow_small_machine:
+    if blueprint.allow_small_machine:
         return {}
-    limits = {stack.name: sum(service.memory_mib for service in stack.services) for stack in plan.stacks}
+    limits = {stack.name: sum(service.memory_mib for service in stack.services) for stack in blueprint.stacks}
     found = {
-        project.phase: too_small(project, plan.profile.ram_gib, plan.profile.name, limits)
-        for project in plan.projects
+        project.phase: too_small(project, blueprint.profile.ram_gib, blueprint.profile.name, limits)
+        for project in blueprint.projects
     }
     return {phase: problem for phase, problem in found.items() if problem}
 
 
-def _of_others(phases: Sequence[Phase], secrets: Secrets, plan: Blueprint) -> Iterator[Refused]:
+def _of_others(phases: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) -> Iterator[Refused]:
     """What others issue and is missing, or could not be handed to a container."""
-    names = {name for phase in phases for name in phase.provided(plan)}
+    names = {name for phase in phases for name in phase.provided(blueprint)}
     try:
         # A login is optional, half of one is a mistake.
         if any(phase.name == HARDWARE for phase in phases) and secrets.has(REGISTRY_PASSWORD):
@@ -72,9 +72,9 @@ def _of_others(phases: Sequence[Phase], secrets: Secrets, plan: Blueprint) -> It
             yield Refused(secrets.file, name, found, wanted, "have another one issued")
 
 
-def _lost(plan: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
+def _lost(blueprint: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
     """Secrets that data is encrypted with, where this machine has others, or none and would make new ones."""
-    places = secret_places.places(plan)
+    places = secret_places.places(blueprint)
     asked = [(place.path, place.variable) for place in places if place.path]
     yield from secret_places.problems(places, standing(asked), secrets, there)
 

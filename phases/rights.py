@@ -36,8 +36,8 @@ def rights(given: Given, secrets: Secrets) -> None:
     declared_databases(
         name="Roles and grants of every database",
         container=POSTGRES,
-        wanted=databases(given.plan, given.databases, secrets),
-        roles=[monitor_role(given.plan, secrets)],
+        wanted=databases(given.blueprint, given.databases, secrets),
+        roles=[monitor_role(given.blueprint, secrets)],
     )
     nobody_else_has_rights(name="Nobody has rights that are not declared", given=given, secrets=secrets)
 
@@ -69,17 +69,17 @@ def of_services(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
 
 
 def _postgres(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
-    plan = given.plan
+    blueprint = given.blueprint
     cluster = ask(Cluster, container=POSTGRES)
-    declared, roles = databases(plan, plan.databases, secrets), [postgres.MONITOR]
-    administrators = plan.postgres.administrators
+    declared, roles = databases(blueprint, blueprint.databases, secrets), [postgres.MONITOR]
+    administrators = blueprint.postgres.administrators
     yield from postgres_rights.right_problems(POSTGRES, declared, roles, administrators, cluster)
     yield from postgres_rights.stray_sentences(POSTGRES, declared, roles, administrators, cluster)
 
 
 def _litellm(given: Given) -> Iterator[Problem | str]:
-    gateway = given.plan.gateway
+    gateway = given.blueprint.gateway
     proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
-    declared = {team.name: team.key_alias for team in given.plan.teams}
+    declared = {team.name: team.key_alias for team in given.blueprint.teams}
     yield from litellm.right_problems(proxy, declared, gateway.administrators)
     yield from litellm.stray_sentences(proxy, declared)

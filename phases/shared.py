@@ -33,17 +33,17 @@ def verifier(secrets: Secrets) -> Callable[[str], str]:
     )
 
 
-def monitor_role(plan: Blueprint, secrets: Secrets) -> Role:
+def monitor_role(blueprint: Blueprint, secrets: Secrets) -> Role:
     """The role that looks at every database."""
-    limits = postgres.connection_limits(plan.postgres, plan.databases)
+    limits = postgres.connection_limits(blueprint.postgres, blueprint.databases)
     return Role(
         postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",), limits[postgres.MONITOR]
     )
 
 
-def databases(plan: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
+def databases(blueprint: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
     """Databases with the roles that own them and those that may connect."""
-    limits = postgres.connection_limits(plan.postgres, plan.databases)
+    limits = postgres.connection_limits(blueprint.postgres, blueprint.databases)
 
     def role(name: str) -> Role:
         return Role(name, verifier(secrets)(name), connection_limit=limits[name])
@@ -53,7 +53,7 @@ def databases(plan: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Se
             database.name,
             role(database.role),
             database.extensions,
-            (*(role(name) for name in database.connect_roles), monitor_role(plan, secrets)),
+            (*(role(name) for name in database.connect_roles), monitor_role(blueprint, secrets)),
         )
         for database in declared
     ]
@@ -61,25 +61,25 @@ def databases(plan: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Se
 
 def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Content]]:
     """Content of every mounted file, by stack and by path in its folder, for a host that has been given so much."""
-    plan = given.plan
+    blueprint = given.blueprint
     redis_password = password(secrets, "redis")
     return {
         "postgres": {
-            "postgres/postgresql.conf": Content(postgres.postgresql_conf(plan.postgres), secret=False),
+            "postgres/postgresql.conf": Content(postgres.postgresql_conf(blueprint.postgres), secret=False),
             "postgres/pg_hba.conf": Content(HBA.read_text(), secret=False),
             "postgres/monitor.pgpass": Content(
                 postgres.pgpass(secrets.generated(f"postgres/{postgres.MONITOR}"))
             ),
         },
         "redis": {
-            "redis/redis.conf": Content(redis.redis_conf(plan.redis), secret=False),
-            "redis/users.acl": Content(redis.users_acl(plan.redis, given.redis_indexes, redis_password)),
+            "redis/redis.conf": Content(redis.redis_conf(blueprint.redis), secret=False),
+            "redis/users.acl": Content(redis.users_acl(blueprint.redis, given.redis_indexes, redis_password)),
             "redis/admin.password": Content(redis_password(redis.ADMIN)),
             "redis/health.sh": Content(REDIS_HEALTH.read_text(), secret=False),
         },
         "pgbouncer": {
             "pgbouncer/pgbouncer.ini": Content(
-                postgres.pgbouncer_ini(plan.pgbouncer, given.databases), secret=False
+                postgres.pgbouncer_ini(blueprint.pgbouncer, given.databases), secret=False
             ),
             "pgbouncer/userlist.txt": Content(
                 postgres.userlist(postgres.verifiers(given.databases, verifier(secrets)))
@@ -96,9 +96,10 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
         },
         "litellm": {
             "litellm/config.yaml": Content(
-                litellm.config_yaml(plan.gateway, plan.ollama_instances, pool_limit(plan)), secret=False
+                litellm.config_yaml(blueprint.gateway, blueprint.ollama_instances, pool_limit(blueprint)),
+                secret=False,
             ),
-            "litellm/declared.json": Content(litellm.guard_json(plan.gateway), secret=False),
+            "litellm/declared.json": Content(litellm.guard_json(blueprint.gateway), secret=False),
             **{
                 f"litellm/{name}": Content((FILES / "litellm" / name).read_text(), secret=False)
                 for name in ("serve.py", "guard/asgi.py", "guard/rules.py")
@@ -107,10 +108,10 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
     }
 
 
-def pool_limit(plan: Blueprint) -> int:
+def pool_limit(blueprint: Blueprint) -> int:
     """Connections of each LiteLLM worker: what its database is given past PgBouncer, shared among them."""
-    database = next(database for database in plan.shared_databases if database.name == "litellm")
-    return max(1, database.direct // plan.profile.litellm_workers)
+    database = next(database for database in blueprint.shared_databases if database.name == "litellm")
+    return max(1, database.direct // blueprint.profile.litellm_workers)
 
 
 def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
@@ -118,40 +119,42 @@ def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | 
 
     :param uuids: full UUID of each card by the declared one, for a stack with containers that have one
     """
-    plan = given.plan
+    blueprint = given.blueprint
     declared = next(stack for stack in given.stacks if stack.name == name)
-    declared = replace(declared, services=tuple(_completed(plan, service) for service in declared.services))
+    declared = replace(
+        declared, services=tuple(_completed(blueprint, service) for service in declared.services)
+    )
     resolver = Resolver(
-        root=plan.paths.stacks,
-        network=plan.coolify_network,
-        docker=plan.docker,
+        root=blueprint.paths.stacks,
+        network=blueprint.coolify_network,
+        docker=blueprint.docker,
         secrets=secrets,
-        formats=plan.generated_secrets,
+        formats=blueprint.generated_secrets,
         uuids=uuids or {},
     )
     return stacks.wanted(resolver.resolve(declared, contents(given, secrets).get(name)))
 
 
-def _completed(plan: Blueprint, service: Service) -> Service:
+def _completed(blueprint: Blueprint, service: Service) -> Service:
     """A service with what of it is declared elsewhere: Postgres' major version, the share of the hardware profile."""
     if service.build == "files/postgres":
-        arguments = {"MAJOR": str(plan.postgres_major), "PGDG": str(plan.postgres_pgdg).lower()}
+        arguments = {"MAJOR": str(blueprint.postgres_major), "PGDG": str(blueprint.postgres_pgdg).lower()}
         return replace(service, build_args=arguments)
-    if service.name == plan.gateway.container:
-        workers = str(plan.profile.litellm_workers)
+    if service.name == blueprint.gateway.container:
+        workers = str(blueprint.profile.litellm_workers)
         return replace(service, command=(*service.command, "--num_workers", workers))
     return service
 
 
-def containers(plan: Blueprint, phase: str) -> Iterable[str]:
+def containers(blueprint: Blueprint, phase: str) -> Iterable[str]:
     """What runs of a phase's stacks, a line a container, for the report at the end of a run."""
-    for one in plan.stacks_of(phase):
+    for one in blueprint.stacks_of(phase):
         for service in one.services:
             yield f"{service.name}: {service.image}, {service.memory}"
 
 
-def provided(plan: Blueprint, phase: str) -> list[str]:
+def provided(blueprint: Blueprint, phase: str) -> list[str]:
     """Secrets that others issue and that a phase needs: its containers, the backups and what tells the owner."""
-    services = (service for one in plan.stacks_of(phase) for service in one.services)
+    services = (service for one in blueprint.stacks_of(phase) for service in one.services)
     keys = {name for service in services for name in service.keys.values()}
-    return sorted(keys.union(backup.provided(plan), TELEGRAM))
+    return sorted(keys.union(backup.provided(blueprint), TELEGRAM))

@@ -26,23 +26,23 @@ from phases.backup import saving
 CRON = "cron.service"
 
 
-def folder(plan: Blueprint) -> str:
+def folder(blueprint: Blueprint) -> str:
     """Where a host keeps the mark of an upgrade that is under way."""
-    return f"{plan.paths.state}/upgrade"
+    return f"{blueprint.paths.state}/upgrade"
 
 
-def marked(plan: Blueprint) -> str | None:
+def marked(blueprint: Blueprint) -> str | None:
     """The profile to which the current host is being upgraded."""
-    names: list[str] = host.get_fact(Names, folder=folder(plan))
+    names: list[str] = host.get_fact(Names, folder=folder(blueprint))
     return names[0] if names else None
 
 
-def begins(plan: Blueprint, mark: str | None) -> bool:
+def begins(blueprint: Blueprint, mark: str | None) -> bool:
     """Whether the run is for beginning an upgrade, and for nothing else.
 
     :raises DeployError: one is under way, and this run is for another profile
     """
-    now, wanted = plan.hardware_profile, plan.upgrade_to
+    now, wanted = blueprint.hardware_profile, blueprint.upgrade_to
     if wanted not in ("", now):
         if mark not in (None, wanted):
             raise DeployError(report("nothing was changed", [_under_way(now, mark or "")]))
@@ -63,17 +63,17 @@ def _under_way(now: str, mark: str) -> Problem:
 
 
 @deploy("Hardware upgrade")
-def begin(plan: Blueprint, given: Given, mark: str | None) -> None:
+def begin(blueprint: Blueprint, given: Given, mark: str | None) -> None:
     """Save everything, stop it in order, and say what a person does now; run again, it stops what runs."""
-    to = plan.upgrade_to
+    to = blueprint.upgrade_to
     # Marked, it is saved already, and what is stopped cannot be.
     if mark is None and (pieces := _everything(given)):
         whole = saving(given)
         backup.fresh(name="Full backup, read back", pieces=pieces, command=whole.command, root=whole.root)
-    text = f"from {plan.hardware_profile}\n"
+    text = f"from {blueprint.hardware_profile}\n"
     files.tree(
         name=f"Mark of the upgrade to {to}",
-        entries=[Directory(folder(plan), mode="0700"), File(f"{folder(plan)}/{to}", text)],
+        entries=[Directory(folder(blueprint), mode="0700"), File(f"{folder(blueprint)}/{to}", text)],
     )
     # Jobs that watch, repair and save come first: they would start again what is stopped, or tell of it.
     systemd.units(name="Cron is stopped", units=[Unit(CRON, enabled=None, running=False)])
@@ -82,7 +82,7 @@ def begin(plan: Blueprint, given: Given, mark: str | None) -> None:
         name="Whisper and Ollama are stopped",
         units=[
             Unit(unit, enabled=None, running=False)
-            for unit in (plan.whisper.unit, *(instance.unit for instance in plan.ollama_instances))
+            for unit in (blueprint.whisper.unit, *(instance.unit for instance in blueprint.ollama_instances))
         ],
     )
     notices.told(name="What to do now", lines=instructions(to))
@@ -109,7 +109,7 @@ def instructions(to: str) -> list[str]:
 
 
 @deploy("End of the hardware upgrade")
-def finish(plan: Blueprint, mark: str, left: Collection[str]) -> None:
+def finish(blueprint: Blueprint, mark: str, left: Collection[str]) -> None:
     """Take the mark away once everything runs again.
 
     :param mark: profile that the upgrade was for
@@ -120,4 +120,4 @@ def finish(plan: Blueprint, mark: str, left: Collection[str]) -> None:
         names = ",".join(sorted(left))
         notices.told(name="What is left", lines=[f"stopped for the upgrade still: --data phase={names}"])
         return
-    files.tree(name=f"The upgrade to {mark} is done", entries=[Absent(f"{folder(plan)}/{mark}")])
+    files.tree(name=f"The upgrade to {mark} is done", entries=[Absent(f"{folder(blueprint)}/{mark}")])

@@ -46,7 +46,7 @@ def verification(given: Given, secrets: Secrets) -> None:
 
 
 def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
-    gateway = given.plan.gateway
+    gateway = given.blueprint.gateway
     chat = [model for model in gateway.models if not model.embeds]
     # LiteLLM knows the prices of OpenAI's models, the smallest of which is declared last.
     paid = [model.name for model in chat if model.provider and model.provider.name == "openai"]
@@ -95,25 +95,25 @@ def of_trial(tried: OperationMeta) -> Iterator[Problem]:
 
 
 def _lines(given: Given, secrets: Secrets) -> Iterator[Line]:
-    plan = given.plan
+    blueprint = given.blueprint
     machine = ask(Host)
     yield from numbers.machine(given, machine)
     if HARDWARE in given.phases:
         engine = ask(Engine, parts=docker.ASKED)
         yield numbers.reachable(given, ask(Firewall, chains=firewall.CHAINS), engine)
         yield numbers.logins(ask(Sshd, path=PATH))
-        instances = ask(Instances, ports=[instance.port for instance in plan.ollama_instances])
+        instances = ask(Instances, ports=[instance.port for instance in blueprint.ollama_instances])
         yield from numbers.cards(given, machine, ask(Gpus), instances)
-        whisper = ask(WhisperAsr, container=plan.whisper.name, port=plan.whisper.port)
+        whisper = ask(WhisperAsr, container=blueprint.whisper.name, port=blueprint.whisper.port)
         yield numbers.whisper(given, whisper)
-    yield numbers.containers(given, ask(Stacks, root=plan.paths.stacks))
+    yield numbers.containers(given, ask(Stacks, root=blueprint.paths.stacks))
     if LITELLM in given.phases:
         yield numbers.databases(given, ask(Cluster, container=POSTGRES), _pooled(given))
-        gateway = plan.gateway
+        gateway = blueprint.gateway
         proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
         yield from numbers.spend(given.teams, proxy)
-        saved = ask(Backups, root=plan.backups.root)
-        yield numbers.backups(backup.all_pieces(given), saved, plan.backups.max_age_h)
+        saved = ask(Backups, root=blueprint.backups.root)
+        yield numbers.backups(backup.all_pieces(given), saved, blueprint.backups.max_age_h)
     if MONITORING in given.phases:
         password = secrets.generated("uptime_kuma/password")
         asked = [login(ADMIN, password)]
@@ -130,7 +130,7 @@ def _pooled(given: Given) -> dict[str, str]:
         Answers,
         container=POSTGRES,
         host=POOLER,
-        port=given.plan.pgbouncer.port,
+        port=given.blueprint.pgbouncer.port,
         user=postgres.MONITOR,
         passfile=postgres.PASSFILE,
         databases=names,

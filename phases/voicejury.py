@@ -27,32 +27,32 @@ def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
 
 def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
     """Step 7 of the checklist: each container with a card and the Ollama instance on that card take turns."""
-    plan = given.plan
+    blueprint = given.blueprint
     (stack,) = given.stacks_of(project.phase)
     for service in stack.services:
         if service.unloads is not None:
             with_cards(
                 name=f"Ollama {service.unloads} gives way to {service.name} and comes back",
-                plan=plan,
+                blueprint=blueprint,
                 step=gpu.time_sharing,
-                arguments=partial(_sharing, plan, service, plan.instance(service.unloads)),
+                arguments=partial(_sharing, blueprint, service, blueprint.instance(service.unloads)),
             )
 
 
 def _sharing(
-    plan: Blueprint, service: Service, instance: OllamaInstance, uuids: Mapping[str, str]
+    blueprint: Blueprint, service: Service, instance: OllamaInstance, uuids: Mapping[str, str]
 ) -> dict[str, Any]:
-    timeouts = [model.timeout_s for model in plan.gateway.models if model.instance == instance.name]
+    timeouts = [model.timeout_s for model in blueprint.gateway.models if model.instance == instance.name]
     return {
         "sharing": TimeSharing(
             port=instance.port,
             model=instance.model,
-            uuid=uuids[plan.gpu_of(service).uuid],
+            uuid=uuids[blueprint.gpu_of(service).uuid],
             mib=service.vram_mib or 0,
             container=service.name,
             # What callers of the gateway wait for it.
-            answer_s=min(timeouts, default=plan.thresholds.ollama_answer_s),
+            answer_s=min(timeouts, default=blueprint.thresholds.ollama_answer_s),
         ),
-        "state_file": f"{plan.paths.state}/time-sharing/{service.name}",
-        "lock": f"{plan.paths.locks}/gpu.lock",
+        "state_file": f"{blueprint.paths.state}/time-sharing/{service.name}",
+        "lock": f"{blueprint.paths.locks}/gpu.lock",
     }

@@ -20,7 +20,7 @@ SCRIPTS = ("common/configuration.py", "common/containers.py", "watch/watch.py", 
 @deploy("Watch")
 def watch(given: Given, secrets: Secrets) -> None:
     """What is measured is what the host has by then; so every phase that follows brings it, too."""
-    paths = given.plan.paths
+    paths = given.blueprint.paths
     files.tree(name="Script, settings and jobs of the watch", entries=entries(given, secrets))
     telegram.test_message(
         name="Test message on Telegram",
@@ -32,11 +32,11 @@ def watch(given: Given, secrets: Secrets) -> None:
 
 def entries(given: Given, secrets: Secrets) -> list[Entry]:
     """Everything of the watch that is a file."""
-    config = given.plan.paths.config
+    config = given.blueprint.paths.config
     logins = declared.logins(given, secrets.generated)
     return [
-        *jobs.scripts(given.plan, SCRIPTS),
+        *jobs.scripts(given.blueprint, SCRIPTS),
         File(f"{config}/{declared.SETTINGS}", declared.settings_json(given, host.name), mode="0600"),
         File(f"{config}/{declared.CREDENTIALS}", backup.credentials_json(logins), mode="0600", secret=True),
-        *jobs.cron(given.plan, MONITORING),
+        *jobs.cron(given.blueprint, MONITORING),
     ]

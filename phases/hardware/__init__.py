@@ -23,26 +23,26 @@ from phases.record import record
 
 
 @deploy("Phase 0: hardware")
-def hardware(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+def hardware(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
     """System, driver, SSH, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
     state = ask(Host)
-    system = plan.system(state.os, state.os_version) or plan.systems[0]
-    base(plan=plan, system=system)
-    nvidia(plan=plan, system=system, state=state)
+    system = blueprint.system(state.os, state.os_version) or blueprint.systems[0]
+    base(blueprint=blueprint, system=system)
+    nvidia(blueprint=blueprint, system=system, state=state)
     ssh()
     # Before Docker, which then never runs without it.
-    firewall(plan=plan)
-    docker(plan=plan, system=system, secrets=secrets)
-    ollama(plan=plan)
-    whisper(plan=plan)
-    upkeep(plan=plan, secrets=secrets)
-    record(HARDWARE, plan)
+    firewall(blueprint=blueprint)
+    docker(blueprint=blueprint, system=system, secrets=secrets)
+    ollama(blueprint=blueprint)
+    whisper(blueprint=blueprint)
+    upkeep(blueprint=blueprint, secrets=secrets)
+    record(HARDWARE, blueprint)
 
 
-def running(plan: Blueprint) -> Iterator[str]:
+def running(blueprint: Blueprint) -> Iterator[str]:
     """What runs on a host that has this phase."""
-    for instance in plan.ollama_instances:
-        gpu = plan.gpu_of(instance)
+    for instance in blueprint.ollama_instances:
+        gpu = blueprint.gpu_of(instance)
         yield f"{instance.unit}: {instance.model} on the {gpu.model} at {gpu.bus}, port {instance.port}"
-    whisper, gpu = plan.whisper, plan.gpu_of(plan.whisper)
+    whisper, gpu = blueprint.whisper, blueprint.gpu_of(blueprint.whisper)
     yield f"{whisper.unit}: {whisper.model} on the {gpu.model} at {gpu.bus}, {whisper.url}"

@@ -22,7 +22,7 @@ WEB_SERVER = (
 
 
 @deploy("Base system")
-def base(plan: Blueprint, system: System) -> None:
+def base(blueprint: Blueprint, system: System) -> None:
     """Packages, security upgrades, swap in memory and on disk, journal, folders."""
     # Recommended packages would bring a mail server along.
     apt.packages(
@@ -30,7 +30,7 @@ def base(plan: Blueprint, system: System) -> None:
         present=[*system.base, *(Package(package, masks=(WEB_SERVER,)) for package in system.nginx)],
         no_recommends=True,
     )
-    files.tree(name="Settings of the base system", entries=entries(plan))
+    files.tree(name="Settings of the base system", entries=entries(blueprint))
     systemd.units(
         name="Swap, kernel settings, journal, cron and upgrades",
         units=[
@@ -44,9 +44,9 @@ def base(plan: Blueprint, system: System) -> None:
     )
 
 
-def entries(plan: Blueprint) -> list[Entry]:
+def entries(blueprint: Blueprint) -> list[Entry]:
     """Settings files, and the folders that later steps write to."""
-    paths = plan.paths
+    paths = blueprint.paths
     return [
         Directory(paths.state, mode="0700"),
         Directory(paths.stacks, mode="0700"),
@@ -55,21 +55,21 @@ def entries(plan: Blueprint) -> list[Entry]:
         Directory(paths.logs, mode="0750"),
         Directory(f"{SYSTEMD}/zramswap.service.d"),
         Directory("/etc/systemd/journald.conf.d"),
-        File(SYSCTL, contents.sysctl(plan)),
-        File(ZRAM, contents.zramswap(plan)),
+        File(SYSCTL, contents.sysctl(blueprint)),
+        File(ZRAM, contents.zramswap(blueprint)),
         # zram belongs to the kernel: where that is somebody else's, the unit is not tried, and does not fail.
         File(f"{SYSTEMD}/zramswap.service.d/container.conf", render("base/not-in-containers.conf.j2")),
-        File(JOURNALD, contents.journald(plan)),
+        File(JOURNALD, contents.journald(blueprint)),
         File(
             f"{SYSTEMD}/swapfile.service",
             render(
                 "base/swapfile.service.j2",
                 path=paths.swap_file,
-                size_gib=plan.swap_gib,
+                size_gib=blueprint.swap_gib,
                 scripts=paths.scripts,
             ),
         ),
         File("/etc/apt/apt.conf.d/20auto-upgrades", render("base/20auto-upgrades.j2")),
         File("/etc/apt/apt.conf.d/52security-upgrades", render("base/52security-upgrades.j2")),
-        *scripts(plan),
+        *scripts(blueprint),
     ]

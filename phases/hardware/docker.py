@@ -17,20 +17,20 @@ REGISTRY_USER, REGISTRY_PASSWORD = "registry/user", "registry/password"
 
 
 @deploy("Docker")
-def docker(plan: Blueprint, system: System, secrets: Secrets) -> None:
+def docker(blueprint: Blueprint, system: System, secrets: Secrets) -> None:
     """Engine with Compose, its settings, the network `coolify`, and the owner's registry where he has given a login."""
     apt.packages(
         name="Docker engine and Compose",
         present=[Package(package, unless=VENDOR_ENGINE) for package in system.docker],
         no_recommends=True,
     )
-    engine.daemon(name="Settings of the engine", settings=contents.docker_daemon(plan))
+    engine.daemon(name="Settings of the engine", settings=contents.docker_daemon(blueprint))
     systemd.units(name="Docker", units=[Unit("docker.service")])
-    engine.network(name=f"Network {plan.coolify_network}", network=plan.coolify_network)
+    engine.network(name=f"Network {blueprint.coolify_network}", network=blueprint.coolify_network)
     if secrets.has(REGISTRY_PASSWORD):
         engine.login(
-            name=f"Login to {plan.registry}",
-            registry=plan.registry,
+            name=f"Login to {blueprint.registry}",
+            registry=blueprint.registry,
             username=secrets.provided(REGISTRY_USER),
             password=secrets.provided(REGISTRY_PASSWORD),
         )

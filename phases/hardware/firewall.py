@@ -10,12 +10,12 @@ from operations.firewall import Ruleset
 
 
 @deploy("Firewall")
-def firewall(plan: Blueprint) -> None:
+def firewall(blueprint: Blueprint) -> None:
     """From outside SSH and the web; from containers the web and Ollama."""
-    wanted = ruleset(plan)
+    wanted = ruleset(blueprint)
     host_firewall.apply(name="Open ports", tcp=wanted.tcp, udp=wanted.udp, internal_tcp=wanted.internal_tcp)
 
 
-def ruleset(plan: Blueprint) -> Ruleset:
+def ruleset(blueprint: Blueprint) -> Ruleset:
     """What is let in."""
-    return Ruleset(plan.open_tcp_ports, plan.open_udp_ports, plan.internal_tcp_ports)
+    return Ruleset(blueprint.open_tcp_ports, blueprint.open_udp_ports, blueprint.internal_tcp_ports)

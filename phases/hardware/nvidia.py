@@ -22,9 +22,9 @@ POWER_LIMITS = "gpu-power-limits.service"
 
 
 @deploy("NVIDIA driver and container toolkit")
-def nvidia(plan: Blueprint, system: System, state: HostState) -> None:
+def nvidia(blueprint: Blueprint, system: System, state: HostState) -> None:
     """Driver, persistence daemon and toolkit, held at their versions; every declared card answers afterwards."""
-    toolkit = plan.container_toolkit_repository
+    toolkit = blueprint.container_toolkit_repository
     if system.driver_components:
         apt_repositories.components(
             name="Components with the driver", name_of_file="nvidia-driver", wanted=system.driver_components
@@ -36,7 +36,7 @@ def nvidia(plan: Blueprint, system: System, state: HostState) -> None:
         suite=toolkit.suite,
         components=toolkit.components,
         key_url=toolkit.key_url,
-        fingerprint=plan.container_toolkit_key_fingerprint,
+        fingerprint=blueprint.container_toolkit_key_fingerprint,
     )
     apt.packages(
         name="Driver and container toolkit",
@@ -45,14 +45,14 @@ def nvidia(plan: Blueprint, system: System, state: HostState) -> None:
         held=system.held,
     )
     systemd.units(name="Persistence daemon", units=[Unit("nvidia-persistenced.service", enabled=None)])
-    every_card_answers(name="Every card answers", plan=plan)
-    power_limits(plan)
+    every_card_answers(name="Every card answers", blueprint=blueprint)
+    power_limits(blueprint)
 
 
-def power_limits(plan: Blueprint) -> None:
+def power_limits(blueprint: Blueprint) -> None:
     """The cards' power limits, at once and at every boot; what brought them goes when none is declared any more."""
-    limits = {gpu.uuid: gpu.power_limit_w for gpu in plan.gpus if gpu.power_limit_w is not None}
-    settings, unit_file = f"{plan.paths.config}/gpu-power-limits", f"/etc/systemd/system/{POWER_LIMITS}"
+    limits = {gpu.uuid: gpu.power_limit_w for gpu in blueprint.gpus if gpu.power_limit_w is not None}
+    settings, unit_file = f"{blueprint.paths.config}/gpu-power-limits", f"/etc/systemd/system/{POWER_LIMITS}"
     if not limits:
         # Stopping it gives the cards their own limits back.
         systemd.units(name="No power limits", units=[Unit(POWER_LIMITS, enabled=False, running=False)])
@@ -60,15 +60,17 @@ def power_limits(plan: Blueprint) -> None:
         return
     with_cards(
         name="Unit of the power limits",
-        plan=plan,
+        blueprint=blueprint,
         step=files.tree,
         arguments=lambda uuids: {
             "entries": [
-                Directory(plan.paths.config, mode="0700"),
+                Directory(blueprint.paths.config, mode="0700"),
                 File(settings, "".join(f"{uuids[uuid]} {watts}\n" for uuid, watts in limits.items())),
                 File(
                     unit_file,
-                    render("gpu/gpu-power-limits.service.j2", scripts=plan.paths.scripts, limits=settings),
+                    render(
+                        "gpu/gpu-power-limits.service.j2", scripts=blueprint.paths.scripts, limits=settings
+                    ),
                 ),
             ]
         },
@@ -78,7 +80,7 @@ def power_limits(plan: Blueprint) -> None:
 
 
 @check
-def every_card_answers(plan: Blueprint) -> Iterator[Problem]:
+def every_card_answers(blueprint: Blueprint) -> Iterator[Problem]:
     """The driver is loaded, new enough, and lists every declared card."""
     state: GpuState = ask(Gpus)
     if not state.installed or state.error:
@@ -89,10 +91,10 @@ def every_card_answers(plan: Blueprint) -> Iterator[Problem]:
             "a new driver is loaded by a reboot: systemctl reboot, then run the same again",
         )
         return
-    for gpu in plan.gpus:
+    for gpu in blueprint.gpus:
         if len(state.matching(gpu.uuid)) != 1:
             found = ", ".join(f"{card.uuid} ({card.bus})" for card in state.gpus) or "no card"
             yield Problem(
                 f"GPU {gpu.uuid}", found, f"the {gpu.model} at {gpu.bus}", "dmesg | grep -i xid; reseat it"
             )
-    yield from old_driver(plan, state, "reboot, so that the installed one is loaded")
+    yield from old_driver(blueprint, state, "reboot, so that the installed one is loaded")

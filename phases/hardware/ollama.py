@@ -27,22 +27,24 @@ USER = "ollama"
 
 
 @deploy("Ollama")
-def ollama(plan: Blueprint) -> None:
+def ollama(blueprint: Blueprint) -> None:
     """The pinned release, the units, the filter before them, the models, each resident on its own card."""
-    stamp = f"{plan.paths.state}/ollama.release"
+    stamp = f"{blueprint.paths.state}/ollama.release"
     releases.release(
-        name=f"Ollama {plan.ollama_version}",
-        url=plan.ollama_release.url,
-        sha256=plan.ollama_sha256,
+        name=f"Ollama {blueprint.ollama_version}",
+        url=blueprint.ollama_release.url,
+        sha256=blueprint.ollama_sha256,
         owns=("bin/ollama", "lib/ollama"),
         stamp=stamp,
     )
-    users.system_user(name="User ollama", user=USER, home=plan.paths.ollama_home, groups=("render", "video"))
+    users.system_user(
+        name="User ollama", user=USER, home=blueprint.paths.ollama_home, groups=("render", "video")
+    )
     with_cards(
         name="Units and environment of the instances",
-        plan=plan,
+        blueprint=blueprint,
         step=files.tree,
-        arguments=lambda uuids: {"entries": entries(plan, uuids)},
+        arguments=lambda uuids: {"entries": entries(blueprint, uuids)},
     )
     systemd.units(
         name="Ollama instances",
@@ -50,26 +52,31 @@ def ollama(plan: Blueprint) -> None:
             # The vendor's installer enables one of its own on the first instance's port.
             Unit("ollama.service", masked=True),
             Unit(WEB_SERVER, masked=True),
-            *(Unit(instance.unit, restart_on=(stamp,)) for instance in plan.ollama_instances),
+            *(Unit(instance.unit, restart_on=(stamp,)) for instance in blueprint.ollama_instances),
             # With Docker's settings the address of its bridge may change.
-            Unit(FILTER, reload_on=(*(file.path for file in filter_files(plan)), DAEMON)),
+            Unit(FILTER, reload_on=(*(file.path for file in filter_files(blueprint)), DAEMON)),
         ],
     )
     with_cards(
-        name="Models", plan=plan, step=instances.models, arguments=lambda uuids: placements(plan, uuids)
+        name="Models",
+        blueprint=blueprint,
+        step=instances.models,
+        arguments=lambda uuids: placements(blueprint, uuids),
     )
-    systemd.units(name="Warm-up", units=[Unit(instance.warmup_unit) for instance in plan.ollama_instances])
+    systemd.units(
+        name="Warm-up", units=[Unit(instance.warmup_unit) for instance in blueprint.ollama_instances]
+    )
     with_cards(
         name="Each model is resident on its card",
-        plan=plan,
+        blueprint=blueprint,
         step=instances.resident,
-        arguments=lambda uuids: placements(plan, uuids),
+        arguments=lambda uuids: placements(blueprint, uuids),
     )
 
 
-def entries(plan: Blueprint, uuids: Mapping[str, str]) -> list[Entry]:
+def entries(blueprint: Blueprint, uuids: Mapping[str, str]) -> list[Entry]:
     """Units and environment files, with full UUIDs."""
-    paths = plan.paths
+    paths = blueprint.paths
     return [
         Directory(paths.ollama_env),
         *(
@@ -91,37 +98,37 @@ def entries(plan: Blueprint, uuids: Mapping[str, str]) -> list[Entry]:
         *(
             File(
                 f"{paths.ollama_env}/{instance.name}.env",
-                contents.ollama_environment(plan, instance, uuids[plan.gpu_of(instance).uuid]),
+                contents.ollama_environment(blueprint, instance, uuids[blueprint.gpu_of(instance).uuid]),
             )
-            for instance in plan.ollama_instances
+            for instance in blueprint.ollama_instances
         ),
         *(
             File(
                 f"{paths.ollama_env}/{instance.name}.warmup",
                 render("ollama/warmup.env.j2", model=instance.model),
             )
-            for instance in plan.ollama_instances
+            for instance in blueprint.ollama_instances
         ),
-        Directory(_filter_folder(plan)),
-        *filter_files(plan),
+        Directory(_filter_folder(blueprint)),
+        *filter_files(blueprint),
         File(
             f"{SYSTEMD}/{FILTER}",
             render(
                 "ollama/ollama-filter.service.j2",
                 scripts=paths.scripts,
-                folder=_filter_folder(plan),
+                folder=_filter_folder(blueprint),
                 run=FILTER_RUN,
-                ports=" ".join(str(instance.port) for instance in plan.ollama_instances),
+                ports=" ".join(str(instance.port) for instance in blueprint.ollama_instances),
                 memory=FILTER_MEMORY,
             ),
         ),
     ]
 
 
-def filter_files(plan: Blueprint) -> list[File]:
+def filter_files(blueprint: Blueprint) -> list[File]:
     """What nginx reads: who asks what of the instances, from containers."""
-    folder = _filter_folder(plan)
-    places = [plan.parallel_of(instance) + instance.max_queue for instance in plan.ollama_instances]
+    folder = _filter_folder(blueprint)
+    places = [blueprint.parallel_of(instance) + instance.max_queue for instance in blueprint.ollama_instances]
     return [
         File(
             f"{folder}/nginx.conf",
@@ -133,8 +140,8 @@ def filter_files(plan: Blueprint) -> list[File]:
                 connections=sum(places),
                 burst=max(places),
                 instances=[
-                    {"port": instance.port, "settings": contents.ollama_filter(plan, instance)}
-                    for instance in plan.ollama_instances
+                    {"port": instance.port, "settings": contents.ollama_filter(blueprint, instance)}
+                    for instance in blueprint.ollama_instances
                 ],
             ),
         ),
@@ -142,11 +149,11 @@ def filter_files(plan: Blueprint) -> list[File]:
     ]
 
 
-def _filter_folder(plan: Blueprint) -> str:
-    return f"{plan.paths.ollama_env}/filter"
+def _filter_folder(blueprint: Blueprint) -> str:
+    return f"{blueprint.paths.ollama_env}/filter"
 
 
-def placements(plan: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]:
+def placements(blueprint: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]:
     """Where each model has to live, as an operation's arguments."""
     return {
         "placements": [
@@ -154,9 +161,9 @@ def placements(plan: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]:
                 instance.name,
                 instance.port,
                 instance.model,
-                uuids[plan.gpu_of(instance).uuid],
-                gives_way=plan.gives_way(instance),
+                uuids[blueprint.gpu_of(instance).uuid],
+                gives_way=blueprint.gives_way(instance),
             )
-            for instance in plan.ollama_instances
+            for instance in blueprint.ollama_instances
         ]
     }

@@ -21,6 +21,6 @@ SCRIPTS = (
 )
 
 
-def scripts(plan: Blueprint) -> list[Entry]:
+def scripts(blueprint: Blueprint) -> list[Entry]:
     """All of them, executable."""
-    return jobs.scripts(plan, SCRIPTS)
+    return jobs.scripts(blueprint, SCRIPTS)

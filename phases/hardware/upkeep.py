@@ -21,13 +21,13 @@ TELEGRAM = ("telegram/token", "telegram/chat")
 
 
 @deploy("Watchdog and cleanup")
-def upkeep(plan: Blueprint, secrets: Secrets) -> None:
+def upkeep(blueprint: Blueprint, secrets: Secrets) -> None:
     """GPU watchdog, nightly restart of the instances, cleanup of images, rotation of logs."""
     with_cards(
         name="Watchdog, cron jobs and log rotation",
-        plan=plan,
+        blueprint=blueprint,
         step=files.tree,
-        arguments=lambda uuids: {"entries": entries(plan, secrets, uuids)},
+        arguments=lambda uuids: {"entries": entries(blueprint, secrets, uuids)},
     )
 
 
@@ -37,9 +37,9 @@ def telegram_ini(secrets: Secrets) -> str:
     return render("gpu/telegram.ini.j2", token=token, chat=chat)
 
 
-def entries(plan: Blueprint, secrets: Secrets, uuids: Mapping[str, str]) -> list[Entry]:
+def entries(blueprint: Blueprint, secrets: Secrets, uuids: Mapping[str, str]) -> list[Entry]:
     """Settings of the watchdog, a file for each cron job, and the rotation of their logs."""
-    paths = plan.paths
+    paths = blueprint.paths
     return [
         Directory(paths.config, mode="0700"),
         File(telegram_file(paths), telegram_ini(secrets), mode="0600", secret=True),
@@ -49,23 +49,23 @@ def entries(plan: Blueprint, secrets: Secrets, uuids: Mapping[str, str]) -> list
                 "gpu/gpu-watchdog.ini.j2",
                 alert=alert(paths, host.name),
                 state=f"{paths.state}/gpu-watchdog",
-                vram_percent=plan.thresholds.gpu_vram_percent,
-                vram_runs=plan.thresholds.gpu_vram_runs,
-                xid_quiet_min=plan.thresholds.gpu_xid_quiet_min,
-                answer_s=plan.thresholds.ollama_answer_s,
-                gpus=[{"uuid": uuids[gpu.uuid], "name": gpu.model, "bus": gpu.bus} for gpu in plan.gpus],
+                vram_percent=blueprint.thresholds.gpu_vram_percent,
+                vram_runs=blueprint.thresholds.gpu_vram_runs,
+                xid_quiet_min=blueprint.thresholds.gpu_xid_quiet_min,
+                answer_s=blueprint.thresholds.ollama_answer_s,
+                gpus=[{"uuid": uuids[gpu.uuid], "name": gpu.model, "bus": gpu.bus} for gpu in blueprint.gpus],
                 instances=[
                     {
                         "name": instance.name,
                         "port": instance.port,
                         "unit": instance.unit,
-                        "gpu": uuids[plan.gpu_of(instance).uuid],
+                        "gpu": uuids[blueprint.gpu_of(instance).uuid],
                     }
-                    for instance in plan.ollama_instances
+                    for instance in blueprint.ollama_instances
                 ],
             ),
         ),
-        *jobs.cron(plan, HARDWARE),
+        *jobs.cron(blueprint, HARDWARE),
         File(
             "/etc/logrotate.d/host-scripts",
             render("cleanup/logrotate.j2", logs=paths.logs),

@@ -13,42 +13,44 @@ from phases.cards import with_cards
 
 
 @deploy("shared-whisper")
-def whisper(plan: Blueprint) -> None:
+def whisper(blueprint: Blueprint) -> None:
     """The pinned image, its unit on its card, and the model that was really loaded."""
-    docker.images(name="Image of shared-whisper", references=[plan.whisper.image])
+    docker.images(name="Image of shared-whisper", references=[blueprint.whisper.image])
     with_cards(
         name="Unit of shared-whisper",
-        plan=plan,
+        blueprint=blueprint,
         step=files.tree,
-        arguments=lambda uuids: {"entries": [unit(plan, uuids[plan.gpu_of(plan.whisper).uuid])]},
+        arguments=lambda uuids: {
+            "entries": [unit(blueprint, uuids[blueprint.gpu_of(blueprint.whisper).uuid])]
+        },
     )
-    systemd.units(name="shared-whisper", units=[Unit(plan.whisper.unit)])
-    whisper_asr.serves(name=f"shared-whisper serves {plan.whisper.model}", service=service(plan))
+    systemd.units(name="shared-whisper", units=[Unit(blueprint.whisper.unit)])
+    whisper_asr.serves(name=f"shared-whisper serves {blueprint.whisper.model}", service=service(blueprint))
 
 
-def service(plan: Blueprint) -> Service:
+def service(blueprint: Blueprint) -> Service:
     """What has to run; requirements 4.5 saw `medium` where large-v3-turbo was configured."""
     return Service(
-        container=plan.whisper.name,
-        unit=plan.whisper.unit,
-        port=plan.whisper.port,
-        image=plan.whisper.image,
-        settings=contents.whisper_environment(plan),
-        gpu=plan.gpu_of(plan.whisper).uuid,
-        memory_mib=plan.whisper.memory_mib,
+        container=blueprint.whisper.name,
+        unit=blueprint.whisper.unit,
+        port=blueprint.whisper.port,
+        image=blueprint.whisper.image,
+        settings=contents.whisper_environment(blueprint),
+        gpu=blueprint.gpu_of(blueprint.whisper).uuid,
+        memory_mib=blueprint.whisper.memory_mib,
     )
 
 
-def unit(plan: Blueprint, gpu_uuid: str) -> File:
+def unit(blueprint: Blueprint, gpu_uuid: str) -> File:
     """Its unit file, with the full UUID: the container toolkit takes no prefix."""
     return File(
-        f"/etc/systemd/system/{plan.whisper.unit}",
+        f"/etc/systemd/system/{blueprint.whisper.unit}",
         render(
             "whisper/shared-whisper.service.j2",
-            whisper=plan.whisper,
+            whisper=blueprint.whisper,
             gpu_uuid=gpu_uuid,
-            environment=contents.whisper_environment(plan),
-            network=plan.coolify_network,
-            scripts=plan.paths.scripts,
+            environment=contents.whisper_environment(blueprint),
+            network=blueprint.coolify_network,
+            scripts=blueprint.paths.scripts,
         ),
     )

@@ -15,10 +15,10 @@ from phases.record import record
 
 
 @deploy("Phase 1: litellm")
-def litellm(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+def litellm(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
     """Postgres, Redis, a proxy where Coolify runs none, Langfuse, and LiteLLM with the teams there are by now."""
     backups(given=given, secrets=secrets)
     data_plane(given=given, secrets=secrets)
     proxy(given=given, secrets=secrets)
     gateway(given=given, secrets=secrets)
-    record(LITELLM, plan)
+    record(LITELLM, blueprint)

@@ -18,23 +18,28 @@ from phases.shared import HBA, databases, monitor_role, password, stack
 @deploy("Data plane")
 def data_plane(given: Given, secrets: Secrets) -> None:
     """Both servers, then what is in them; none of it is ever dropped. A project brings its own databases and users."""
-    plan = given.plan
+    blueprint = given.blueprint
     stacks.up(
         name="Containers of Postgres and Redis",
-        root=plan.paths.stacks,
+        root=blueprint.paths.stacks,
         stacks=[stack(given, secrets, name) for name in ("postgres", "redis")],
         before_recreate=saving(given),
         timeout_s=900,
     )
-    settings = postgres_files.settings(plan.postgres)
+    settings = postgres_files.settings(blueprint.postgres)
     hba = HBA.read_text()
     postgres.settings(name="Settings of Postgres", container=POSTGRES, wanted=settings, hba=hba)
-    wanted = databases(plan, plan.shared_databases, secrets)
+    wanted = databases(blueprint, blueprint.shared_databases, secrets)
     postgres.databases(
-        name="Databases and roles", container=POSTGRES, wanted=wanted, roles=[monitor_role(plan, secrets)]
+        name="Databases and roles",
+        container=POSTGRES,
+        wanted=wanted,
+        roles=[monitor_role(blueprint, secrets)],
     )
-    owners = {database.name: database.owner for database in databases(plan, plan.databases, secrets)}
-    take_over_postgres(plan=plan, owners=owners)
+    owners = {
+        database.name: database.owner for database in databases(blueprint, blueprint.databases, secrets)
+    }
+    take_over_postgres(blueprint=blueprint, owners=owners)
     redis_users(given, secrets)
     postgres.postgres(
         name="Postgres is as declared",
@@ -51,8 +56,8 @@ def redis_users(given: Given, secrets: Secrets) -> None:
     redis.server(
         name="Settings and users of Redis",
         container=REDIS,
-        settings=redis_files.settings(given.plan.redis),
-        acl=redis_files.users_acl(given.plan.redis, given.redis_indexes, password(secrets, "redis")),
+        settings=redis_files.settings(given.blueprint.redis),
+        acl=redis_files.users_acl(given.blueprint.redis, given.redis_indexes, password(secrets, "redis")),
         user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )
@@ -63,8 +68,8 @@ def redis_as_declared(given: Given, secrets: Secrets) -> None:
     redis.redis(
         name="Redis is as declared",
         container=REDIS,
-        settings=redis_files.settings(given.plan.redis),
-        acl=redis_files.users_acl(given.plan.redis, given.redis_indexes, password(secrets, "redis")),
+        settings=redis_files.settings(given.blueprint.redis),
+        acl=redis_files.users_acl(given.blueprint.redis, given.redis_indexes, password(secrets, "redis")),
         user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )

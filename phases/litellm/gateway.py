@@ -23,10 +23,10 @@ from phases.shared import stack
 @deploy("LiteLLM")
 def gateway(given: Given, secrets: Secrets) -> None:
     """Both, and the teams of the projects that there are by now; each project brings its own."""
-    plan = given.plan
+    blueprint = given.blueprint
     stacks.up(
         name="Containers of Langfuse and LiteLLM",
-        root=plan.paths.stacks,
+        root=blueprint.paths.stacks,
         stacks=[stack(given, secrets, name) for name in ("langfuse", "litellm")],
         before_recreate=saving(given),
     )
@@ -46,12 +46,12 @@ def gateway(given: Given, secrets: Secrets) -> None:
 
 def teams(given: Given, secrets: Secrets) -> None:
     """Those of the projects that the host has been given, each with its budget and its key."""
-    plan = given.plan
+    blueprint = given.blueprint
     how = saving(given)
     litellm.teams(
         name="Teams and virtual keys",
-        container=plan.gateway.container,
-        port=plan.gateway.port,
+        container=blueprint.gateway.container,
+        port=blueprint.gateway.port,
         wanted=[
             Team(
                 id=team.name,
@@ -64,8 +64,8 @@ def teams(given: Given, secrets: Secrets) -> None:
             )
             for team in given.teams
         ],
-        absent=plan.removed_teams,
-        known=[team.name for team in plan.teams],
+        absent=blueprint.removed_teams,
+        known=[team.name for team in blueprint.teams],
         mend="it stays, or goes with --data remove_teams=NAME",
         before_deletion=replace(how, pieces={POSTGRES: how.pieces[POSTGRES]}),
     )
@@ -73,7 +73,7 @@ def teams(given: Given, secrets: Secrets) -> None:
 
 def trace_projects(given: Given, secrets: Secrets) -> None:
     """A project and a key pair in Langfuse for LiteLLM's own callbacks, and for each project that the host has."""
-    first = langfuse_blueprint.initial(given.plan.shared_stacks)
+    first = langfuse_blueprint.initial(given.blueprint.shared_stacks)
 
     def project(name: str, keys: TraceKeys) -> langfuse.Project:
         public, secret = (secrets.generated(form.name, form.make) for form in langfuse_blueprint.forms(keys))
@@ -96,16 +96,16 @@ def trace_projects(given: Given, secrets: Secrets) -> None:
     )
 
 
-def warn_undeclared_traces(plan: Blueprint, secrets: Secrets) -> None:
+def warn_undeclared_traces(blueprint: Blueprint, secrets: Secrets) -> None:
     """Name what others have added to Langfuse."""
-    first = langfuse_blueprint.initial(plan.shared_stacks)
-    pairs = [first.keys, *(project.trace_keys for project in plan.projects)]
+    first = langfuse_blueprint.initial(blueprint.shared_stacks)
+    pairs = [first.keys, *(project.trace_keys for project in blueprint.projects)]
     langfuse.warn_undeclared(
         name="What is not declared in Langfuse",
         container=LANGFUSE,
         postgres=POSTGRES,
         organisation=first.organisation,
-        projects=[first.project, *(project.name for project in plan.projects)],
+        projects=[first.project, *(project.name for project in blueprint.projects)],
         public_keys=[secrets.provided(keys.public) for keys in pairs if secrets.has(keys.public)],
         owner=first.owner,
     )

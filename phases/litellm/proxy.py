@@ -18,7 +18,7 @@ def proxy(given: Given, secrets: Secrets) -> None:
     declared = next(each for each in given.stacks if each.name == STACK)
     stacks.up(
         name=f"Containers of the proxy, unless {declared.unless} runs",
-        root=given.plan.paths.stacks,
+        root=given.blueprint.paths.stacks,
         stacks=[stack(given, secrets, STACK)],
         unless=declared.unless,
     )

@@ -16,11 +16,11 @@ from operations.backup import Saving
 from phases.stacks import outline, wanted
 
 case: dict[str, Any] = json.loads(Path(os.environ["STACK_CASE"]).read_text())
-plan = for_host(host.data)
+blueprint = for_host(host.data)
 resolver = Resolver(
     root=case["root"],
-    network=plan.coolify_network,
-    docker=plan.docker,
+    network=blueprint.coolify_network,
+    docker=blueprint.docker,
     secrets=Secrets.open("case", Path(os.environ["STACK_CASE"]).parent / "secrets"),
 )
 

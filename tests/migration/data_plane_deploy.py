@@ -13,17 +13,17 @@ from phases.adoption import adopt, before, take_over, tell_orphans
 from phases.litellm.data_plane import data_plane
 from phases.shared import databases, monitor_role
 
-plan = for_host(host.data)
-given = Given(plan, frozenset({HARDWARE, LITELLM}))
+blueprint = for_host(host.data)
+given = Given(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
 stacks = [stack for stack in given.stacks if stack.name in ("postgres", "redis")]
-adopt(plan, stacks, before(plan, stacks, secrets))
+adopt(blueprint, stacks, before(blueprint, stacks, secrets))
 data_plane(given=given, secrets=secrets)
-for project in plan.projects:
+for project in blueprint.projects:
     if project.predecessors:
-        owned = databases(plan, project.databases, secrets)
+        owned = databases(blueprint, project.databases, secrets)
         postgres.databases(
-            name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(plan, secrets)]
+            name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(blueprint, secrets)]
         )
-        take_over(plan=plan, predecessors=project.predecessors)
-tell_orphans(plan)
+        take_over(blueprint=blueprint, predecessors=project.predecessors)
+tell_orphans(blueprint)

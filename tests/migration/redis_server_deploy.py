@@ -17,11 +17,11 @@ from phases.backup import backups, saving
 from phases.litellm.data_plane import redis_as_declared, redis_users
 from phases.shared import stack
 
-plan = for_host(host.data)
+blueprint = for_host(host.data)
 if image := os.environ.get("REDIS_IMAGE"):
-    plan = replace(
-        plan,
-        redis=replace(plan.redis, image=image, acl_databases=False),
+    blueprint = replace(
+        blueprint,
+        redis=replace(blueprint.redis, image=image, acl_databases=False),
         shared_stacks=tuple(
             replace(
                 stack,
@@ -29,15 +29,15 @@ if image := os.environ.get("REDIS_IMAGE"):
                     replace(one, image=image) if one.name == REDIS else one for one in stack.services
                 ),
             )
-            for stack in plan.shared_stacks
+            for stack in blueprint.shared_stacks
         ),
     )
-given = Given(plan, frozenset({HARDWARE, LITELLM}))
+given = Given(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
 backups(given=given, secrets=secrets)
 stacks.up(
     name="Redis",
-    root=plan.paths.stacks,
+    root=blueprint.paths.stacks,
     stacks=[stack(given, secrets, "redis")],
     before_recreate=saving(given),
     timeout_s=300,

@@ -13,7 +13,7 @@ from tests.host.conftest import Run, ended, pyinfra_command
 from tests.migration import old_server
 from tests.services.declared import everything
 
-PLAN = everything().plan
+BLUEPRINT = everything().blueprint
 PIECE = "/opt/backups/redis/shared-redis/all"
 # Of every type, with what a copy could lose: order, scores, members that are numbers, groups, an end.
 FILL = """
@@ -98,7 +98,10 @@ def test_redis_itself_knows_its_users_by_select(machine: Machine, before: dict[i
 
 def test_every_key_is_there(machine: Machine, before: dict[int, str], after: Run) -> None:
     assert contents(machine) == before
-    assert PLAN.redis.image in machine.run("docker inspect --format '{{.Config.Image}}' shared-redis").stdout
+    assert (
+        BLUEPRINT.redis.image
+        in machine.run("docker inspect --format '{{.Config.Image}}' shared-redis").stdout
+    )
     assert "db=4 " in cli(machine, "ACL LIST")
 
 
@@ -113,7 +116,7 @@ def test_what_was_there_has_been_saved_before(machine: Machine, before: dict[int
 
 
 def test_a_backup_of_the_new_server_is_read_back(machine: Machine, after: Run) -> None:
-    machine.run(f"{PLAN.paths.scripts}/backup-now.sh redis/shared-redis/all", timeout=300)
+    machine.run(f"{BLUEPRINT.paths.scripts}/backup-now.sh redis/shared-redis/all", timeout=300)
 
 
 def test_a_second_run_changes_nothing(machine: Machine, after: Run) -> None:

@@ -105,7 +105,7 @@ def test_everything_is_saved_and_stopped_and_a_person_is_told_what_to_do(server:
 def test_the_backup_of_that_moment_has_every_row(server: Machine) -> None:
     new = "find /opt/backups -name manifest.json -newer /run/before -printf '%P\\n'"
     saved = {path.rsplit("/", 2)[0] for path in server.run(new).stdout.split()}
-    given = Given(everything().plan, {"hardware", "litellm"})
+    given = Given(everything().blueprint, {"hardware", "litellm"})
     assert saved >= {piece for pieces in backup.pieces(given).values() for piece in pieces}
     manifest = "cat $(ls -d /opt/backups/postgres/shared-postgres/litellm/[!.]* | tail -n 1)/manifest.json"
     assert json.loads(server.run(manifest).stdout)["contents"]["rows"]["public.before"] == 999

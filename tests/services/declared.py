@@ -12,5 +12,5 @@ from phases import phases_of
 @cache
 def everything() -> Given:
     """The lab's declarations, for a host with all phases."""
-    plan = group_data.read().blueprint("lab")
-    return Given(plan, frozenset(phase.name for phase in phases_of(plan)))
+    blueprint = group_data.read().blueprint("lab")
+    return Given(blueprint, frozenset(phase.name for phase in phases_of(blueprint)))

@@ -13,9 +13,9 @@ from phases.given import recorded
 
 MORE_MIB = 16
 
-plan = for_host(host.data)
+blueprint = for_host(host.data)
 changed = replace(
-    plan,
+    blueprint,
     shared_stacks=tuple(
         replace(
             stack,
@@ -24,12 +24,12 @@ changed = replace(
                 for service in stack.services
             ),
         )
-        for stack in plan.shared_stacks
+        for stack in blueprint.shared_stacks
     ),
-    backups=replace(plan.backups, root=os.environ.get("BACKUP_ROOT", plan.backups.root)),
+    backups=replace(blueprint.backups, root=os.environ.get("BACKUP_ROOT", blueprint.backups.root)),
 )
 secrets = Secrets.open(environment_name(os.environ))
-given = Given(changed, frozenset(recorded(plan)))
+given = Given(changed, frozenset(recorded(blueprint)))
 for phase in PHASES:
     if phase.name in SHARED:
-        phase.deploy(plan=changed, given=given, secrets=secrets)
+        phase.deploy(blueprint=changed, given=given, secrets=secrets)

@@ -16,7 +16,7 @@ from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
 SERVICES: Mapping[str, Service] = {service.name: service for service in everything().services}
-WHISPER = everything().plan.whisper
+WHISPER = everything().blueprint.whisper
 # Numbers of capabilities in Linux; https://www.man7.org/linux/man-pages/man7/capabilities.7.html.
 CAPABILITIES = {
     **{"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "SETGID": 6, "SETUID": 7},

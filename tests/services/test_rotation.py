@@ -35,13 +35,13 @@ def searched(machine: Machine) -> Iterator[Path]:
 
 
 def test_what_is_rotated_all_at_once_and_killed_converges(machine: Machine, searched: Path) -> None:
-    plan = everything().plan
-    names = rotatable(plan, secrets())
+    blueprint = everything().blueprint
+    names = rotatable(blueprint, secrets())
     assert {"clickhouse/password", "minio/password", "redis/admin", "litellm/master_key"} <= {*names}
-    assert {"postgres/litellm", *(project.team.key_secret for project in plan.projects)} <= {*names}
+    assert {"postgres/litellm", *(project.team.key_secret for project in blueprint.projects)} <= {*names}
     before = {name: secrets().provided(name) for name in names}
     for name in names:
-        rotate(name, plan, secrets())
+        rotate(name, blueprint, secrets())
     kill_after(pyinfra_command(*ALL), *MOMENT)
     done = run_pyinfra(*ALL)
     assert done.rc == 0, done.output

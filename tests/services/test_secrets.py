@@ -21,11 +21,11 @@ from tests.services.declared import everything
 
 pytestmark = pytest.mark.usefixtures("no_cron")
 # A public key is public, and a chat's number is no secret.
-PLAN = everything().plan
+BLUEPRINT = everything().blueprint
 NOT_SECRET = {
     "telegram/chat",
-    initial(PLAN.shared_stacks).keys.public,
-    *(project.trace_keys.public for project in PLAN.projects),
+    initial(BLUEPRINT.shared_stacks).keys.public,
+    *(project.trace_keys.public for project in BLUEPRINT.projects),
 }
 SHORTEST = 12  # anything shorter would be found by chance
 LIST = "/run/canaries/list"

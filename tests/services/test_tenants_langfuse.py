@@ -20,7 +20,7 @@ from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
-FIRST = initial(everything().plan.shared_stacks)
+FIRST = initial(everything().blueprint.shared_stacks)
 
 # What every program below begins with: requests with the pair that the container itself has.
 KEYS = """

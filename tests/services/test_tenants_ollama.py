@@ -36,7 +36,7 @@ ANSWERED = ("tags", "ps", "generate", "chat")
 
 
 def test_no_project_manages_or_moves_a_model(machine: Machine, tenants: list[Tenant]) -> None:
-    plan = everything().plan
+    blueprint = everything().blueprint
     host = machine.run("ip -4 -o address show dev docker0 | awk '{print $4}' | cut -d/ -f1").stdout.strip()
     instances = [
         {
@@ -44,7 +44,7 @@ def test_no_project_manages_or_moves_a_model(machine: Machine, tenants: list[Ten
             "port": instance.port,
             "model": instance.model,
             "other": next(one.model for one in ollama_instances if one.model != instance.model),
-            "unloads": plan.gives_way(instance),
+            "unloads": blueprint.gives_way(instance),
         }
         for instance in ollama_instances
     ]

@@ -70,8 +70,8 @@ def test_a_project_that_takes_all_connections_takes_only_its_own(
     tenants: list[Tenant], data_plane: DataPlane
 ) -> None:
     """All of them at once: the services, the monitor and the superuser still get in."""
-    plan = everything().plan
-    limits = connection_limits(plan.postgres, plan.databases)
+    blueprint = everything().blueprint
+    limits = connection_limits(blueprint.postgres, blueprint.databases)
     program = """
         held, refused = [], None
         while refused is None and len(held) < 200:
@@ -338,7 +338,9 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         assert said in told
 
     # What is declared is as declared.
-    limit = connection_limits(everything().plan.postgres, everything().plan.databases)[database.role]
+    limit = connection_limits(everything().blueprint.postgres, everything().blueprint.databases)[
+        database.role
+    ]
     role = RIGHTS.format(role=database.role)
     assert data_plane.sql("postgres", role) == f"{limit}|f|f|f"
     settings = (

@@ -21,9 +21,9 @@ UUIDS = {
 }
 
 
-def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
+def machine(blueprint: Blueprint | None = None, **replaced: Any) -> HostState:
     """A fresh machine that everything declared fits on, but for these fields."""
-    plan = plan or declared()
+    blueprint = blueprint or declared()
     disk = Disk("/", size=500 * GIB, used=100 * GIB, free=375 * GIB)
     state = HostState(
         os="debian",
@@ -32,9 +32,9 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         kernel="6.12.48+deb13-amd64",
         machine="x86_64",
         uid=0,
-        cpu=f"Intel(R) {plan.profile.cpu_model} CPU @ 3.20GHz",
-        cores=plan.profile.cores,
-        memory=int(plan.profile.ram_gib * GIB * 0.97),
+        cpu=f"Intel(R) {blueprint.profile.cpu_model} CPU @ 3.20GHz",
+        cores=blueprint.profile.cores,
+        memory=int(blueprint.profile.ram_gib * GIB * 0.97),
         root_disk=disk,
         docker_disk=replace(disk, path="/var/lib/docker"),
         headers="available",
@@ -44,7 +44,7 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
         listeners=(Listener(22, "sshd", 512, "ssh.service"),),
         displays=tuple(
             Display(gpu.bus, "10de:2484", f"NVIDIA Corporation GA104 [GeForce {gpu.model}]")
-            for gpu in plan.gpus
+            for gpu in blueprint.gpus
         ),
         reboot_required=False,
         virtualization="none",
@@ -52,7 +52,7 @@ def machine(plan: Blueprint | None = None, **replaced: Any) -> HostState:
     return replace(state, **replaced)
 
 
-def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
+def cards(blueprint: Blueprint | None = None, **replaced: Any) -> GpuState:
     """The declared cards as a driver lists them that is in order; these fields are those of the first."""
     found = [
         Gpu(
@@ -65,7 +65,7 @@ def cards(plan: Blueprint | None = None, **replaced: Any) -> GpuState:
             power_min_w=100.0,
             power_max_w=240.0,
         )
-        for gpu in (plan or declared()).gpus
+        for gpu in (blueprint or declared()).gpus
     ]
     return GpuState(installed=True, gpus=(replace(found[0], **replaced), *found[1:]))
 

@@ -19,8 +19,8 @@ CONNECTED = "Could not connect"
 # The real deploy.py with one phase that does nothing, on a host that pyinfra makes up.
 ONE_PHASE = """
 from types import SimpleNamespace
-def phases_of(plan):
-    return (SimpleNamespace(number=0, name="hardware", group="gpu", deploy=lambda plan: None),)
+def phases_of(blueprint):
+    return (SimpleNamespace(number=0, name="hardware", group="gpu", deploy=lambda blueprint: None),)
 """
 FAKE_HOST = """
 gpu = shared = celeron_g4930 = lab = [("@fake/host", {"fake_delay": 0, "fake_delay_jitter": 0})]

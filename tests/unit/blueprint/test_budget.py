@@ -49,17 +49,17 @@ def beside(**fields: Any) -> list[Stack]:
     return [*declared().shared_stacks, container(**fields)]
 
 
-def on_card(plan: Blueprint, uuid: str) -> Any:
-    return next(card for card in plan.vram if card.gpu.uuid == uuid)
+def on_card(blueprint: Blueprint, uuid: str) -> Any:
+    return next(card for card in blueprint.vram if card.gpu.uuid == uuid)
 
 
 # --- memory
 
 
 def test_memory_is_every_limit_and_everything_measured() -> None:
-    plan = without_voicejury(shared_stacks=beside(expected_memory="100m"))
-    sums = plan.memory_budget()
-    limits = sum(service.memory_mib for stack in plan.stacks for service in stack.services)
+    blueprint = without_voicejury(shared_stacks=beside(expected_memory="100m"))
+    sums = blueprint.memory_budget()
+    limits = sum(service.memory_mib for stack in blueprint.stacks for service in stack.services)
     assert sums.limits_mib == limits + 4096 + 5 * 100 + 2000
     assert MemoryUse("try", "try", 512, 100) in sums.uses
     assert sums.most_mib == sums.expected_mib + sum(use.limit_mib for use in sums.unmeasured)
@@ -101,10 +101,12 @@ def test_more_cannot_be_expected_than_is_allowed() -> None:
 
 def test_the_preflight_counts_with_the_memory_that_is_really_there() -> None:
     room = 18432 - without_voicejury().memory_budget().expected_mib
-    plan = without_voicejury(shared_stacks=beside(memory="32g", expected_memory=f"{room - 1000}m"))
-    assert [one for one in machine_problems(plan, machine(plan)) if "budget" in one.what] == []
+    blueprint = without_voicejury(shared_stacks=beside(memory="32g", expected_memory=f"{room - 1000}m"))
+    assert [one for one in machine_problems(blueprint, machine(blueprint)) if "budget" in one.what] == []
     (problem,) = [
-        one for one in machine_problems(plan, machine(plan, memory=11 * GIB)) if "budget" in one.what
+        one
+        for one in machine_problems(blueprint, machine(blueprint, memory=11 * GIB))
+        if "budget" in one.what
     ]
     assert problem.what == "budget of memory"
     assert problem.wanted == "asked for at most 16896 MiB = 11264 of memory + 5632 of zram"
@@ -183,16 +185,16 @@ def test_what_needs_a_card_is_given_with_one() -> None:
 
 
 def test_the_disk_is_a_sum_of_what_is_certain_and_what_is_estimated() -> None:
-    plan = declared()
-    uses = {use.what: use for use in plan.disk_budget().uses}
+    blueprint = declared()
+    uses = {use.what: use for use in blueprint.disk_budget().uses}
     assert uses["swap"].mib == 24 * 1024
     assert uses["models"].mib == 4960 + 2480 + 5722 + 4482 + 4673
     assert uses["build cache"].mib == 5120
     assert uses["backups"].mib == 8 * 1024
-    images = {service.image for stack in plan.stacks for service in stack.services if not service.gpu}
+    images = {service.image for stack in blueprint.stacks for service in stack.services if not service.gpu}
     assert f"estimate: {len(images)} x 1024 + " in uses["images"].arithmetic
-    assert plan.disk_budget().certain_mib == uses["swap"].mib + uses["models"].mib
-    assert plan.disk_budget().size_mib == 229 * 1024
+    assert blueprint.disk_budget().certain_mib == uses["swap"].mib + uses["models"].mib
+    assert blueprint.disk_budget().size_mib == 229 * 1024
 
 
 def test_swap_and_models_must_fit_the_disk() -> None:
@@ -210,10 +212,12 @@ def test_a_disk_that_the_estimates_fill_is_told_of() -> None:
 
 
 def test_the_preflight_counts_with_the_disk_that_is_really_there() -> None:
-    plan = declared()
-    small = replace(machine(plan).root_disk, size=40 * GIB)
+    blueprint = declared()
+    small = replace(machine(blueprint).root_disk, size=40 * GIB)
     (problem,) = [
-        one for one in machine_problems(plan, machine(plan, root_disk=small)) if "budget" in one.what
+        one
+        for one in machine_problems(blueprint, machine(blueprint, root_disk=small))
+        if "budget" in one.what
     ]
     assert problem.what == "budget of disk"
     assert problem.wanted == "asked for at most its 40960 MiB"
@@ -285,8 +289,8 @@ def test_a_wrong_sum_in_the_notes_would_be_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_limit_that_is_another_than_the_notes_has_its_reason() -> None:
-    plan = declared()
-    limits = {service.name: service.memory_mib for stack in plan.stacks for service in stack.services}
+    blueprint = declared()
+    limits = {service.name: service.memory_mib for stack in blueprint.stacks for service in stack.services}
     for line, declared_mib in notes.memory_differences(limits).items():
         assert line.why, f"{line.what} has {declared_mib} MiB here"
 
@@ -300,25 +304,25 @@ def test_every_sum_is_shown() -> None:
     )
     shown = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for name in ("celeron_g4930", "i7_9700k"):
-        plan = declared(name)
+        blueprint = declared(name)
         assert any(line.startswith(f"{name}: ") for line in shown)
-        memory, disk = plan.memory_budget(), plan.disk_budget()
+        memory, disk = blueprint.memory_budget(), blueprint.disk_budget()
         assert f"sum {memory.limits_mib} {memory.expected_mib}" in shown
         assert f"sum {disk.total_mib} of {disk.size_mib}; {disk.certain_mib} of it for certain" in shown
-        for card in plan.vram:
+        for card in blueprint.vram:
             assert f"{card.gpu.uuid} {card.gpu.model}" in shown
     # 36 layers x 8 heads x 128 x 2 x 34/32 bytes x 4096 tokens: 306 MiB a request.
     kv = "2 x 36 layers x 8 heads x 128 x 34/32 bytes x 4096 tokens x"
     assert f"KV cache of heavy 918 {kv} 3 requests" in shown
     assert f"KV cache of heavy 1836 {kv} 6 requests" in shown
-    plan = declared()
-    assert f"sum {plan.connections.total} of max_connections 100" in shown
+    blueprint = declared()
+    assert f"sum {blueprint.connections.total} of max_connections 100" in shown
     text = "\n".join(shown)
-    for index in plan.redis_indexes:
+    for index in blueprint.redis_indexes:
         assert f"{index.index} {index.usage}" in text
-    for job in plan.cron_jobs:
+    for job in blueprint.cron_jobs:
         assert f"{job.schedule} {job.name} {job.lasts_min} {job.lock_name}" in text
-    for service in (service for stack in plan.stacks for service in stack.services):
+    for service in (service for stack in blueprint.stacks for service in stack.services):
         assert re.search(rf"^{service.name} ", text, re.MULTILINE)
     assert "written total 18660 sections: 18660" in text
     assert any(line.startswith("beside shared-whisper 4096 ") for line in shown)

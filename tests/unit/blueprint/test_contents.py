@@ -30,8 +30,8 @@ def test_docker_daemon_has_what_the_requirements_and_coolify_want() -> None:
 
 
 def test_environment_of_an_ollama_instance() -> None:
-    plan = declared()
-    assert contents.ollama_environment(plan, plan.instance("heavy"), FULL_UUID) == (
+    blueprint = declared()
+    assert contents.ollama_environment(blueprint, blueprint.instance("heavy"), FULL_UUID) == (
         "OLLAMA_HOST=127.0.0.1:11434\n"
         "CUDA_DEVICE_ORDER=PCI_BUS_ID\n"
         f"CUDA_VISIBLE_DEVICES={FULL_UUID}\n"
@@ -51,15 +51,15 @@ def test_environment_of_an_ollama_instance() -> None:
 
 def test_another_profile_changes_heavy_and_light_and_nothing_else() -> None:
     def files(profile: str) -> dict[str, str]:
-        plan = declared(profile)
+        blueprint = declared(profile)
         return {
-            "zramswap": contents.zramswap(plan),
-            "sysctl": contents.sysctl(plan),
-            "daemon.json": json.dumps(contents.docker_daemon(plan)),
-            "whisper": json.dumps(contents.whisper_environment(plan)),
+            "zramswap": contents.zramswap(blueprint),
+            "sysctl": contents.sysctl(blueprint),
+            "daemon.json": json.dumps(contents.docker_daemon(blueprint)),
+            "whisper": json.dumps(contents.whisper_environment(blueprint)),
             **{
-                instance.name: contents.ollama_environment(plan, instance, FULL_UUID)
-                for instance in plan.ollama_instances
+                instance.name: contents.ollama_environment(blueprint, instance, FULL_UUID)
+                for instance in blueprint.ollama_instances
             },
         }
 
@@ -77,15 +77,15 @@ def test_whisper_is_told_its_quantization_under_the_name_it_reads() -> None:
 
 
 def test_small_files() -> None:
-    plan = declared(swappiness=100)
-    assert contents.sysctl(plan) == "vm.swappiness = 100\n"
-    assert contents.zramswap(plan) == "ALGO=lz4\nPERCENT=50\nPRIORITY=100\n"
-    assert contents.journald(plan) == "[Journal]\nSystemMaxUse=500M\n"
+    blueprint = declared(swappiness=100)
+    assert contents.sysctl(blueprint) == "vm.swappiness = 100\n"
+    assert contents.zramswap(blueprint) == "ALGO=lz4\nPERCENT=50\nPRIORITY=100\n"
+    assert contents.journald(blueprint) == "[Journal]\nSystemMaxUse=500M\n"
 
 
 def test_cron_files_lock_log_and_set_their_path() -> None:
-    plan = declared()
-    jobs = {job.name: contents.cron(plan, job).splitlines() for job in plan.cron_jobs}
+    blueprint = declared()
+    jobs = {job.name: contents.cron(blueprint, job).splitlines() for job in blueprint.cron_jobs}
     assert {"gpu-watchdog", "ollama-maintenance", "docker-cleanup", "watch"} < set(jobs)
     for lines in jobs.values():
         assert lines[1].startswith("PATH=/usr/local/sbin:")

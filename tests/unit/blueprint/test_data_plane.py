@@ -125,16 +125,16 @@ def test_each_role_may_have_the_connections_that_its_databases_are_given() -> No
 
 def test_what_connects_past_the_pooler_is_told_how_often_it_may() -> None:
     """Prisma's own pools and knex' grow with the cores, beyond what their database is given."""
-    plan = declared()
+    blueprint = declared()
     most: dict[str, int] = {}
-    for service in (service for stack in plan.stacks for service in stack.services):
+    for service in (service for stack in blueprint.stacks for service in stack.services):
         url = service.secrets.get("DATABASE_URL", "")
-        if "@shared-postgres:" in url and service.name != plan.gateway.container:
+        if "@shared-postgres:" in url and service.name != blueprint.gateway.container:
             database, _, limit = url.rpartition("/")[2].partition("?connection_limit=")
             most[database] = most.get(database, 0) + int(limit)
         if pool := service.env.get("NANGO_DB_POOL_MAX"):
             most["nango"] = int(pool)
-    direct = {database.name: database.direct for database in plan.databases}
+    direct = {database.name: database.direct for database in blueprint.databases}
     assert most.keys() == {"langfuse", "nango", "postiz"}
     assert all(most[name] <= direct[name] for name in most)
 

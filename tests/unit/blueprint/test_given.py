@@ -52,20 +52,20 @@ def test_a_phase_alone_on_a_fresh_machine_lacks_what_it_stands_on(name: str) -> 
 
 
 def test_a_host_has_the_stacks_and_databases_of_its_phases() -> None:
-    plan = declared()
-    assert Given(plan, {"hardware"}).stacks == () == Given(plan, {"hardware"}).databases
-    some = Given(plan, {"hardware", "litellm"})
+    blueprint = declared()
+    assert Given(blueprint, {"hardware"}).stacks == () == Given(blueprint, {"hardware"}).databases
+    some = Given(blueprint, {"hardware", "litellm"})
     assert [stack.name for stack in some.stacks] == ["postgres", "redis", "proxy", "langfuse", "litellm"]
     assert {database.name for database in some.databases} == {"litellm", "langfuse"}
-    assert {service.name for service in Given(plan, NAMES).services} > {
+    assert {service.name for service in Given(blueprint, NAMES).services} > {
         service.name for service in some.services
     }
 
 
 def test_what_watches_is_on_the_network_of_all_that_is_private_from_its_first_phase_on() -> None:
-    plan = declared()
-    private = {stack.name for stack in plan.stacks if stack.private}
+    blueprint = declared()
+    private = {stack.name for stack in blueprint.stacks if stack.private}
     assert private == {"langfuse", "augmenter"}
     for phases in (NAMES[:3], NAMES):
-        services = {service.name: service for service in Given(plan, phases).services}
+        services = {service.name: service for service in Given(blueprint, phases).services}
         assert set(services["uptime-kuma"].joins) == private

@@ -37,9 +37,9 @@ def problems(*args: object) -> list[str]:
 
 
 def test_prefixes_become_full_uuids_whatever_the_order() -> None:
-    plan = declared()
-    found = plan.resolve_gpus(list(reversed(CARDS)))
-    assert [found[card.uuid].uuid for card in plan.gpus] == [card.uuid for card in CARDS]
+    blueprint = declared()
+    found = blueprint.resolve_gpus(list(reversed(CARDS)))
+    assert [found[card.uuid].uuid for card in blueprint.gpus] == [card.uuid for card in CARDS]
 
 
 def test_more_cards_than_declared_are_no_problem() -> None:

@@ -123,12 +123,12 @@ def test_command_line_beats_host_beats_environment_beats_all() -> None:
     read = group_data.read()
     host = group_data.Layer("host", "production.yaml", {"swap_gib": 2, "swappiness": 2})
     command_line = group_data.Layer("--data", "--data", {"swap_gib": 3, "hardware_profile": "i7_9700k"})
-    plan = read.blueprint("production", host, command_line)
-    assert (plan.swap_gib, plan.swappiness, plan.profile.name) == (3, 2, "i7_9700k")
+    blueprint = read.blueprint("production", host, command_line)
+    assert (blueprint.swap_gib, blueprint.swappiness, blueprint.profile.name) == (3, 2, "i7_9700k")
     assert read.blueprint("production").swap_gib == 24
-    assert plan.sources["swap_gib"] == "--data"
-    assert plan.sources["swappiness"] == "production.yaml"
-    assert plan.sources["gpus"] == "group_data/gpu.py"
+    assert blueprint.sources["swap_gib"] == "--data"
+    assert blueprint.sources["swappiness"] == "production.yaml"
+    assert blueprint.sources["gpus"] == "group_data/gpu.py"
 
 
 def test_what_may_be_given_and_what_not() -> None:

@@ -141,9 +141,9 @@ def test_messages_stay_out_of_the_traces(config: Any) -> None:
 
 def test_secrets_are_named_and_not_written() -> None:
     """What the file names is in the environment of the container."""
-    plan = declared()
-    (service,) = next(stack for stack in plan.stacks if stack.name == "litellm").services
-    leaves = _leaves(litellm.config(plan.gateway, plan.ollama_instances, pool_limit=1))
+    blueprint = declared()
+    (service,) = next(stack for stack in blueprint.stacks if stack.name == "litellm").services
+    leaves = _leaves(litellm.config(blueprint.gateway, blueprint.ollama_instances, pool_limit=1))
     named = {str(leaf).removeprefix("os.environ/") for leaf in leaves if str(leaf).startswith("os.environ/")}
     assert named <= service.secrets.keys() | service.keys.keys()
     assert {"LITELLM_MASTER_KEY", "REDIS_PASSWORD", "GROQ_API_KEY", "GEMINI_API_KEY"} <= named

@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def plan() -> Blueprint:
+def blueprint() -> Blueprint:
     """What is declared, and a container that computes on a card in turn with its model."""
     worker = Service(
         name="separator",
@@ -73,12 +73,12 @@ def plan() -> Blueprint:
 
 
 @pytest.fixture(scope="module")
-def page(plan: Blueprint) -> Page:
-    return Page(drawing.page(plan))
+def page(blueprint: Blueprint) -> Page:
+    return Page(drawing.page(blueprint))
 
 
-def test_every_container_is_on_it(plan: Blueprint, page: Page) -> None:
-    for stack in plan.stacks:
+def test_every_container_is_on_it(blueprint: Blueprint, page: Page) -> None:
+    for stack in blueprint.stacks:
         assert f" {stack.name} phase {stack.phase}" in page.text
         for service in stack.services:
             assert service.name in page.ids
@@ -95,9 +95,9 @@ def test_every_container_is_on_it(plan: Blueprint, page: Page) -> None:
             assert f"at most {service.memory_mib} MiB" in bar
 
 
-def test_every_card_is_on_it(plan: Blueprint, page: Page) -> None:
+def test_every_card_is_on_it(blueprint: Blueprint, page: Page) -> None:
     words = [one["aria-label"] for one in page.all("svg")]
-    for card in plan.vram:
+    for card in blueprint.vram:
         assert f"{card.gpu.model} {card.gpu.bus} · {card.gpu.uuid} · {card.gpu.vram_mib} MiB" in page.text
         total = sum(share.mib for share in card.shares)
         assert any(
@@ -108,43 +108,43 @@ def test_every_card_is_on_it(plan: Blueprint, page: Page) -> None:
             assert f"{share.what} {share.mib} MiB" in page.text
     assert "while a container computes: separator 5120 = 5120 of 8192 MiB" in words
     assert "while separator computes:" in page.text
-    for instance in plan.ollama_instances:
+    for instance in blueprint.ollama_instances:
         assert f"{instance.unit} :{instance.port} · {instance.model} · " in page.text
-    whisper = plan.whisper
+    whisper = blueprint.whisper
     assert f"{whisper.name} 127.0.0.1:{whisper.port} · {whisper.model} {whisper.quantization}" in page.text
     assert whisper.image in page.text
 
 
-def test_what_the_projects_are_given_is_on_it(plan: Blueprint, page: Page) -> None:
-    for database in plan.databases:
+def test_what_the_projects_are_given_is_on_it(blueprint: Blueprint, page: Page) -> None:
+    for database in blueprint.databases:
         extensions = ", ".join(database.extensions) or "none"
         assert f"{database.name} {database.role} {extensions} {database.pool} {database.direct}" in page.text
-    for index in plan.redis_indexes:
+    for index in blueprint.redis_indexes:
         assert f"{index.index} {index.usage} {', '.join(index.users)}" in page.text
-    for team in plan.teams:
+    for team in blueprint.teams:
         assert f"{team.shown_as} {team.key_alias} ${team.budget_usd}" in page.text
-    for model in plan.gateway.models:
-        then = " → ".join(plan.gateway.fallbacks.get(model.name, ())) or "none"
+    for model in blueprint.gateway.models:
+        then = " → ".join(blueprint.gateway.fallbacks.get(model.name, ())) or "none"
         assert model.name in page.text
         assert then in page.text
 
 
-def test_the_machine_is_on_it(plan: Blueprint, page: Page) -> None:
-    assert f"{plan.profile.cpu_model}, {plan.profile.cores} cores" in page.text
-    memory = plan.memory_budget()
+def test_the_machine_is_on_it(blueprint: Blueprint, page: Page) -> None:
+    assert f"{blueprint.profile.cpu_model}, {blueprint.profile.cores} cores" in page.text
+    memory = blueprint.memory_budget()
     assert f"limits: {memory.limits_mib} MiB, and there are {memory.there}" in page.text
     assert f"measured: {memory.expected_mib} MiB" in page.text
-    for port in plan.open_tcp_ports:
+    for port in blueprint.open_tcp_ports:
         assert f"{port}/tcp" in page.text
-    for job in plan.cron_jobs:
+    for job in blueprint.cron_jobs:
         assert f"{job.name} " in page.text
         assert f"lock {job.lock_name}" in page.text
-    for sentence in plan.tight():
+    for sentence in blueprint.tight():
         assert sentence in page.text
 
 
-def test_the_page_is_complete_in_itself(page: Page, plan: Blueprint) -> None:
-    text = drawing.page(plan)
+def test_the_page_is_complete_in_itself(page: Page, blueprint: Blueprint) -> None:
+    text = drawing.page(blueprint)
     assert not page.open
     for attribute in ("src=", "@import", "url(", "<link", "<script"):
         assert attribute not in text
@@ -172,7 +172,7 @@ def test_bars_end_within_their_frame(page: Page) -> None:
         assert float(one.get("x", 0)) + float(one["width"]) <= 100.1
 
 
-def test_what_is_declared_is_no_markup(plan: Blueprint) -> None:
+def test_what_is_declared_is_no_markup(blueprint: Blueprint) -> None:
     index = declared().shared_redis_indexes[0]
     text = drawing.page(
         declared(

@@ -43,8 +43,8 @@ def project(name: str, **fields: Any) -> dict[str, Project]:
     return {name: replace(the(name), **fields)}
 
 
-def given(plan: Blueprint, *phases: str) -> Given:
-    return Given(plan, frozenset((*PLATFORM, *phases)))
+def given(blueprint: Blueprint, *phases: str) -> Given:
+    return Given(blueprint, frozenset((*PLATFORM, *phases)))
 
 
 def monitoring(given: Given) -> Stack:
@@ -63,16 +63,16 @@ def secrets(tmp_path: Path) -> Secrets:
     return Secrets.open("production", tmp_path, {})
 
 
-def environment(plan: Blueprint, secrets: Secrets, container: str) -> dict[str, str]:
+def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[str, str]:
     """What a container of a project is told."""
-    (owner,) = (one for one in plan.stacks if container in [service.name for service in one.services])
+    (owner,) = (one for one in blueprint.stacks if container in [service.name for service in one.services])
     resolver = Resolver(
         root="/opt/sourcefast",
         network="coolify",
-        docker=plan.docker,
+        docker=blueprint.docker,
         secrets=secrets,
-        formats=plan.secret_formats,
-        uuids={gpu.uuid: UUID for gpu in plan.gpus},
+        formats=blueprint.secret_formats,
+        uuids={gpu.uuid: UUID for gpu in blueprint.gpus},
     )
     text = next(
         str(file.text) for file in resolver.resolve(owner).files if file.path.endswith(f"/{container}.env")
@@ -175,13 +175,13 @@ def test_the_containers_of_the_requirements() -> None:
 
 
 def test_an_optional_service_comes_when_it_is_named() -> None:
-    plan = declared(optional_services=["voicejury-worker-pool"])
+    blueprint = declared(optional_services=["voicejury-worker-pool"])
     pool = the("voicejury").optional[0]
-    (stack,) = plan.stacks_of("voicejury")
+    (stack,) = blueprint.stacks_of("voicejury")
     assert stack.service("voicejury-worker-pool").env["CELERY_QUEUES"] == "gpu"
     assert stack.service("voicejury-worker-pool").env["OLLAMA_HOST"]
     assert pool.memory == "512m"
-    assert declared(optional_services="voicejury-worker-pool").stacks == plan.stacks
+    assert declared(optional_services="voicejury-worker-pool").stacks == blueprint.stacks
     (problem,) = refused(optional_services=["worker-pool"])
     assert "optional_services is 'worker-pool', but must be one of voicejury-worker-pool" in problem
 
@@ -189,8 +189,10 @@ def test_an_optional_service_comes_when_it_is_named() -> None:
 def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_the_requirements(
     secrets: Secrets,
 ) -> None:
-    plan = declared()
-    made = stack(given(plan, "voicejury"), secrets, "voicejury", {gpu.uuid: UUID for gpu in plan.gpus})
+    blueprint = declared()
+    made = stack(
+        given(blueprint, "voicejury"), secrets, "voicejury", {gpu.uuid: UUID for gpu in blueprint.gpus}
+    )
     worker = made.services["voicejury-worker-heavy"]
     (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
     assert device["device_ids"] == [UUID]
@@ -237,9 +239,9 @@ def test_who_may_select_which_index_follows_from_what_was_given() -> None:
 
 def test_a_phase_alone_keeps_what_others_brought(secrets: Secrets) -> None:
     """The order of the projects' phases does not matter: the last one to come finds the same as any other."""
-    plan = declared()
+    blueprint = declared()
     names = ("augmenter", "renov_bati", "coach_credit", "voicejury")
-    one, other = (given(plan, *order) for order in (names, reversed(names)))
+    one, other = (given(blueprint, *order) for order in (names, reversed(names)))
     assert one.stacks == other.stacks
     assert one.monitors == other.monitors
     for part in ("pgbouncer", "redis"):
@@ -273,11 +275,11 @@ def with_a_fifth(tmp_path: Path) -> Blueprint:
 
 def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Secrets) -> None:
     assert len(FIFTH.read_text().splitlines()) <= 60
-    plan = with_a_fifth
-    phase = phases_of(plan)[-1]
+    blueprint = with_a_fifth
+    phase = phases_of(blueprint)[-1]
     assert (phase.name, phase.number, phase.group) == ("shop", 7, "shop")
     assert phase.stands_on == ("litellm", "monitoring")
-    before, after = given(plan, "augmenter"), given(plan, "augmenter", "shop")
+    before, after = given(blueprint, "augmenter"), given(blueprint, "augmenter", "shop")
     assert {service.name for service in after.services} - {service.name for service in before.services} == {
         "shop-backend",
         "shop-worker",
@@ -293,10 +295,10 @@ def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Sec
         "shop-backend",
         "flower-shop",
     }
-    told = environment(plan, secrets, "shop-backend")
+    told = environment(blueprint, secrets, "shop-backend")
     assert told["DATABASE_URL"].endswith("@pgbouncer:6432/shop")
     assert told["LITELLM_API_KEY"] == secrets.generated("litellm/keys/shop")
-    assert plan.teams[-1].key_alias == "sk-shop"
+    assert blueprint.teams[-1].key_alias == "sk-shop"
     board = monitoring(after).service("bull-board")
     assert board.env["REDIS_DATABASES"] == "0=augmenter,10=shop"
 
@@ -437,9 +439,9 @@ def test_a_project_under_another_key_or_in_another_s_file(tmp_path: Path) -> Non
 
 
 def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -> None:
-    plan = declared()
-    plan = replace(plan, profile=replace(plan.profile, litellm_workers=4))
-    made = stack(given(plan), secrets, "litellm")
+    blueprint = declared()
+    blueprint = replace(blueprint, profile=replace(blueprint.profile, litellm_workers=4))
+    made = stack(given(blueprint), secrets, "litellm")
     assert made.project["services"]["litellm-proxy"]["command"][-4:] == [
         "--port",
         "4000",
@@ -447,7 +449,7 @@ def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -
         "4",
     ]
     # Together they keep to what their database is given past PgBouncer.
-    config = str(contents(given(plan), secrets)["litellm"]["litellm/config.yaml"].text)
+    config = str(contents(given(blueprint), secrets)["litellm"]["litellm/config.yaml"].text)
     assert "database_connection_pool_limit: 2\n" in config
 
 
@@ -457,7 +459,7 @@ def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -
 @pytest.fixture
 def fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new machine with which nothing is wrong."""
-    monkeypatch.setattr(preflight, "unfit", lambda plan: ())
+    monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     monkeypatch.setattr(requirements, "standing", lambda places: {})
 
 
@@ -466,25 +468,28 @@ def test_a_key_that_is_missing_matters_to_its_own_phase_alone(secrets: Secrets, 
     file = tmp_path / "production.yaml"
     file.write_text(file.read_text().replace("genius: {api_token: gen}\n", ""))
     without = Secrets.open("production", tmp_path, {})
-    plan = declared("i7_9700k")
-    phases = {phase.name: phase for phase in phases_of(plan)}
-    assert list(unmet(plan, [phase for name, phase in phases.items() if name != "voicejury"], without)) == []
-    (problem,) = unmet(plan, list(phases.values()), without)
+    blueprint = declared("i7_9700k")
+    phases = {phase.name: phase for phase in phases_of(blueprint)}
+    assert (
+        list(unmet(blueprint, [phase for name, phase in phases.items() if name != "voicejury"], without))
+        == []
+    )
+    (problem,) = unmet(blueprint, list(phases.values()), without)
     assert problem.what == f"{file}: genius/api_token"
     assert (problem.found, "api_token:" in problem.mend) == ("missing", True)
-    assert list(unmet(plan, list(phases.values()), secrets)) == []
+    assert list(unmet(blueprint, list(phases.values()), secrets)) == []
 
 
 @pytest.mark.usefixtures("fit")
 @pytest.mark.checklist("6.1")
 def test_voicejury_wants_a_larger_machine_unless_that_is_accepted(secrets: Secrets) -> None:
     def said(**replaced: Any) -> list[str]:
-        plan = declared(**replaced)
-        return [problem.found for problem in unmet(plan, phases_of(plan), secrets)]
+        blueprint = declared(**replaced)
+        return [problem.found for problem in unmet(blueprint, phases_of(blueprint), secrets)]
 
     (found,) = said()
-    plan = declared()
-    limits = {one.name: sum(service.memory_mib for service in one.services) for one in plan.stacks}
+    blueprint = declared()
+    limits = {one.name: sum(service.memory_mib for service in one.services) for one in blueprint.stacks}
     assert found == (
         f"12 GiB (celeron_g4930): the limits of everything else add up to "
         f"{sum(limits.values()) - 6656} MiB, its own to 6656 MiB"
@@ -495,9 +500,9 @@ def test_voicejury_wants_a_larger_machine_unless_that_is_accepted(secrets: Secre
 
 @pytest.mark.usefixtures("fit")
 def test_a_small_machine_is_refused_for_the_phase_that_is_run_alone(secrets: Secrets) -> None:
-    plan = declared()
-    others = [phase for phase in phases_of(plan) if phase.name != "voicejury"]
-    assert list(unmet(plan, others, secrets)) == []
+    blueprint = declared()
+    others = [phase for phase in phases_of(blueprint) if phase.name != "voicejury"]
+    assert list(unmet(blueprint, others, secrets)) == []
     assert too_small(the("coach_credit"), 2, "tiny", {}) is None
 
 
@@ -549,8 +554,8 @@ def test_what_a_project_declares_of_its_channels_is_kept() -> None:
 
 
 def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
-    plan = declared()
-    everything = given(plan, *(project.phase for project in plan.projects))
+    blueprint = declared()
+    everything = given(blueprint, *(project.phase for project in blueprint.projects))
     users = set(postgres.roles(everything.databases))
     assert users == {
         *("litellm", "langfuse", "augmenter", "nango", "postiz", "renov_bati", "coach_credit", "voicejury"),
@@ -565,9 +570,9 @@ def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
 @pytest.mark.checklist("2.4")
 def test_nothing_that_is_rendered_has_a_variable_in_it(secrets: Secrets) -> None:
     """Of `${NAME:?message}` Coolify makes a variable of its own (requirements 12, phase 2, 4): all is resolved here."""
-    plan = declared()
-    everything = given(plan, *(project.phase for project in plan.projects))
-    uuids = {gpu.uuid: UUID for gpu in plan.gpus}
+    blueprint = declared()
+    everything = given(blueprint, *(project.phase for project in blueprint.projects))
+    uuids = {gpu.uuid: UUID for gpu in blueprint.gpus}
     for declared_stack in everything.stacks:
         made = stack(everything, secrets, declared_stack.name, uuids)
         # What Compose reads has each $ twice where a $ is meant.

@@ -19,20 +19,20 @@ from phases import phases_of, preflight, requirements
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
 
-PLAN = declared("i7_9700k")
+BLUEPRINT = declared("i7_9700k")
 APPLIED = ("hardware", "litellm", "monitoring", "augmenter")
 SALT = ("/opt/sourcefast/litellm/litellm-proxy.env", "LITELLM_SALT_KEY")
 
 
-def by_name(plan: object = None) -> dict[str, Place]:
-    return {place.secret.name: place for place in places(PLAN)}
+def by_name(blueprint: object = None) -> dict[str, Place]:
+    return {place.secret.name: place for place in places(BLUEPRINT)}
 
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Secrets:
     """An environment with all of them."""
     kept = Secrets.open("production", tmp_path, {})
-    for place in places(PLAN):
+    for place in places(BLUEPRINT):
         kept.generated(place.secret.name, place.secret.make)
     return kept
 
@@ -43,7 +43,7 @@ def on_host(secrets: Secrets) -> dict[tuple[str, str], str]:
         (place.path, place.variable): hashlib.sha256(
             place.rendered(secrets.provided(place.secret.name)).encode()
         ).hexdigest()
-        for place in places(PLAN)
+        for place in places(BLUEPRINT)
         if place.path
     }
 
@@ -51,7 +51,7 @@ def on_host(secrets: Secrets) -> dict[tuple[str, str], str]:
 def found(
     secrets: Secrets, standing: Mapping[tuple[str, str], str], applied: tuple[str, ...] = APPLIED
 ) -> dict[str, Problem]:
-    return {one.key: one for one in problems(places(PLAN), standing, secrets, applied)}
+    return {one.key: one for one in problems(places(BLUEPRINT), standing, secrets, applied)}
 
 
 def without(secrets: Secrets, *names: str) -> Secrets:
@@ -62,7 +62,7 @@ def without(secrets: Secrets, *names: str) -> Secrets:
 
 def test_every_secret_that_cannot_be_rotated_has_its_place() -> None:
     known = by_name()
-    lasting = {form.name for form in PLAN.secret_formats if form.lasting}
+    lasting = {form.name for form in BLUEPRINT.secret_formats if form.lasting}
     assert known.keys() == lasting - {"restic/password"}  # the copy elsewhere is not declared
     assert str(known["litellm/salt_key"]) == "LITELLM_SALT_KEY in /opt/sourcefast/litellm/litellm-proxy.env"
     assert [name for name, place in known.items() if not place.path] == ["uptime_kuma/password"]
@@ -71,8 +71,8 @@ def test_every_secret_that_cannot_be_rotated_has_its_place() -> None:
 
 def test_that_of_the_copies_elsewhere_has_a_file_of_its_own() -> None:
     restic = Restic(repository="sftp:somewhere:/x")
-    plan = replace(PLAN, backups=replace(PLAN.backups, restic=restic))
-    (place,) = (one for one in places(plan) if one.secret.name == "restic/password")
+    blueprint = replace(BLUEPRINT, backups=replace(BLUEPRINT.backups, restic=restic))
+    (place,) = (one for one in places(blueprint) if one.secret.name == "restic/password")
     assert (str(place), place.rendered("x")) == ("/etc/sourcefast/restic-password", "x")
 
 
@@ -150,11 +150,11 @@ def test_a_whole_file_that_is_missing_is_refused_for_each(secrets: Secrets, tmp_
 def test_a_run_asks_the_host_and_reports_it_with_the_rest(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "unfit", lambda plan: ())
+    monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     standing = on_host(secrets)
     without(secrets, "langfuse/salt")
     with scripted_host({Standing: standing}) as host:
-        whats = [one.what for one in requirements.unmet(PLAN, phases_of(PLAN), secrets, APPLIED)]
+        whats = [one.what for one in requirements.unmet(BLUEPRINT, phases_of(BLUEPRINT), secrets, APPLIED)]
     ((asked,),) = (arguments.values() for arguments in host.asked)
     assert f"{secrets.file}: langfuse/salt" in whats and f"{secrets.file}: groq/api_key" in whats
     assert SALT in asked and ("", "") not in asked
@@ -163,10 +163,10 @@ def test_a_run_asks_the_host_and_reports_it_with_the_rest(
 def test_none_of_them_is_rotated_but_the_pairs_of_langfuse_are(secrets: Secrets) -> None:
     for name in by_name():
         with pytest.raises(DeclarationError, match="one that stays"):
-            rotate(name, PLAN, secrets)
+            rotate(name, BLUEPRINT, secrets)
     for name in ("langfuse/secret_key", "langfuse/keys/voicejury/secret", "langfuse/keys/voicejury/public"):
         secrets.generated(name)
-        rotate(name, PLAN, secrets)
+        rotate(name, BLUEPRINT, secrets)
         assert not secrets.has(name)
 
 

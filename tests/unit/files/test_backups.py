@@ -45,7 +45,7 @@ class BackupHost(ScriptHost):
 
     def configure(self, **choices: object) -> None:
         minimum = choices.pop("min_dump_kib", 0)
-        plan = declared(
+        blueprint = declared(
             paths=self.paths,
             backups=Backups(root=str(self.root), **({"reserve_mib": 0} | choices)),  # type: ignore[arg-type]
             shared_databases=[
@@ -53,7 +53,7 @@ class BackupHost(ScriptHost):
                 Database("langfuse", pool=2, direct=10),
             ],
         )
-        said = json.loads(backup.settings_json(Given(plan, {LITELLM}), "sourcefast"))
+        said = json.loads(backup.settings_json(Given(blueprint, {LITELLM}), "sourcefast"))
         # Of what is there, this engine has Postgres only.
         said |= {"redis": [], "clickhouse": [], "buckets": [], "folders": [self.paths.config]}
         self.config = self.write(backup.SETTINGS, json.dumps(said))

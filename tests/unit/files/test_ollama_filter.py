@@ -239,9 +239,11 @@ def test_a_message_is_short_and_in_one_line() -> None:
 
 
 def test_only_the_instance_that_a_container_takes_turns_with_may_be_unloaded() -> None:
-    plan = declared()
-    said = {one.name: json.loads(contents.ollama_filter(plan, one)) for one in plan.ollama_instances}
+    blueprint = declared()
+    said = {
+        one.name: json.loads(contents.ollama_filter(blueprint, one)) for one in blueprint.ollama_instances
+    }
     assert {name for name, settings in said.items() if settings["unloads"]} == {"light"}
     assert {name: settings["model"] for name, settings in said.items()} == {
-        one.name: one.model for one in plan.ollama_instances
+        one.name: one.model for one in blueprint.ollama_instances
     }

@@ -52,12 +52,12 @@ class WatchHost(ScriptHost):
         self.configure()
 
     def configure(self, **limits: int) -> None:
-        plan = declared(
+        blueprint = declared(
             paths=self.paths,
             backups=Backups(root=str(self.backups)),
             watch=Watch(caches={1: 0}, direct_groups=("groq-fast",)),
         )
-        text = watch.settings_json(Given(plan, {LITELLM, MONITORING}), "sourcefast")
+        text = watch.settings_json(Given(blueprint, {LITELLM, MONITORING}), "sourcefast")
         said = json.loads(text)
         said["disks"] = [str(self.folder)]
         said["backups"]["pieces"] = [PIECE]
@@ -84,15 +84,15 @@ def word(text: str) -> str:
 
 
 def test_what_is_measured_follows_from_what_was_given() -> None:
-    plan = declared()
-    phases = {LITELLM, MONITORING, *(project.phase for project in plan.projects)}
-    whole = json.loads(watch.settings_json(Given(plan, phases), "sourcefast"))
+    blueprint = declared()
+    phases = {LITELLM, MONITORING, *(project.phase for project in blueprint.projects)}
+    whole = json.loads(watch.settings_json(Given(blueprint, phases), "sourcefast"))
     assert (whole["postgres"], whole["redis"]) == (["shared-postgres", "temporal-pg"], ["shared-redis"])
     assert whole["litellm"]["database"] == "litellm"
     assert whole["litellm"]["ollama"]["11434"] == "heavy"
     assert sorted(broker["index"] for broker in whole["celery"]) == [0, 2, 5]
     assert "s3/minio/langfuse" in whole["backups"]["pieces"]
-    less = json.loads(watch.settings_json(Given(plan, {MONITORING}), "sourcefast"))
+    less = json.loads(watch.settings_json(Given(blueprint, {MONITORING}), "sourcefast"))
     assert (less["postgres"], less["redis"], less["litellm"]) == ([], [], None)
 
 

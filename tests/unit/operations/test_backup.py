@@ -136,7 +136,7 @@ def test_pieces_follow_from_what_was_given() -> None:
     }
     assert backup.held(GIVEN)["shared-postgres"] == ("postgres/shared-postgres",)
     assert backup.all_pieces(GIVEN)[-2:] == ["folder/host/etc_sourcefast", "folder/host/opt_sourcefast"]
-    assert "uptime-kuma" not in backup.pieces(Given(GIVEN.plan, {LITELLM}))
+    assert "uptime-kuma" not in backup.pieces(Given(GIVEN.blueprint, {LITELLM}))
 
 
 def test_another_postgres_says_itself_what_it_has() -> None:
@@ -151,7 +151,8 @@ def test_another_postgres_says_itself_what_it_has() -> None:
     )
     stack = Stack(name="temporal", services=(temporal,), phase=MONITORING)
     given = Given(
-        declared(leave_out=("augmenter",), shared_stacks=[*GIVEN.plan.shared_stacks, stack]), {MONITORING}
+        declared(leave_out=("augmenter",), shared_stacks=[*GIVEN.blueprint.shared_stacks, stack]),
+        {MONITORING},
     )
     pieces = [f"postgres/temporal-pg/{name}" for name in ("_globals", "temporal", "temporal_visibility")]
     assert backup.pieces(given)["temporal-pg"] == tuple(pieces)
@@ -168,7 +169,7 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
     choices = Choices(root=ROOT, restic=Restic(repository="sftp:away:/b"))
     databases = [
         replace(database, min_dump_kib=100) if database.name == "litellm" else database
-        for database in GIVEN.plan.shared_databases
+        for database in GIVEN.blueprint.shared_databases
     ]
     given = Given(declared(backups=choices, shared_databases=databases), {LITELLM})
     said = json.loads(backup.settings_json(given, "sourcefast"))

@@ -397,11 +397,11 @@ def test_a_first_project_that_is_not_whole_is_refused_and_so_is_one_of_ours_in_i
 
 
 def test_no_two_projects_share_a_pair() -> None:
-    plan = declared()
-    pairs = [project.trace_keys for project in plan.projects]
-    names = {name for pair in (*pairs, initial(plan.shared_stacks).keys) for name in pair}
+    blueprint = declared()
+    pairs = [project.trace_keys for project in blueprint.projects]
+    names = {name for pair in (*pairs, initial(blueprint.shared_stacks).keys) for name in pair}
     assert len(names) == 2 * (len(pairs) + 1)
-    for project in plan.projects:
-        for service in next(one for one in plan.stacks if one.name == project.name).services:
+    for project in blueprint.projects:
+        for service in next(one for one in blueprint.stacks if one.name == project.name).services:
             used = {name for name in service.secrets_used if name.startswith("langfuse/")}
             assert used <= set(project.trace_keys)

@@ -219,21 +219,21 @@ esac"""
 
 
 def test_no_new_keys_are_made_for_data_that_is_read_with_old_ones(tmp_path: Path) -> None:
-    plan = declared()
-    stacks = [stack for stack in plan.stacks if stack.name == "langfuse"]
+    blueprint = declared()
+    stacks = [stack for stack in blueprint.stacks if stack.name == "langfuse"]
     secrets = Secrets.open("lab", tmp_path, {})
     # ClickHouse alone can be given another password.
     with scripted_host({Adoption: found(foreign("clickhouse", volumes={"/var/lib/clickhouse": "old"}))}):
-        before(plan, stacks, secrets)
+        before(blueprint, stacks, secrets)
     state = found(foreign("langfuse-worker"))
     with scripted_host({Adoption: state}):
         with pytest.raises(DeployError) as error:
-            before(plan, stacks, secrets)
+            before(blueprint, stacks, secrets)
         assert "lab.yaml: langfuse/salt" in str(error.value)
         assert "the one of container langfuse-worker (Langfuse has hashed" in str(error.value)
         for name in ("langfuse/salt", "langfuse/encryption_key"):
             secrets.generated(name)
-        before(plan, stacks, secrets)
+        before(blueprint, stacks, secrets)
 
 
 # --- the script that copies a volume

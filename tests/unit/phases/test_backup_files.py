@@ -34,10 +34,10 @@ def secrets(tmp_path: Path) -> Secrets:
 
 
 def entries(secrets: Secrets) -> list[Entry]:
-    plan = declared(backups=Backups(root="/opt/backups", restic=PLACE))
-    given = Given(plan, {LITELLM, MONITORING})
+    blueprint = declared(backups=Backups(root="/opt/backups", restic=PLACE))
+    given = Given(blueprint, {LITELLM, MONITORING})
     with scripted_host({}):
-        return [*hardware_scripts(plan), *backup.entries(given, secrets), *watch.entries(given, secrets)]
+        return [*hardware_scripts(blueprint), *backup.entries(given, secrets), *watch.entries(given, secrets)]
 
 
 def test_what_holds_a_password_is_private_and_never_shown(secrets: Secrets) -> None:

@@ -64,9 +64,11 @@ def test_an_operation_gets_them_when_it_runs() -> None:
     def arguments(uuids: Mapping[str, str]) -> dict[str, Any]:
         return {"uuids": uuids, "word": "echo"}
 
-    (command,) = commands(with_cards, {Gpus: cards()}, plan=declared(), step=said, arguments=arguments)
+    (command,) = commands(with_cards, {Gpus: cards()}, blueprint=declared(), step=said, arguments=arguments)
     assert command.get_raw_value() == f"echo {' '.join(UUIDS.values())}"
-    (prepared,) = commands(with_cards, {Gpus: GpuState()}, plan=declared(), step=said, arguments=arguments)
+    (prepared,) = commands(
+        with_cards, {Gpus: GpuState()}, blueprint=declared(), step=said, arguments=arguments
+    )
     assert prepared.get_raw_value() == f"echo {' '.join(UUIDS)}"
 
 
@@ -77,7 +79,7 @@ def test_a_driver_that_is_there_is_asked_once_a_run(state: GpuState, questions: 
 
     with scripted_host({Gpus: state}) as host:
         for _ in range(2):
-            assert list(with_cards._inner(plan=declared(), step=said, arguments=arguments))
+            assert list(with_cards._inner(blueprint=declared(), step=said, arguments=arguments))
             host.changed()
     assert len(host.asked) == questions
 

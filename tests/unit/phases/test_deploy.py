@@ -41,8 +41,8 @@ class Host:
 
     def __init__(self, phase: object, groups: list[str], recorded: list[str]) -> None:
         self.recorded = recorded
-        plan = declared(phase=phase) if not isinstance(phase, list) else declared()
-        values = {key: getattr(plan, key) for key in plan.__dataclass_fields__ if key != "sources"}
+        blueprint = declared(phase=phase) if not isinstance(phase, list) else declared()
+        values = {key: getattr(blueprint, key) for key in blueprint.__dataclass_fields__ if key != "sources"}
         self.groups = groups
         self.data = SimpleNamespace(dict=lambda: values | {"phase": phase})
 
@@ -64,7 +64,7 @@ def deployed(
     brought: dict[str, set[str]] = {}
 
     def bring(name: str) -> Callable[..., None]:
-        def note(plan: Blueprint, given: Given, secrets: Secrets) -> None:
+        def note(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
             brought[name] = set(given.phases)
 
         return note
@@ -78,14 +78,14 @@ def deployed(
         )
     )
     monkeypatch.setattr(phases, "PHASES", stand_ins)
-    monkeypatch.setattr(leftovers, "tell", lambda plan: None)
+    monkeypatch.setattr(leftovers, "tell", lambda blueprint: None)
     ended: list[set[str]] = []
     monkeypatch.setattr(closing, "closing", lambda given, secrets: ended.append(set(given.phases)))
-    monkeypatch.setattr(preflight, "containers", lambda plan, phases: None)
-    monkeypatch.setattr(preflight, "unfit", lambda plan: ())
+    monkeypatch.setattr(preflight, "containers", lambda blueprint, phases: None)
+    monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     whole = SimpleNamespace(has=lambda name: True, missing=lambda names: [], provided=lambda name: "provided")
     monkeypatch.setattr(Secrets, "open", lambda environment: whole)
-    monkeypatch.setattr(adoption, "before", lambda plan, stacks, secrets: AdoptionState())
+    monkeypatch.setattr(adoption, "before", lambda blueprint, stacks, secrets: AdoptionState())
     state = SimpleNamespace(callback_handlers=[], add_callback_handler=lambda handler: None)
     with ctx_host.use(Host(phase, groups, list(recorded))), ctx_state.use(state):
         runpy.run_path(str(CHECKOUT / "deploy.py"))

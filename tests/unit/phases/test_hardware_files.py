@@ -45,14 +45,14 @@ def secrets(tmp_path: Path) -> Secrets:
     return Secrets.open("production", tmp_path, {})
 
 
-def everything(plan: Blueprint, secrets: Secrets) -> list[Entry]:
+def everything(blueprint: Blueprint, secrets: Secrets) -> list[Entry]:
     """All entries, in the order of the phase."""
     with scripted_host({}):
         return [
-            *base_entries(plan),
-            *ollama_entries(plan, UUIDS),
-            whisper_unit(plan, UUIDS[plan.gpu_of(plan.whisper).uuid]),
-            *upkeep_entries(plan, secrets, UUIDS),
+            *base_entries(blueprint),
+            *ollama_entries(blueprint, UUIDS),
+            whisper_unit(blueprint, UUIDS[blueprint.gpu_of(blueprint.whisper).uuid]),
+            *upkeep_entries(blueprint, secrets, UUIDS),
         ]
 
 

@@ -25,13 +25,13 @@ def test_the_pages_are_those_of_the_declarations(texts: Mapping[str, str]) -> No
 
 @pytest.mark.parametrize("phase", phases_of(declared()), ids=lambda phase: phase.name)
 def test_everything_that_a_phase_brings_is_on_its_page(phase: Phase, texts: Mapping[str, str]) -> None:
-    plan = declared()
+    blueprint = declared()
     text = texts[f"{phase.number}-{phase.name}.md"]
     assert text.startswith(f"# Phase {phase.number}: {phase.name}\n")
     assert f"--data phase={phase.name}\n" in text
-    for name in (*phase.stands_on, *phase.provided(plan)):
+    for name in (*phase.stands_on, *phase.provided(blueprint)):
         assert name in text
-    for stack in plan.stacks_of(phase.name):
+    for stack in blueprint.stacks_of(phase.name):
         assert f"`/opt/sourcefast/{stack.name}`" in text
         for service in stack.services:
             (row,) = [
@@ -47,12 +47,12 @@ def test_everything_that_a_phase_brings_is_on_its_page(phase: Phase, texts: Mapp
                 *service.volumes,
             ):
                 assert word in row, f"{word} of {service.name}"
-    for job in plan.cron_jobs:
+    for job in blueprint.cron_jobs:
         assert (f"| `{job.schedule}` | `/opt/scripts/{job.script}` |" in text) is (job.phase == phase.name)
     if phase.name == "hardware":
-        for instance in plan.ollama_instances:
+        for instance in blueprint.ollama_instances:
             assert (
-                f"`{instance.unit}`, {instance.model} | {instance.port} | {plan.parallel_of(instance)} |"
+                f"`{instance.unit}`, {instance.model} | {instance.port} | {blueprint.parallel_of(instance)} |"
                 in text
             )
 
@@ -79,8 +79,10 @@ def test_what_a_project_is_given_is_on_its_page(texts: Mapping[str, str]) -> Non
 
 
 def test_the_containers_are_counted_and_those_beyond_the_requirements_named(texts: Mapping[str, str]) -> None:
-    plan = declared()
-    names = [service.name for stack in plan.stacks for service in stack.services] + [plan.whisper.name]
+    blueprint = declared()
+    names = [service.name for stack in blueprint.stacks for service in stack.services] + [
+        blueprint.whisper.name
+    ]
     drawn = [name for part in notes.CONTAINERS_DRAWN.values() for name in part]
     assert set(drawn) <= set(names), "what requirements 2.1 draws is declared"
     assert f"= 33. Here are {len(names)}; beyond those:" in texts["README.md"]

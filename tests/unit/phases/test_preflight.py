@@ -27,11 +27,11 @@ RESEAT = "power the machine off and reseat the card, or correct `gpus` in group_
 MOVED = "was it moved to another slot? correct `gpus` in group_data/gpu.py"
 
 
-def found(plan: Blueprint | None = None, gpus: GpuState = NO_DRIVER, **replaced: Any) -> list[Problem]:
+def found(blueprint: Blueprint | None = None, gpus: GpuState = NO_DRIVER, **replaced: Any) -> list[Problem]:
     """What is wrong with the declared machine when these things of it are others."""
-    plan = plan or declared()
-    state = machine(plan, **replaced)
-    return [*machine_problems(plan, state), *gpu_problems(plan, state, gpus)]
+    blueprint = blueprint or declared()
+    state = machine(blueprint, **replaced)
+    return [*machine_problems(blueprint, state), *gpu_problems(blueprint, state, gpus)]
 
 
 def listener(port: int, process: str | None, unit: str | None = None) -> Listener:
@@ -280,10 +280,10 @@ def test_a_missing_card() -> None:
 
 
 def test_another_vendors_card_is_none() -> None:
-    plan = declared()
-    intel = tuple(replace(one, id="8086:56a0") for one in machine(plan).displays)
+    blueprint = declared()
+    intel = tuple(replace(one, id="8086:56a0") for one in machine(blueprint).displays)
     assert [(one.what, one.found) for one in found(displays=intel)] == [
-        (f"GPU at {card.bus}", "no NVIDIA card") for card in plan.gpus
+        (f"GPU at {card.bus}", "no NVIDIA card") for card in blueprint.gpus
     ]
 
 
@@ -363,14 +363,14 @@ def test_an_old_driver_is_one_finding_however_many_cards() -> None:
 )
 def test_a_power_limit_is_one_that_the_card_takes(watts: int, limits: dict[str, Any], fits: bool) -> None:
     first, *others = declared().gpus
-    plan = declared(gpus=[replace(first, power_limit_w=watts), *others])
+    blueprint = declared(gpus=[replace(first, power_limit_w=watts), *others])
     wanted = Problem(
         "power limit of GPU-85c38fae",
         f"{watts} W",
         "from 100 to 240 W, the limits of the RTX 3070",
         "correct `gpus` in group_data/gpu.py",
     )
-    assert found(plan, gpus=cards(**limits)) == ([] if fits else [wanted])
+    assert found(blueprint, gpus=cards(**limits)) == ([] if fits else [wanted])
 
 
 # --- the whole

@@ -71,7 +71,7 @@ def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
 
 def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     found = cards()
-    wanted = placements(GIVEN.plan, full_uuids(GIVEN.plan, found))["placements"]
+    wanted = placements(GIVEN.blueprint, full_uuids(GIVEN.blueprint, found))["placements"]
 
     def loaded(placement: Placement) -> Instance:
         model = Loaded(placement.model, 1, 1)
@@ -96,7 +96,7 @@ def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
     assert line.found.startswith("open to the world: 22, 80, 443; to containers: 80, 443, 11434")
     assert "IPv4: there is no chain HOST-CONTAINERS" in [problem.found for problem in line.problems]
     engine = read_engine((FIXTURES / "docker-engine.txt").read_text().splitlines())
-    rules = {key: ruleset(GIVEN.plan).render(key) for key in ("v4", "v6")}
+    rules = {key: ruleset(GIVEN.blueprint).render(key) for key in ("v4", "v6")}
     tables = {
         family: {
             **read_tables(text.splitlines()),

@@ -26,15 +26,15 @@ def instances(**changed: dict[str, Any]) -> list[OllamaInstance]:
 
 @pytest.mark.parametrize("profile", ["celeron_g4930", "i7_9700k"])
 def test_both_profiles_are_in_order(profile: str) -> None:
-    plan = declared(profile)
-    assert plan.profile.name == profile
-    assert all(card.fits for card in plan.vram)
+    blueprint = declared(profile)
+    assert blueprint.profile.name == profile
+    assert all(card.fits for card in blueprint.vram)
 
 
 def test_the_profile_decides_how_many_requests_are_answered_at_once() -> None:
     def parallel(profile: str) -> dict[str, int]:
-        plan = declared(profile)
-        return {instance.name: plan.parallel_of(instance) for instance in plan.ollama_instances}
+        blueprint = declared(profile)
+        return {instance.name: blueprint.parallel_of(instance) for instance in blueprint.ollama_instances}
 
     assert parallel("celeron_g4930") == {"heavy": 3, "light": 6, "vision": 1, "twitch": 2, "reasoning": 2}
     assert parallel("i7_9700k") == {"heavy": 6, "light": 12, "vision": 1, "twitch": 2, "reasoning": 2}
@@ -119,13 +119,13 @@ def test_a_misspelt_model() -> None:
 
 
 def test_a_profile_names_every_instance_and_no_other() -> None:
-    plan = declared()
-    parallel = dict(plan.profile.ollama_parallel) | {"havy": 3}
+    blueprint = declared()
+    parallel = dict(blueprint.profile.ollama_parallel) | {"havy": 3}
     del parallel["heavy"]
     profile = HardwareProfile(
         name="celeron_g4930", cpu_model="G4930", cores=2, ram_gib=12, disk_gib=229, ollama_parallel=parallel
     )
-    values = {key: getattr(plan, key) for key in KEYS} | {"profile": profile}
+    values = {key: getattr(blueprint, key) for key in KEYS} | {"profile": profile}
     with pytest.raises(DeclarationError) as error:
         checked(values)
     assert [problem.key for problem in error.value.problems] == [
@@ -212,8 +212,8 @@ def test_what_is_declared_is_not_removed(key: str, value: object, found: str) ->
 
 
 def test_what_is_no_longer_declared_may_go_and_so_may_a_proxy_that_somebody_else_is() -> None:
-    plan = declared(remove="old, proxy", remove_teams=["old"])
-    assert (plan.removed, plan.removed_teams) == (("old", "proxy"), ("old",))
+    blueprint = declared(remove="old, proxy", remove_teams=["old"])
+    assert (blueprint.removed, blueprint.removed_teams) == (("old", "proxy"), ("old",))
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_all_problems_are_named_at_once() -> None:
 
 
 def test_an_unknown_and_a_missing_key() -> None:
-    plan = declared()
-    values = {key: getattr(plan, key) for key in KEYS}
+    blueprint = declared()
+    values = {key: getattr(blueprint, key) for key in KEYS}
     values["swapiness"] = values.pop("swappiness")
     with pytest.raises(DeclarationError) as error:
         checked(values, {"swapiness": "production.yaml"})
@@ -270,21 +270,23 @@ def test_only_plain_keys_can_be_given() -> None:
 def test_a_host_of_pyinfra() -> None:
     class Data:
         def dict(self) -> dict[str, Any]:
-            plan = declared()
-            projects = {project.phase: project for project in plan.projects}
-            return {key: getattr(plan, key) for key in KEYS} | projects | {"ssh_port": 22, "_sudo": False}
+            blueprint = declared()
+            projects = {project.phase: project for project in blueprint.projects}
+            return (
+                {key: getattr(blueprint, key) for key in KEYS} | projects | {"ssh_port": 22, "_sudo": False}
+            )
 
     assert for_host(Data()) == declared()
 
 
 def test_lookups() -> None:
-    plan = declared()
-    heavy = plan.instance("heavy")
-    assert plan.gpu_of(heavy).uuid == HEAVY
-    assert plan.gpu_of(plan.whisper).uuid == TWITCH
-    assert plan.model_of(heavy).name == "qwen3:8b"
-    assert (debian := plan.system("debian", "13")) and debian.tested
-    assert plan.system("debian", "12") is None
+    blueprint = declared()
+    heavy = blueprint.instance("heavy")
+    assert blueprint.gpu_of(heavy).uuid == HEAVY
+    assert blueprint.gpu_of(blueprint.whisper).uuid == TWITCH
+    assert blueprint.model_of(heavy).name == "qwen3:8b"
+    assert (debian := blueprint.system("debian", "13")) and debian.tested
+    assert blueprint.system("debian", "12") is None
 
 
 def test_group_data_is_read_as_pyinfra_reads_it() -> None:

@@ -1,0 +1,326 @@
+"""What the declarations of a host get wrong together, where each by itself makes sense."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+
+from blueprint import langfuse, litellm, postgres
+from blueprint.gpus import meant_by
+from blueprint.host import Blueprint
+from blueprint.phases import HARDWARE, SHARED, words
+from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.projects import LLM_PROVIDERS, ROOT, project_problems
+from blueprint.stack_problems import StackChecks, spoken_of
+
+_FINGERPRINT = re.compile(r"[0-9A-F]{40}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
+
+
+def problems(blueprint: Blueprint) -> list[Problem]:
+    """References, duplicates, ranges, collisions; and budgets, where there are none of the others."""
+    found = [
+        *_out_of_range(blueprint),
+        *_duplicates(blueprint),
+        *_references(blueprint),
+        *_profile_problems(blueprint),
+        *_cron_problems(blueprint),
+        *project_problems(
+            blueprint.projects,
+            blueprint.shared_redis_indexes,
+            blueprint.contract,
+            words(blueprint.optional_services),
+            blueprint.sources,
+        ),
+        *_watch_problems(blueprint),
+        *_shared_problems(blueprint),
+        *_removal_problems(blueprint),
+    ]
+    # A card's budget means nothing while an instance's card, model or share of requests is unknown.
+    return found or list(_budget_problems(blueprint))
+
+
+def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
+    ranges = {
+        "swap_gib": (0, 1024, "GiB"),
+        "swappiness": (0, 200, "vm.swappiness"),
+        "zram_priority": (-1, 32767, "a swap priority"),
+        "journal_max_mib": (16, 1024 * 1024, "MiB"),
+        "system_memory_mib": (0, 1024 * 1024, "MiB"),
+        "ollama_memory_mib": (0, 1024 * 1024, "MiB"),
+        "image_mib": (1, 1024 * 1024, "MiB"),
+        "gpu_image_mib": (1, 1024 * 1024, "MiB"),
+        "backup_day_mib": (0, 1024 * 1024, "MiB"),
+        "postgres_major": (13, 99, "a major version of Postgres"),
+        "ollama_gpu_overhead_mib": (0, 65536, "MiB"),
+        "nvidia_driver_minimum": (550, 9999, "Ollama needs 550"),
+    }
+    for key, (least, most, unit) in ranges.items():
+        value = getattr(blueprint, key)
+        if not least <= value <= most:
+            yield _problem(blueprint, key, "", value, f"from {least} to {most} ({unit})")
+    for key in ("open_tcp_ports", "open_udp_ports", "container_tcp_ports"):
+        for port in getattr(blueprint, key):
+            if not 1 <= port <= 65535:
+                yield _problem(blueprint, key, "", port, "ports from 1 to 65535")
+    if not _NAME.fullmatch(blueprint.coolify_network):
+        wanted = "a name of lower-case letters, digits, - and _"
+        yield _problem(blueprint, "coolify_network", "", repr(blueprint.coolify_network), wanted)
+    if not _REGISTRY.fullmatch(blueprint.registry):
+        yield _problem(
+            blueprint,
+            "registry",
+            "",
+            repr(blueprint.registry),
+            "the host name of a registry, such as ghcr.io",
+        )
+    if blueprint.llm_provider not in LLM_PROVIDERS:
+        wanted = f"one of {', '.join(LLM_PROVIDERS)}"
+        hint = closest(blueprint.llm_provider, LLM_PROVIDERS)
+        yield _problem(blueprint, "llm_provider", "", repr(blueprint.llm_provider), wanted, hint)
+    if blueprint.zram_algorithm not in (algorithms := ("lz4", "lzo", "lzo-rle", "zstd")):
+        yield _problem(
+            blueprint, "zram_algorithm", "", repr(blueprint.zram_algorithm), f"one of {', '.join(algorithms)}"
+        )
+    for key in ("docker_minimum", "compose_minimum"):
+        if not _VERSION.fullmatch(getattr(blueprint, key)):
+            yield _problem(blueprint, key, "", repr(getattr(blueprint, key)), 'a version such as "24.0"')
+    if not _FINGERPRINT.fullmatch(blueprint.container_toolkit_key_fingerprint):
+        yield _problem(
+            blueprint,
+            "container_toolkit_key_fingerprint",
+            "",
+            repr(blueprint.container_toolkit_key_fingerprint),
+            "40 upper-case hexadecimal digits",
+        )
+    try:
+        _ = blueprint.ollama_release
+    except DeclarationError as error:
+        for problem in error.problems:
+            key = problem.key.replace("ollama_release.", "ollama_")
+            yield Problem(blueprint.file_of(key), key, problem.found, problem.wanted)
+
+
+def _duplicates(blueprint: Blueprint) -> Iterator[Problem]:
+    for key, attribute in {
+        "gpus": "bus",
+        "ollama_models": "name",
+        "ollama_instances": "name",
+        "cron_jobs": "name",
+        "shared_redis_indexes": "index",
+        "secret_formats": "name",
+    }.items():
+        counts = Counter(getattr(item, attribute) for item in getattr(blueprint, key))
+        for value in (value for value, count in counts.items() if count > 1):
+            yield _problem(blueprint, key, f"{value}.{attribute}", f"{value} more than once", "declared once")
+    for first, second in combinations(blueprint.gpus, 2):
+        if second in meant_by(first.uuid, [second]):
+            yield _problem(
+                blueprint,
+                "gpus",
+                f"{second.uuid}.uuid",
+                second.uuid,
+                f"another card than {first.uuid} ({first.bus})",
+            )
+    users: dict[int, str] = {}
+    for key, item, port in [
+        *(("ollama_instances", instance.name, instance.port) for instance in blueprint.ollama_instances),
+        ("whisper", "", blueprint.whisper.port),
+    ]:
+        name = f"{item}.port" if item else "port"
+        if port in users:
+            yield _problem(blueprint, key, name, port, f"a port of its own; {users[port]} has this one")
+        elif port in blueprint.open_tcp_ports:
+            yield _problem(
+                blueprint, key, name, port, "a port that open_tcp_ports does not open to the world"
+            )
+        elif port in blueprint.container_tcp_ports:
+            yield _problem(blueprint, key, name, port, "a port that container_tcp_ports does not name")
+        users.setdefault(port, item or key)
+
+
+def _references(blueprint: Blueprint) -> Iterator[Problem]:
+    cards = ", ".join(gpu.uuid for gpu in blueprint.gpus)
+    consumers: list[tuple[str, str, str]] = [
+        *(("ollama_instances", f"{one.name}.gpu", one.gpu) for one in blueprint.ollama_instances),
+        ("whisper", "gpu", blueprint.whisper.gpu),
+    ]
+    for key, item, uuid in consumers:
+        matches = meant_by(uuid, blueprint.gpus)
+        if len(matches) != 1:
+            both = " and ".join(gpu.uuid for gpu in matches)
+            found = f"{uuid}, the prefix of {both}" if matches else uuid
+            yield _problem(blueprint, key, item, found, f"exactly one of {cards}")
+    yield from _containers_on_cards(blueprint, cards)
+    models = [model.name for model in blueprint.ollama_models]
+    for instance in blueprint.ollama_instances:
+        if instance.model not in models:
+            yield _problem(
+                blueprint,
+                "ollama_instances",
+                f"{instance.name}.model",
+                instance.model,
+                f"one of {', '.join(models)}",
+                closest(instance.model, models) or "declare it in ollama_models",
+            )
+
+
+def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
+    placed = ((stack.name, service) for stack in blueprint.stacks for service in stack.services)
+    for name, service in placed:
+        if service.gpu is None:
+            continue
+        file = _stack_files(blueprint).get(name, blueprint.file_of("shared_stacks"))
+        key = f"stacks.{name}.{service.name}"
+        gpus = meant_by(service.gpu, blueprint.gpus)
+        if len(gpus) != 1:
+            yield Problem(file, f"{key}.gpu", service.gpu, f"exactly one of {cards}")
+            continue
+        if service.vram_mib is None:
+            yield Problem(file, f"{key}.vram_mib", "missing", "given with gpu, in MiB")
+        beside = [
+            instance.name for instance in blueprint.ollama_instances if gpus == meant_by(instance.gpu, gpus)
+        ]
+        if service.unloads is not None and service.unloads not in beside:
+            allowed = f"an instance on its card: {', '.join(beside) or 'there is none'}"
+            yield Problem(file, f"{key}.unloads", service.unloads, allowed)
+
+
+def _profile_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    names = {instance.name for instance in blueprint.ollama_instances}
+    allowed = ", ".join(sorted(names))
+    for name in sorted(names - blueprint.profile.ollama_parallel.keys()):
+        yield _problem(blueprint, "profile", f"ollama_parallel[{name!r}]", "missing", "a number of requests")
+    for name in sorted(blueprint.profile.ollama_parallel.keys() - names):
+        yield _problem(
+            blueprint,
+            "profile",
+            f"ollama_parallel[{name!r}]",
+            "of no instance",
+            f"of one of {allowed}",
+            closest(name, names),
+        )
+
+
+def _shared_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    ollama = {instance.port: instance.name for instance in blueprint.ollama_instances}
+    yield from StackChecks(
+        stacks=blueprint.stacks,
+        databases=blueprint.databases,
+        redis_indexes=blueprint.redis_indexes,
+        names={blueprint.whisper.name: "whisper"},
+        ports={blueprint.whisper.port: "whisper", **ollama},
+        open_tcp_ports=blueprint.open_tcp_ports,
+        open_udp_ports=blueprint.open_udp_ports,
+        file=blueprint.file_of("shared_stacks"),
+        files=_stack_files(blueprint),
+    ).problems()
+    for stack in blueprint.shared_stacks:
+        if stack.phase not in SHARED:
+            wanted = f"one of {', '.join(SHARED)}"
+            yield _problem(blueprint, "shared_stacks", f"{stack.name}.phase", repr(stack.phase), wanted)
+    yield from spoken_of(blueprint.shared_stacks, blueprint.pgbouncer, blueprint.gateway, blueprint.sources)
+    yield from langfuse.problems(
+        blueprint.shared_stacks, blueprint.projects, blueprint.file_of("shared_stacks")
+    )
+    cache = blueprint.gateway.cache
+    users = next((one.users for one in blueprint.redis_indexes if one.index == cache.database), ())
+    if cache.user not in users:
+        wanted = f"an index of {cache.user}; this one is for {', '.join(users) or 'nobody'}"
+        yield _problem(blueprint, "gateway", "cache.database", f"{cache.database} as {cache.user}", wanted)
+    declared = [(blueprint.file_of("shared_databases"), database) for database in blueprint.shared_databases]
+    for project in blueprint.projects:
+        declared += [(blueprint.file_of(project.phase), database) for database in project.databases]
+    yield from postgres.database_problems(declared)
+    yield from blueprint.connections.problems(blueprint.file_of("postgres"))
+    teams = {project.phase: project.team for project in blueprint.projects}
+    yield from litellm.problems(blueprint.gateway, teams, blueprint.ollama_instances, blueprint.sources)
+
+
+def _watch_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    models = [model.name for model in blueprint.gateway.models]
+    indexes = [index.index for index in blueprint.redis_indexes]
+    for name in set(blueprint.watch.direct_groups) - set(models):
+        allowed = f"models of the gateway: {', '.join(models)}"
+        yield _problem(blueprint, "watch", "direct_groups", name, allowed, closest(name, models))
+    for index in blueprint.watch.caches.keys() - set(indexes):
+        yield _problem(
+            blueprint, "watch", "caches", index, f"indexes of the table: {', '.join(map(str, indexes))}"
+        )
+
+
+def _removal_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    """What is declared would be brought back by the same run; but where somebody else does it, ours may go."""
+    kept = {stack.name: f"stack {stack.name}" for stack in blueprint.stacks if not stack.unless}
+    kept |= {
+        service.name: f"a container of stack {stack.name}"
+        for stack in blueprint.stacks
+        if not stack.unless
+        for service in stack.services
+    }
+    teams = {team.name: f"team {team.name}" for team in blueprint.teams}
+    for key, names, declared in (
+        ("remove", blueprint.removed, kept),
+        ("remove_teams", blueprint.removed_teams, teams),
+    ):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                yield _problem(blueprint, key, "", repr(name), "names of lower-case letters, digits, - and _")
+            elif name in declared:
+                wanted = "the name of something that is not declared"
+                mend = "take its declaration out of group_data/ first"
+                yield _problem(
+                    blueprint, key, "", f"{name}, which is declared as {declared[name]}", wanted, mend
+                )
+
+
+def _cron_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    brings = (HARDWARE, *SHARED)
+    for job in blueprint.cron_jobs:
+        if job.phase not in brings:
+            hint = closest(job.phase, brings)
+            allowed = f"one of {', '.join(brings)}"
+            yield _problem(blueprint, "cron_jobs", f"{job.name}.phase", repr(job.phase), allowed, hint)
+        if not any(ROOT.glob(f"files/*/{job.script}")):
+            wanted = f"the name of a script below files/, without its .sh ({job.script})"
+            yield _problem(blueprint, "cron_jobs", f"{job.name}.name", repr(job.name), wanted)
+    for first, second in combinations(blueprint.cron_jobs, 2):
+        if first.lock_name != second.lock_name and first.overlaps(second):
+            yield _problem(
+                blueprint,
+                "cron_jobs",
+                f"{second.name}.schedule",
+                f'"{second.schedule}"',
+                f'at another time than {first.name} ("{first.schedule}" for {first.lasts_min} minutes)',
+            )
+
+
+def _budget_problems(blueprint: Blueprint) -> Iterator[Problem]:
+    for card in blueprint.vram:
+        if not card.fits:
+            yield _problem(
+                blueprint,
+                "gpus",
+                card.gpu.uuid,
+                f"asked for {card}",
+                f"asked for at most the {card.gpu.vram_mib} MiB of the {card.gpu.model}",
+                "take a smaller model or context_length, or fewer requests at once (ollama_parallel)",
+            )
+    machine = f"group_data/{blueprint.profile.name}.py"
+    yield from blueprint.memory_budget().problems(machine)
+    yield from blueprint.disk_budget().problems(machine)
+
+
+def _stack_files(blueprint: Blueprint) -> dict[str, str]:
+    """Where the stacks of projects are declared, by name."""
+    return {project.name: blueprint.file_of(project.phase) for project in blueprint.projects}
+
+
+def _problem(
+    blueprint: Blueprint, key: str, item: str, found: object, wanted: str, mend: str = ""
+) -> Problem:
+    return Problem(blueprint.file_of(key), f"{key}.{item}" if item else key, str(found), wanted, mend)
