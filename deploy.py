@@ -7,11 +7,11 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host, state
 
 from blueprint import DeclarationError, Secrets, environment_name, for_host, phases_wanted, render_problems
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import ALL, HARDWARE
 from phases import adoption, leftovers, phases_of, preflight, upgrade
+from phases.applied import recorded, require_phases
 from phases.closing import closing
-from phases.given import recorded, require_phases
 from phases.report import Report
 from phases.requirements import too_large, unmet
 
@@ -38,28 +38,28 @@ before = adoption.before(blueprint, [stack for stack in blueprint.stacks if stac
 
 report = Report.follow(state)
 report.tight(host, blueprint.tight())
-given = set(there)
+applied = set(there)
 if blueprint.removed:
     leftovers.remove(blueprint=blueprint)
 for phase in brought:
-    given.add(phase.name)
-    now = Given(blueprint, frozenset(given))
+    applied.add(phase.name)
+    now = Applied(blueprint, frozenset(applied))
     stacks = [stack for stack in now.stacks if stack.phase == phase.name]
     adoption.adopt(blueprint, stacks, before)
-    phase.deploy(blueprint=blueprint, given=now, secrets=secrets)
+    phase.deploy(blueprint=blueprint, applied=now, secrets=secrets)
     adoption.remove_replaced(now, stacks)
     report.running(host, phase.running(blueprint))
 if brought:
-    closing(given=Given(blueprint, frozenset(given)), secrets=secrets)
+    closing(applied=Applied(blueprint, frozenset(applied)), secrets=secrets)
 if any(phase.name != HARDWARE for phase in brought):
     leftovers.tell(blueprint)
 
 if beginning:
-    upgrade.begin(blueprint=blueprint, given=Given(blueprint, frozenset(there)), mark=mark)
+    upgrade.begin(blueprint=blueprint, applied=Applied(blueprint, frozenset(there)), mark=mark)
 elif mark is not None:
     upgrade.finish(blueprint=blueprint, mark=mark, left=set(there) - set(names))
 else:
-    away = given | too_large(blueprint).keys()
+    away = applied | too_large(blueprint).keys()
     left = [phase.name for phase in phases if phase.name not in away and phase.group in host.groups]
     if left:
         report.next(host, f"--data phase={left[0]} brings the next phase, a run without it all that are left")

@@ -57,8 +57,10 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Every group with its hosts, after everything has been checked."""
     where = environment.environment_name(os.environ)
     declared = group_data.read()
-    given = {key: value for key, value in _command_line().items() if key not in ConnectorData.__annotations__}
-    problems = group_data.given(given, _COMMAND_LINE)
+    overrides = {
+        key: value for key, value in _command_line().items() if key not in ConnectorData.__annotations__
+    }
+    problems = group_data.validate_overrides(overrides, _COMMAND_LINE)
     hosts: list[environment.HostEntry] = []
     try:
         hosts = environment.hosts(where, declared.roles)
@@ -71,7 +73,7 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
         profile = declared.blueprint(
             where,
             group_data.Layer(host.name, host.file, host.data),
-            group_data.Layer(_COMMAND_LINE, _COMMAND_LINE, given),
+            group_data.Layer(_COMMAND_LINE, _COMMAND_LINE, overrides),
         ).hardware_profile
         for group in (*host.groups, profile, where):
             groups[group].append((host.name, {**host.data, **_ssh(host), **_report(host)}))

@@ -6,8 +6,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host, state
 
 from blueprint import DeclarationError, Secrets, environment_name, for_host, render_problems
-from blueprint.given import Given
-from phases.given import recorded
+from blueprint.applied import Applied
+from phases.applied import recorded
 from phases.report import Report
 from phases.verification import verification
 
@@ -18,4 +18,4 @@ except DeclarationError as error:
     raise DeployError(render_problems(error.problems)) from None
 
 Report.follow(state)
-verification(given=Given(blueprint, frozenset(recorded(blueprint))), secrets=secrets)
+verification(applied=Applied(blueprint, frozenset(recorded(blueprint))), secrets=secrets)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blueprint.alert import alert
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import BucketData, ClickHouseData, Paths, PostgresData, RedisData, Service
 from blueprint.redis import ADMIN_PASSWORD
 
@@ -27,30 +27,30 @@ class Login:
     password: str = field(repr=False)
 
 
-def databases(given: Given, service: Service) -> tuple[str, ...]:
+def databases(applied: Applied, service: Service) -> tuple[str, ...]:
     """Databases that a Postgres container was given: those of shared-postgres are declared by themselves."""
-    if service.name == given.blueprint.pgbouncer.host:
-        return tuple(database.name for database in given.databases)
+    if service.name == applied.blueprint.pgbouncer.host:
+        return tuple(database.name for database in applied.databases)
     return service.data.databases if isinstance(service.data, PostgresData) else ()
 
 
-def pieces(given: Given) -> dict[str, tuple[str, ...]]:
+def pieces(applied: Applied) -> dict[str, tuple[str, ...]]:
     """Names of the backups that there must be, as the store has them, by the container whose data they are."""
-    return {service.name: _pieces(given, service) for service in given.services if service.stateful}
+    return {service.name: _pieces(applied, service) for service in applied.services if service.stateful}
 
 
-def held(given: Given) -> dict[str, tuple[str, ...]]:
+def held(applied: Applied) -> dict[str, tuple[str, ...]]:
     """What each container holds, whatever of that is declared: "postgres/shared-postgres" and not its databases."""
     return {
         container: tuple(dict.fromkeys(name.rpartition("/")[0] for name in names))
-        for container, names in pieces(given).items()
+        for container, names in pieces(applied).items()
     }
 
 
-def _pieces(given: Given, service: Service) -> tuple[str, ...]:
+def _pieces(applied: Applied, service: Service) -> tuple[str, ...]:
     match service.data:
         case PostgresData():
-            names = ("_globals", *databases(given, service))
+            names = ("_globals", *databases(applied, service))
             return tuple(f"postgres/{service.name}/{name}" for name in names)
         case RedisData():
             return (f"redis/{service.name}/all",)
@@ -67,22 +67,22 @@ def folders(paths: Paths) -> tuple[str, ...]:
     return (paths.config, paths.stacks)
 
 
-def all_pieces(given: Given) -> list[str]:
+def all_pieces(applied: Applied) -> list[str]:
     """Names of all backups that there must be."""
     return [
-        *(name for names in pieces(given).values() for name in names),
-        *(f"folder/host/{_slug(path)}" for path in folders(given.blueprint.paths)),
+        *(name for names in pieces(applied).values() for name in names),
+        *(f"folder/host/{_slug(path)}" for path in folders(applied.blueprint.paths)),
     ]
 
 
-def settings_json(given: Given, host: str) -> str:
+def settings_json(applied: Applied, host: str) -> str:
     """/etc/sourcefast/backup.json, without a secret in it.
 
-    :param given: what the host has been given, and therefore must be able to save
+    :param applied: what the host has been given, and therefore must be able to save
     :param host: how it is called in messages
     """
-    paths, backups = given.blueprint.paths, given.blueprint.backups
-    stateful = [service for service in given.services if service.stateful]
+    paths, backups = applied.blueprint.paths, applied.blueprint.backups
+    stateful = [service for service in applied.services if service.stateful]
     restic = backups.restic and {
         "repository": backups.restic.repository,
         "password_file": f"{paths.config}/{RESTIC_PASSWORD}",
@@ -101,8 +101,8 @@ def settings_json(given: Given, host: str) -> str:
         "postgres": [
             {
                 "container": service.name,
-                "databases": list(databases(given, service)),
-                "min_kib": _min_kib(given, service),
+                "databases": list(databases(applied, service)),
+                "min_kib": _min_kib(applied, service),
             }
             for service in stateful
             if isinstance(service.data, PostgresData)
@@ -145,13 +145,13 @@ def settings_json(given: Given, host: str) -> str:
     return _json(value)
 
 
-def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
+def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
     """How each container is logged in to, to save its data.
 
     :param secret: a secret by its name
     """
     found: dict[str, Login] = {}
-    for service in given.services:
+    for service in applied.services:
         match service.data:
             case PostgresData(superuser=user):
                 found[service.name] = Login(user, "")
@@ -180,10 +180,10 @@ def credentials_json(logins: Mapping[str, Login]) -> str:
     return _json({name: {"user": login.user, "password": login.password} for name, login in logins.items()})
 
 
-def _min_kib(given: Given, service: Service) -> dict[str, int]:
-    if service.name != given.blueprint.pgbouncer.host:
+def _min_kib(applied: Applied, service: Service) -> dict[str, int]:
+    if service.name != applied.blueprint.pgbouncer.host:
         return {}
-    return {database.name: database.min_dump_kib for database in given.databases if database.min_dump_kib}
+    return {database.name: database.min_dump_kib for database in applied.databases if database.min_dump_kib}
 
 
 def _slug(path: str) -> str:

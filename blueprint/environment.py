@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from blueprint import yaml_files
-from blueprint.group_data import ENVIRONMENTS, given
+from blueprint.group_data import ENVIRONMENTS, validate_overrides
 from blueprint.problems import DeclarationError, Problem, closest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,7 +197,7 @@ def _entry_problems(where: str, fields: object, roles: tuple[str, ...]) -> list[
     if isinstance(data, dict):
         if "hardware_profile" in fields and "hardware_profile" in data:
             wrong("hardware_profile", "said once, here or under data")
-        problems += given(data, PRODUCTION_FILE, f"{where}.data.")
+        problems += validate_overrides(data, PRODUCTION_FILE, f"{where}.data.")
     else:
         wrong("data", "keys and values")
     return problems

@@ -119,7 +119,7 @@ def read(folder: Path | None = None) -> GroupData:
     return GroupData(layers)
 
 
-def given(data: Mapping[str, Any], file: str, prefix: str = "") -> list[Problem]:
+def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> list[Problem]:
     """What is wrong with data from production.yaml or the command line, where only plain values can be written.
 
     :param file: where the data is from, for messages

@@ -154,9 +154,9 @@ class Blueprint:
         """The stacks that a phase brings, in their order."""
         return tuple(stack for stack in self.stacks if stack.phase == phase)
 
-    def stacks_with(self, given: Sequence[Project]) -> tuple[Stack, ...]:
+    def stacks_with(self, projects: Sequence[Project]) -> tuple[Stack, ...]:
         """The shared stacks as they are with some of the projects, and the stacks of these."""
-        shown = dashboards(self.bull_board, self.flower, given)
+        shown = dashboards(self.bull_board, self.flower, projects)
 
         def watching(service: Service) -> Service:
             """Uptime Kuma asks what nobody else can, too."""
@@ -169,7 +169,7 @@ class Blueprint:
                 else stack
                 for stack in self.shared_stacks
             ),
-            *(self._stack_of(project) for project in given),
+            *(self._stack_of(project) for project in projects),
         )
 
     @cached_property
@@ -187,13 +187,13 @@ class Blueprint:
         except DeclarationError as error:  # what its services are told and what they declare do not agree
             raise error.in_file(self.file_of(project.phase)) from None
 
-    def redis_indexes_with(self, given: Sequence[Project]) -> tuple[RedisIndex, ...]:
+    def redis_indexes_with(self, projects: Sequence[Project]) -> tuple[RedisIndex, ...]:
         """The table of Redis' indexes with those of some projects."""
-        return redis_table(self.shared_redis_indexes, given)
+        return redis_table(self.shared_redis_indexes, projects)
 
-    def databases_with(self, given: Sequence[Project]) -> tuple[Database, ...]:
+    def databases_with(self, projects: Sequence[Project]) -> tuple[Database, ...]:
         """The shared databases, and those of some projects."""
-        return (*self.shared_databases, *(database for project in given for database in project.databases))
+        return (*self.shared_databases, *(database for project in projects for database in project.databases))
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:

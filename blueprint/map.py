@@ -246,17 +246,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     declared.add_argument("--environment", choices=group_data.ENVIRONMENTS, default="production")
     declared.add_argument("--profile", help="hardware profile, where it is not the environment's own")
     declared.add_argument("--output", type=Path, default=Path("map.html"))
-    given = declared.parse_args(arguments)
-    chosen = {"hardware_profile": given.profile} if given.profile else {}
+    options = declared.parse_args(arguments)
+    chosen = {"hardware_profile": options.profile} if options.profile else {}
     try:
         blueprint = group_data.read().blueprint(
-            given.environment, command_line=group_data.Layer("--profile", "--profile", chosen)
+            options.environment, command_line=group_data.Layer("--profile", "--profile", chosen)
         )
-        given.output.write_text(page(blueprint), encoding="utf-8")
+        options.output.write_text(page(blueprint), encoding="utf-8")
     except DeclarationError as error:
         sys.stderr.write(f"{render_problems(error.problems)}\n")
         return 1
-    sys.stdout.write(f"{given.output.resolve().as_uri()}\n")
+    sys.stdout.write(f"{options.output.resolve().as_uri()}\n")
     return 0
 
 

@@ -85,8 +85,8 @@ def problems(
     :param standing: sha256 of what stands in each place of the host that has something, by path and variable
     :param applied: names of the phases that the host has
     """
-    given = [place for place in places if place.phase in applied]
-    all_lost = bool(given) and not any(secrets.has(place.secret.name) for place in given)
+    known = [place for place in places if place.phase in applied]
+    all_lost = bool(known) and not any(secrets.has(place.secret.name) for place in known)
     for place in places:
         form, found = place.secret, standing.get((place.path, place.variable))
         wanted = f"the one that the host has ({form.lasting})"

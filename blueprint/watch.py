@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from blueprint import redis
 from blueprint.alert import alert
+from blueprint.applied import Applied
 from blueprint.backup import Login, all_pieces
-from blueprint.given import Given
 from blueprint.model import Gateway, PostgresData, RedisData
 
 # Names of the files below `Paths.config`.
@@ -23,20 +23,20 @@ def direct_groups(gateway: Gateway) -> list[str]:
     return [model.name for model in gateway.models if model.name not in ours | fallbacks]
 
 
-def settings_json(given: Given, host: str) -> str:
+def settings_json(applied: Applied, host: str) -> str:
     """/etc/sourcefast/watch.json, without a secret in it; `backup.credentials_json` makes the other file.
 
-    :param given: what the host has been given, and is therefore measured
+    :param applied: what the host has been given, and is therefore measured
     :param host: how it is called in messages
     """
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     paths, thresholds, watch, backups = (
         blueprint.paths,
         blueprint.thresholds,
         blueprint.watch,
         blueprint.backups,
     )
-    servers = [service.name for service in given.services if isinstance(service.data, RedisData)]
+    servers = [service.name for service in applied.services if isinstance(service.data, RedisData)]
     value = {
         "state": f"{paths.state}/watch",
         "credentials": f"{paths.config}/{CREDENTIALS}",
@@ -56,13 +56,13 @@ def settings_json(given: Given, host: str) -> str:
         "unmeasured_runs": watch.unmeasured_runs,
         "restart_quiet_min": watch.restart_quiet_min,
         "disks": ["/", "/var/lib/docker", backups.root],
-        "postgres": [service.name for service in given.services if isinstance(service.data, PostgresData)],
+        "postgres": [service.name for service in applied.services if isinstance(service.data, PostgresData)],
         "redis": servers,
-        "litellm": _litellm(given),
+        "litellm": _litellm(applied),
         "celery": [
             {"container": server, "index": project.broker}
             for server in servers
-            for project in given.projects
+            for project in applied.projects
             if project.broker is not None
         ],
         "caches": [
@@ -70,19 +70,19 @@ def settings_json(given: Given, host: str) -> str:
             for server in servers
             for index, allowed in watch.caches.items()
         ],
-        "backups": {"root": backups.root, "pieces": all_pieces(given)},
-        "certificates": {"address": "127.0.0.1", "port": 443, "domains": domains(given)},
+        "backups": {"root": backups.root, "pieces": all_pieces(applied)},
+        "certificates": {"address": "127.0.0.1", "port": 443, "domains": domains(applied)},
     }
     return json.dumps(value, indent=2) + "\n"
 
 
-def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
+def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
     """How the watch logs in to each Redis, as one that can only look, and as whom to each Postgres, on its own socket.
 
     :param secret: a secret by its name
     """
     found: dict[str, Login] = {}
-    for service in given.services:
+    for service in applied.services:
         match service.data:
             case PostgresData(superuser=user):
                 found[service.name] = Login(user, "")
@@ -91,15 +91,15 @@ def logins(given: Given, secret: Callable[[str], str]) -> dict[str, Login]:
     return found
 
 
-def domains(given: Given) -> list[str]:
+def domains(applied: Applied) -> list[str]:
     """Names that the proxy shows a certificate for, where the host has a proxy of ours."""
-    proxied = any(service.public for service in given.services)
-    return sorted({domain for service in given.services for domain in service.domains}) if proxied else []
+    proxied = any(service.public for service in applied.services)
+    return sorted({domain for service in applied.services for domain in service.domains}) if proxied else []
 
 
-def _litellm(given: Given) -> dict[str, object] | None:
-    blueprint = given.blueprint
-    for service in given.services:
+def _litellm(applied: Applied) -> dict[str, object] | None:
+    blueprint = applied.blueprint
+    for service in applied.services:
         if service.name == blueprint.gateway.container and service.database is not None:
             return {
                 "container": blueprint.pgbouncer.host,

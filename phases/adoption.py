@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Predecessor, Stack
 from blueprint.names import POSTGRES, REDIS
 from blueprint.stacks import volume
@@ -190,20 +190,22 @@ def tell_orphans(blueprint: Blueprint) -> None:
     )
 
 
-def remove_replaced(given: Given, stacks: Sequence[Stack], predecessors: Sequence[Predecessor] = ()) -> None:
+def remove_replaced(
+    applied: Applied, stacks: Sequence[Stack], predecessors: Sequence[Predecessor] = ()
+) -> None:
     """Remove old containers where that was asked for (`--data remove_migrated=true`), once their data is saved again.
 
     :param stacks: what is called as one of their containers, and was set aside
     :param predecessors: servers of their own
     """
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     names = [
         *(successor.aside for successor in successors(stacks)),
         *(predecessor.container for predecessor in predecessors),
     ]
     if not blueprint.remove_migrated or not _found(blueprint, names).containers:
         return
-    whole = saving(given)
+    whole = saving(applied)
     servers = {POSTGRES, *(service.name for stack in stacks for service in stack.services)}
     backup.fresh(
         name="Backup of what has their data now",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blueprint import Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Project
 from blueprint.names import POSTGRES
 from operations import postgres
@@ -11,12 +11,12 @@ from operations.postgres import VectorColumn
 from phases.adoption import remove_replaced, take_over, tell_orphans
 
 
-def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
+def before_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Steps 1, 2 and 5 of the checklist: the servers that it had of its own, and what Nango's needs."""
-    take_over(blueprint=given.blueprint, predecessors=project.predecessors)
+    take_over(blueprint=applied.blueprint, predecessors=project.predecessors)
 
 
-def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
+def after_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Say where a table with vectors lacks what searches in it need; the application makes it, no run does."""
     for database in project.databases:
         if database.vectors:
@@ -27,5 +27,5 @@ def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
                 wanted=[VectorColumn(**vars(column)) for column in database.vectors],
             )
     # Steps 4 and 10: what is left over.
-    tell_orphans(given.blueprint)
-    remove_replaced(given, (), project.predecessors)  # what was set aside goes with every phase's
+    tell_orphans(applied.blueprint)
+    remove_replaced(applied, (), project.predecessors)  # what was set aside goes with every phase's

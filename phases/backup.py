@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from blueprint import Blueprint, Secrets, backup
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import LITELLM
 from operations import apt, files
 from operations import backup as operation
@@ -28,22 +28,22 @@ PACKAGE = jobs.FILES / "backup" / "backups"
 
 
 @deploy("Backups")
-def backups(given: Given, secrets: Secrets) -> None:
+def backups(applied: Applied, secrets: Secrets) -> None:
     """Before the containers whose data they save: a container that holds data is made anew only after its backup.
 
     Every phase brings it, with what the host has by then.
     """
-    if given.blueprint.backups.restic:
+    if applied.blueprint.backups.restic:
         apt.packages(name="restic", present=["restic"])
-    files.tree(name="Scripts, settings and jobs of the backups", entries=entries(given, secrets))
+    files.tree(name="Scripts, settings and jobs of the backups", entries=entries(applied, secrets))
 
 
-def first_backup(given: Given) -> None:
+def first_backup(applied: Applied) -> None:
     """What a phase has brought is saved before anybody relies on it."""
-    how = saving(given)
+    how = saving(applied)
     operation.first(
         name="First backup of what has none",
-        pieces=backup.all_pieces(given),
+        pieces=backup.all_pieces(applied),
         command=how.command,
         root=how.root,
     )
@@ -54,17 +54,17 @@ def provided(blueprint: Blueprint) -> list[str]:
     return sorted(blueprint.backups.restic.environment.values()) if blueprint.backups.restic else []
 
 
-def saving(given: Given) -> Saving:
+def saving(applied: Applied) -> Saving:
     """How what the host's containers hold is saved before a step that could lose it."""
-    blueprint = given.blueprint
-    return Saving(f"{blueprint.paths.scripts}/backup-now.sh", blueprint.backups.root, backup.held(given))
+    blueprint = applied.blueprint
+    return Saving(f"{blueprint.paths.scripts}/backup-now.sh", blueprint.backups.root, backup.held(applied))
 
 
-def entries(given: Given, secrets: Secrets) -> list[Entry]:
+def entries(applied: Applied, secrets: Secrets) -> list[Entry]:
     """Everything of the backups that is a file."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     config, scripts = blueprint.paths.config, blueprint.paths.scripts
-    logins = backup.logins(given, secrets.generated)
+    logins = backup.logins(applied, secrets.generated)
     return [
         Directory(f"{scripts}/{PACKAGE.name}"),
         *jobs.scripts(blueprint, SCRIPTS),
@@ -72,7 +72,7 @@ def entries(given: Given, secrets: Secrets) -> list[Entry]:
             File(f"{scripts}/{PACKAGE.name}/{path.name}", path.read_text())
             for path in sorted(PACKAGE.glob("*.py"))
         ),
-        File(f"{config}/{backup.SETTINGS}", backup.settings_json(given, host.name), mode="0600"),
+        File(f"{config}/{backup.SETTINGS}", backup.settings_json(applied, host.name), mode="0600"),
         File(f"{config}/{backup.CREDENTIALS}", backup.credentials_json(logins), mode="0600", secret=True),
         *_copy(blueprint, secrets),
         *jobs.cron(blueprint, LITELLM),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from blueprint import Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import KUMA
 from blueprint.phases import LITELLM, MONITORING
 from operations import files, stacks, uptime_kuma
@@ -22,36 +22,36 @@ from phases.watch import watch
 
 
 @deploy("Monitors, watch and backups")
-def closing(given: Given, secrets: Secrets) -> None:
+def closing(applied: Applied, secrets: Secrets) -> None:
     """A monitor for everything, all of them up; the watch; and a backup of what has none yet."""
-    if MONITORING in given.phases:
-        _monitors(given, secrets)
-        watch(given=given, secrets=secrets)
-    if LITELLM in given.phases:
+    if MONITORING in applied.phases:
+        _monitors(applied, secrets)
+        watch(applied=applied, secrets=secrets)
+    if LITELLM in applied.phases:
         stacks.settled(
             name="Every container has settled",
-            root=given.blueprint.paths.stacks,
-            stacks=[outline(given.blueprint.paths.stacks, stack) for stack in given.stacks],
+            root=applied.blueprint.paths.stacks,
+            stacks=[outline(applied.blueprint.paths.stacks, stack) for stack in applied.stacks],
         )
-    if MONITORING in given.phases:
+    if MONITORING in applied.phases:
         uptime_kuma.all_up(
             name="Every monitor is up",
             container=KUMA,
             username=ADMIN,
             password=secrets.generated("uptime_kuma/password"),
         )
-    if LITELLM in given.phases:
-        first_backup(given)
-        warn_undeclared_traces(given.blueprint, secrets)
-        rights(given=given, secrets=secrets)
+    if LITELLM in applied.phases:
+        first_backup(applied)
+        warn_undeclared_traces(applied.blueprint, secrets)
+        rights(applied=applied, secrets=secrets)
 
 
-def _monitors(given: Given, secrets: Secrets) -> None:
+def _monitors(applied: Applied, secrets: Secrets) -> None:
     uptime_kuma.monitors(
         name="Monitors",
         container=KUMA,
         owner="sourcefast",
-        monitors=monitors.wanted(given.monitors, secrets),
+        monitors=monitors.wanted(applied.monitors, secrets),
         telegram=monitors.telegram(secrets),
         username=ADMIN,
         password=secrets.generated("uptime_kuma/password"),
@@ -59,6 +59,6 @@ def _monitors(given: Given, secrets: Secrets) -> None:
     files.tree(
         name="Heartbeats of the cron jobs",
         entries=monitors.heartbeats(
-            given.monitors, secrets, f"{given.blueprint.paths.config}/heartbeats", given.kuma_port
+            applied.monitors, secrets, f"{applied.blueprint.paths.config}/heartbeats", applied.kuma_port
         ),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, Secrets, postgres
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Database
 from blueprint.names import POOLER, POSTGRES
 from blueprint.phases import MONITORING
@@ -19,17 +19,17 @@ from phases.shared import stack
 
 
 @deploy("Phase 3: monitoring")
-def monitoring(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
+def monitoring(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
     """The pooler, Bull Board, Flower, Crawl4AI and Uptime Kuma; what these look after follows at the end of the run."""
-    backups(given=given, secrets=secrets)
+    backups(applied=applied, secrets=secrets)
     stacks.up(
         name="Containers of PgBouncer, the dashboards and Crawl4AI",
         root=blueprint.paths.stacks,
-        stacks=[stack(given, secrets, one.name) for one in given.stacks_of(MONITORING)],
-        before_recreate=saving(given),
+        stacks=[stack(applied, secrets, one.name) for one in applied.stacks_of(MONITORING)],
+        before_recreate=saving(applied),
     )
-    proxy(given=given, secrets=secrets)
-    answer_through_pooler(blueprint, given.databases)
+    proxy(applied=applied, secrets=secrets)
+    answer_through_pooler(blueprint, applied.databases)
     record(MONITORING, blueprint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Stack, Team
 from facts.backups import BackupState
 from facts.docker import EngineState
@@ -50,9 +50,9 @@ class Line:
         return f"{'FAIL' if self.problems else 'ok':<5} {self.what:<11} {self.found}"
 
 
-def machine(given: Given, state: HostState) -> Iterator[Line]:
+def machine(applied: Applied, state: HostState) -> Iterator[Line]:
     """Cores, memory and disk, against the hardware profile."""
-    wrong = {problem.what: problem for problem in preflight.machine_problems(given.blueprint, state)}
+    wrong = {problem.what: problem for problem in preflight.machine_problems(applied.blueprint, state)}
     disk = state.root_disk
     lines = {
         "cores": ("processor", f"{state.cores} of an {state.cpu}"),
@@ -66,9 +66,9 @@ def machine(given: Given, state: HostState) -> Iterator[Line]:
         yield Line(problem.what, problem.found, (problem,))
 
 
-def cards(given: Given, state: HostState, gpus: GpuState, instances: OllamaState) -> Iterator[Line]:
+def cards(applied: Applied, state: HostState, gpus: GpuState, instances: OllamaState) -> Iterator[Line]:
     """The cards, and whether each computes for its own instance and for no other."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     wrong = tuple(preflight.gpu_problems(blueprint, state, gpus))
     count = f"{len(gpus.gpus)} of {len(blueprint.gpus)}"
     yield Line("GPUs", f"{count}: {', '.join(gpu.name for gpu in gpus.gpus) or 'none'}", wrong)
@@ -83,9 +83,9 @@ def cards(given: Given, state: HostState, gpus: GpuState, instances: OllamaState
     yield Line("Ollama", found, misplaced)
 
 
-def reachable(given: Given, rules: FirewallState, engine: EngineState) -> Line:
+def reachable(applied: Applied, rules: FirewallState, engine: EngineState) -> Line:
     """What the world and containers reach: the firewall's rules, and the engine's own."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     missing = [
         *host_firewall.difference(ruleset(blueprint), rules),
         *docker.missing_rules(engine, docker.read_config(engine.config)),
@@ -107,17 +107,17 @@ def logins(found: SshdState) -> Line:
     return Line("SSH", "; ".join(sentences) or "keys only", wrong)
 
 
-def whisper(given: Given, found: WhisperAsrState) -> Line:
+def whisper(applied: Applied, found: WhisperAsrState) -> Line:
     """The recogniser that all projects share."""
-    wrong = tuple(whisper_asr.problems(found, service(given.blueprint)))
-    return Line("whisper", f"{given.blueprint.whisper.model}, {found.status or 'no container'}", wrong)
+    wrong = tuple(whisper_asr.problems(found, service(applied.blueprint)))
+    return Line("whisper", f"{applied.blueprint.whisper.model}, {found.status or 'no container'}", wrong)
 
 
-def containers(given: Given, found: StacksState) -> Line:
+def containers(applied: Applied, found: StacksState) -> Line:
     """Everything that was given runs and is well."""
     wanted = [
         service.name
-        for stack in given.stacks
+        for stack in applied.stacks
         if not _done_by_another(stack, found)
         for service in stack.services
     ]
@@ -143,12 +143,12 @@ def _well(container: Container | None) -> bool:
     return container is not None and (container.status, container.health) == ("running", "healthy")
 
 
-def databases(given: Given, cluster: ClusterState, pooled: dict[str, str]) -> Line:
+def databases(applied: Applied, cluster: ClusterState, pooled: dict[str, str]) -> Line:
     """The databases that were given are there, and answer through PgBouncer where that was given.
 
     :param pooled: what each answered through the pooler
     """
-    names = [database.name for database in given.databases]
+    names = [database.name for database in applied.databases]
     wrong = [
         Problem(f"database {name}", "not there", "there", "run the deploy again: it makes it, empty")
         for name in names

@@ -11,7 +11,7 @@ from functools import partial
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Project
 from blueprint.names import POSTGRES
 from blueprint.phases import LITELLM, MONITORING
@@ -27,7 +27,7 @@ from phases.phase import Phase
 from phases.record import record
 from phases.shared import containers, databases, monitor_role, provided, stack
 
-Step = Callable[[Given, Secrets, Project], None]
+Step = Callable[[Applied, Secrets, Project], None]
 
 # By the project's phase. Before: its databases are there, its containers are not touched yet.
 BEFORE_CONTAINERS: Mapping[str, Step] = {
@@ -44,8 +44,8 @@ def phase_of(project: Project) -> Phase:
     """The phase that brings a project."""
 
     @deploy(f"Phase {project.number}: {project.phase}")
-    def bring(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
-        _bring(given, secrets, project)
+    def bring(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+        _bring(applied, secrets, project)
 
     return Phase(
         project.number,
@@ -59,32 +59,32 @@ def phase_of(project: Project) -> Phase:
     )
 
 
-def _bring(given: Given, secrets: Secrets, project: Project) -> None:
+def _bring(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Its place in everything that is shared, then its containers."""
-    blueprint = given.blueprint
-    backups(given=given, secrets=secrets)
-    _data(given, secrets, project)
+    blueprint = applied.blueprint
+    backups(applied=applied, secrets=secrets)
+    _data(applied, secrets, project)
     stacks.up(
         name="Users of Redis",
         root=blueprint.paths.stacks,
-        stacks=[stack(given, secrets, "redis")],
-        before_recreate=saving(given),
+        stacks=[stack(applied, secrets, "redis")],
+        before_recreate=saving(applied),
     )
-    redis_users(given, secrets)
-    teams(given, secrets)
-    trace_projects(given, secrets)
+    redis_users(applied, secrets)
+    teams(applied, secrets)
+    trace_projects(applied, secrets)
     if step := BEFORE_CONTAINERS.get(project.phase):
-        step(given, secrets, project)
-    _containers(given, secrets, project)
-    proxy(given=given, secrets=secrets)
+        step(applied, secrets, project)
+    _containers(applied, secrets, project)
+    proxy(applied=applied, secrets=secrets)
     answer_through_pooler(blueprint, project.databases)
     if step := AFTER_CONTAINERS.get(project.phase):
-        step(given, secrets, project)
+        step(applied, secrets, project)
     record(project.phase, blueprint)
 
 
-def _data(given: Given, secrets: Secrets, project: Project) -> None:
-    blueprint = given.blueprint
+def _data(applied: Applied, secrets: Secrets, project: Project) -> None:
+    blueprint = applied.blueprint
     postgres.databases(
         name="Databases and roles",
         container=POSTGRES,
@@ -102,17 +102,17 @@ def _data(given: Given, secrets: Secrets, project: Project) -> None:
             )
 
 
-def _containers(given: Given, secrets: Secrets, project: Project) -> None:
+def _containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Those of the platform that know of each project, then its own; a card's full UUID only the driver knows."""
-    names = [one.name for one in (*given.stacks_of(MONITORING), *given.stacks_of(project.phase))]
+    names = [one.name for one in (*applied.stacks_of(MONITORING), *applied.stacks_of(project.phase))]
     with_cards(
         name=f"Containers of {project.name}, of PgBouncer and of the dashboards",
-        blueprint=given.blueprint,
+        blueprint=applied.blueprint,
         step=stacks.up,
         arguments=lambda uuids: {
-            "root": given.blueprint.paths.stacks,
-            "stacks": [stack(given, secrets, name, uuids) for name in names],
+            "root": applied.blueprint.paths.stacks,
+            "stacks": [stack(applied, secrets, name, uuids) for name in names],
             "timeout_s": 900,
-            "before_recreate": saving(given),
+            "before_recreate": saving(applied),
         },
     )

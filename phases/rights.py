@@ -12,7 +12,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from blueprint import Secrets, postgres
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import BucketData
 from blueprint.names import KUMA, POSTGRES
 from blueprint.phases import LITELLM, MONITORING
@@ -31,45 +31,45 @@ ADMIN = "admin"
 
 
 @deploy("Rights")
-def rights(given: Given, secrets: Secrets) -> None:
+def rights(applied: Applied, secrets: Secrets) -> None:
     """Of Postgres, what is declared is repaired first, in all databases that the host was given."""
     declared_databases(
         name="Roles and grants of every database",
         container=POSTGRES,
-        wanted=databases(given.blueprint, given.databases, secrets),
-        roles=[monitor_role(given.blueprint, secrets)],
+        wanted=databases(applied.blueprint, applied.databases, secrets),
+        roles=[monitor_role(applied.blueprint, secrets)],
     )
-    nobody_else_has_rights(name="Nobody has rights that are not declared", given=given, secrets=secrets)
+    nobody_else_has_rights(name="Nobody has rights that are not declared", applied=applied, secrets=secrets)
 
 
 @check
-def nobody_else_has_rights(given: Given, secrets: Secrets) -> Iterator[Problem]:
+def nobody_else_has_rights(applied: Applied, secrets: Secrets) -> Iterator[Problem]:
     """In Postgres, LiteLLM, the object storage and Uptime Kuma; what is harmless is logged."""
-    for found in of_services(given, secrets):
+    for found in of_services(applied, secrets):
         if isinstance(found, Problem):
             yield found
         else:
             host.log_styled(found, fg="yellow", log_func=logger.warning)
 
 
-def of_services(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
+def of_services(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
     """What nobody declared: problems, and sentences about what harms nobody."""
-    yield from _postgres(given, secrets)
-    yield from _litellm(given)
-    for service in (service for one in given.stacks_of(LITELLM) for service in one.services):
+    yield from _postgres(applied, secrets)
+    yield from _litellm(applied)
+    for service in (service for one in applied.stacks_of(LITELLM) for service in one.services):
         if isinstance(service.data, BucketData):
             storage = ask(Storage, container=service.name, directory=s3.DIRECTORY)
             yield from s3.right_problems(service.name, storage)
             yield from s3.stray_sentences(service.name, [service.data.bucket], storage)
-    if MONITORING in given.phases:
+    if MONITORING in applied.phases:
         password = secrets.generated("uptime_kuma/password")
         kuma = ask(Kuma, container=KUMA, required=True, _stdin=[login(ADMIN, password)])
         yield from uptime_kuma.right_problems(kuma, ADMIN, KUMA)
         yield from uptime_kuma.stray_sentences(kuma)
 
 
-def _postgres(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
-    blueprint = given.blueprint
+def _postgres(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
+    blueprint = applied.blueprint
     cluster = ask(Cluster, container=POSTGRES)
     declared, roles = databases(blueprint, blueprint.databases, secrets), [postgres.MONITOR]
     administrators = blueprint.postgres.administrators
@@ -77,9 +77,9 @@ def _postgres(given: Given, secrets: Secrets) -> Iterator[Problem | str]:
     yield from postgres_rights.stray_sentences(POSTGRES, declared, roles, administrators, cluster)
 
 
-def _litellm(given: Given) -> Iterator[Problem | str]:
-    gateway = given.blueprint.gateway
+def _litellm(applied: Applied) -> Iterator[Problem | str]:
+    gateway = applied.blueprint.gateway
     proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
-    declared = {team.name: team.key_alias for team in given.blueprint.teams}
+    declared = {team.name: team.key_alias for team in applied.blueprint.teams}
     yield from litellm.right_problems(proxy, declared, gateway.administrators)
     yield from litellm.stray_sentences(proxy, declared)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, proxy, redis, scram
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import ClickHouseData, Service
 from blueprint.model import Database as DeclaredDatabase
 from blueprint.stacks import Content, Resolver
@@ -59,9 +59,9 @@ def databases(blueprint: Blueprint, declared: Iterable[DeclaredDatabase], secret
     ]
 
 
-def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Content]]:
+def contents(applied: Applied, secrets: Secrets) -> Mapping[str, Mapping[str, Content]]:
     """Content of every mounted file, by stack and by path in its folder, for a host that has been given so much."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     redis_password = password(secrets, "redis")
     return {
         "postgres": {
@@ -73,23 +73,25 @@ def contents(given: Given, secrets: Secrets) -> Mapping[str, Mapping[str, Conten
         },
         "redis": {
             "redis/redis.conf": Content(redis.redis_conf(blueprint.redis), secret=False),
-            "redis/users.acl": Content(redis.users_acl(blueprint.redis, given.redis_indexes, redis_password)),
+            "redis/users.acl": Content(
+                redis.users_acl(blueprint.redis, applied.redis_indexes, redis_password)
+            ),
             "redis/admin.password": Content(redis_password(redis.ADMIN)),
             "redis/health.sh": Content(REDIS_HEALTH.read_text(), secret=False),
         },
         "pgbouncer": {
             "pgbouncer/pgbouncer.ini": Content(
-                postgres.pgbouncer_ini(blueprint.pgbouncer, given.databases), secret=False
+                postgres.pgbouncer_ini(blueprint.pgbouncer, applied.databases), secret=False
             ),
             "pgbouncer/userlist.txt": Content(
-                postgres.userlist(postgres.verifiers(given.databases, verifier(secrets)))
+                postgres.userlist(postgres.verifiers(applied.databases, verifier(secrets)))
             ),
         },
-        "proxy": {proxy.ROUTES: Content(proxy.routes_yaml(given.services), secret=False)},
+        "proxy": {proxy.ROUTES: Content(proxy.routes_yaml(applied.services), secret=False)},
         "langfuse": {
             clickhouse.LIMITS: Content(
                 clickhouse.limits_xml(
-                    next(one.memory_mib for one in given.services if isinstance(one.data, ClickHouseData))
+                    next(one.memory_mib for one in applied.services if isinstance(one.data, ClickHouseData))
                 ),
                 secret=False,
             ),
@@ -114,13 +116,13 @@ def pool_limit(blueprint: Blueprint) -> int:
     return max(1, database.direct // blueprint.profile.litellm_workers)
 
 
-def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
+def stack(applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
     """A declared stack as the operation takes it, for a host that has been given so much.
 
     :param uuids: full UUID of each card by the declared one, for a stack with containers that have one
     """
-    blueprint = given.blueprint
-    declared = next(stack for stack in given.stacks if stack.name == name)
+    blueprint = applied.blueprint
+    declared = next(stack for stack in applied.stacks if stack.name == name)
     declared = replace(
         declared, services=tuple(_completed(blueprint, service) for service in declared.services)
     )
@@ -132,7 +134,7 @@ def stack(given: Given, secrets: Secrets, name: str, uuids: Mapping[str, str] | 
         formats=blueprint.generated_secrets,
         uuids=uuids or {},
     )
-    return stacks.wanted(resolver.resolve(declared, contents(given, secrets).get(name)))
+    return stacks.wanted(resolver.resolve(declared, contents(applied, secrets).get(name)))
 
 
 def _completed(blueprint: Blueprint, service: Service) -> Service:

@@ -14,7 +14,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
 from blueprint import Blueprint
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import KUMA
 from facts.folder import Names
 from operations import backup, containers, files, notices, systemd
@@ -63,12 +63,12 @@ def _under_way(now: str, mark: str) -> Problem:
 
 
 @deploy("Hardware upgrade")
-def begin(blueprint: Blueprint, given: Given, mark: str | None) -> None:
+def begin(blueprint: Blueprint, applied: Applied, mark: str | None) -> None:
     """Save everything, stop it in order, and say what a person does now; run again, it stops what runs."""
     to = blueprint.upgrade_to
     # Marked, it is saved already, and what is stopped cannot be.
-    if mark is None and (pieces := _everything(given)):
-        whole = saving(given)
+    if mark is None and (pieces := _everything(applied)):
+        whole = saving(applied)
         backup.fresh(name="Full backup, read back", pieces=pieces, command=whole.command, root=whole.root)
     text = f"from {blueprint.hardware_profile}\n"
     files.tree(
@@ -77,7 +77,7 @@ def begin(blueprint: Blueprint, given: Given, mark: str | None) -> None:
     )
     # Jobs that watch, repair and save come first: they would start again what is stopped, or tell of it.
     systemd.units(name="Cron is stopped", units=[Unit(CRON, enabled=None, running=False)])
-    containers.stopped(name="Containers are stopped, in order", containers=stop_order(given))
+    containers.stopped(name="Containers are stopped, in order", containers=stop_order(applied))
     systemd.units(
         name="Whisper and Ollama are stopped",
         units=[
@@ -88,13 +88,13 @@ def begin(blueprint: Blueprint, given: Given, mark: str | None) -> None:
     notices.told(name="What to do now", lines=instructions(to))
 
 
-def _everything(given: Given) -> list[str]:
-    return sorted({piece for pieces in saving(given).pieces.values() for piece in pieces})
+def _everything(applied: Applied) -> list[str]:
+    return sorted({piece for pieces in saving(applied).pieces.values() for piece in pieces})
 
 
-def stop_order(given: Given) -> list[str]:
+def stop_order(applied: Applied) -> list[str]:
     """Names of all containers: who would tell of the others first, and each before those that it needs."""
-    names = [service.name for service in reversed(given.services)]
+    names = [service.name for service in reversed(applied.services)]
     return sorted(names, key=lambda name: name != KUMA)
 
 

@@ -10,7 +10,7 @@ from pyinfra.context import host
 
 from blueprint import Secrets, backup, postgres
 from blueprint import litellm as routes
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import KUMA, POOLER, POSTGRES
 from blueprint.phases import HARDWARE, LITELLM, MONITORING
 from facts.backups import Backups
@@ -39,14 +39,14 @@ FAILED = "FAIL"
 
 
 @deploy("Verification")
-def verification(given: Given, secrets: Secrets) -> None:
+def verification(applied: Applied, secrets: Secrets) -> None:
     """Try the gateway, then look at everything else; whatever is wrong is in one report at the end."""
-    tried = _try_gateway(given, secrets) if LITELLM in given.phases else None
-    as_given(name="Final verification", given=given, secrets=secrets, tried=tried)
+    tried = _try_gateway(applied, secrets) if LITELLM in applied.phases else None
+    as_given(name="Final verification", applied=applied, secrets=secrets, tried=tried)
 
 
-def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
-    gateway = given.blueprint.gateway
+def _try_gateway(applied: Applied, secrets: Secrets) -> OperationMeta:
+    gateway = applied.blueprint.gateway
     chat = [model for model in gateway.models if not model.embeds]
     # LiteLLM knows the prices of OpenAI's models, the smallest of which is declared last.
     paid = [model.name for model in chat if model.provider and model.provider.name == "openai"]
@@ -58,7 +58,7 @@ def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
         embeddings=[model.name for model in gateway.models if model.embeds],
         aliases=gateway.aliases,
         fallbacks=routes.fallbacks(gateway),
-        keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in given.teams},
+        keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in applied.teams},
         priced=paid[-1] if paid else "",
         traced=True,
         _ignore_errors=True,  # what it could not try is in the report, with the rest
@@ -66,16 +66,16 @@ def _try_gateway(given: Given, secrets: Secrets) -> OperationMeta:
 
 
 @check
-def as_given(given: Given, secrets: Secrets, tried: OperationMeta | None) -> Iterator[Problem]:
+def as_given(applied: Applied, secrets: Secrets, tried: OperationMeta | None) -> Iterator[Problem]:
     """Everything that the host was given is there and well; a line of numbers each.
 
-    + given: what the host was given
+    + applied: what the host was given
     + secrets: the environment's
     + tried: how the trial of the gateway went, where there is one
     """
     if tried is not None:
         yield from of_trial(tried)
-    for line in insist(lambda: list(_lines(given, secrets)), _wrong):
+    for line in insist(lambda: list(_lines(applied, secrets)), _wrong):
         host.log_styled(str(line), fg="red" if line.problems else "green")
         yield from line.problems
 
@@ -94,43 +94,43 @@ def of_trial(tried: OperationMeta) -> Iterator[Problem]:
             yield Problem(f"LiteLLM, {what}", said, "it works", mend)
 
 
-def _lines(given: Given, secrets: Secrets) -> Iterator[Line]:
-    blueprint = given.blueprint
+def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
+    blueprint = applied.blueprint
     machine = ask(Host)
-    yield from numbers.machine(given, machine)
-    if HARDWARE in given.phases:
+    yield from numbers.machine(applied, machine)
+    if HARDWARE in applied.phases:
         engine = ask(Engine, parts=docker.ASKED)
-        yield numbers.reachable(given, ask(Firewall, chains=firewall.CHAINS), engine)
+        yield numbers.reachable(applied, ask(Firewall, chains=firewall.CHAINS), engine)
         yield numbers.logins(ask(Sshd, path=PATH))
         instances = ask(Instances, ports=[instance.port for instance in blueprint.ollama_instances])
-        yield from numbers.cards(given, machine, ask(Gpus), instances)
+        yield from numbers.cards(applied, machine, ask(Gpus), instances)
         whisper = ask(WhisperAsr, container=blueprint.whisper.name, port=blueprint.whisper.port)
-        yield numbers.whisper(given, whisper)
-    yield numbers.containers(given, ask(Stacks, root=blueprint.paths.stacks))
-    if LITELLM in given.phases:
-        yield numbers.databases(given, ask(Cluster, container=POSTGRES), _pooled(given))
+        yield numbers.whisper(applied, whisper)
+    yield numbers.containers(applied, ask(Stacks, root=blueprint.paths.stacks))
+    if LITELLM in applied.phases:
+        yield numbers.databases(applied, ask(Cluster, container=POSTGRES), _pooled(applied))
         gateway = blueprint.gateway
         proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
-        yield from numbers.spend(given.teams, proxy)
+        yield from numbers.spend(applied.teams, proxy)
         saved = ask(Backups, root=blueprint.backups.root)
-        yield numbers.backups(backup.all_pieces(given), saved, blueprint.backups.max_age_h)
-    if MONITORING in given.phases:
+        yield numbers.backups(backup.all_pieces(applied), saved, blueprint.backups.max_age_h)
+    if MONITORING in applied.phases:
         password = secrets.generated("uptime_kuma/password")
         asked = [login(ADMIN, password)]
         yield numbers.monitors(ask(Kuma, container=KUMA, required=True, _stdin=asked))
-    if LITELLM in given.phases:
-        yield numbers.rights(of_services(given, secrets))
+    if LITELLM in applied.phases:
+        yield numbers.rights(of_services(applied, secrets))
 
 
-def _pooled(given: Given) -> dict[str, str]:
-    if MONITORING not in given.phases:
+def _pooled(applied: Applied) -> dict[str, str]:
+    if MONITORING not in applied.phases:
         return {}
-    names = [database.name for database in given.databases]
+    names = [database.name for database in applied.databases]
     said: dict[str, str] = ask(
         Answers,
         container=POSTGRES,
         host=POOLER,
-        port=given.blueprint.pgbouncer.port,
+        port=applied.blueprint.pgbouncer.port,
         user=postgres.MONITOR,
         passfile=postgres.PASSFILE,
         databases=names,

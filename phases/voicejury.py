@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any
 
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import OllamaInstance, Project, Service
 from operations import gpu, memory
 from operations.gpu import TimeSharing
 from phases.cards import with_cards
 
 
-def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
+def before_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Step 1 of the checklist: is there memory for it?"""
-    (stack,) = given.stacks_of(project.phase)
+    (stack,) = applied.stacks_of(project.phase)
     memory.available(
         name=f"Memory for {project.name}",
         mib=project.free_mib,
@@ -25,10 +25,10 @@ def before_containers(given: Given, secrets: Secrets, project: Project) -> None:
     )
 
 
-def after_containers(given: Given, secrets: Secrets, project: Project) -> None:
+def after_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Step 7 of the checklist: each container with a card and the Ollama instance on that card take turns."""
-    blueprint = given.blueprint
-    (stack,) = given.stacks_of(project.phase)
+    blueprint = applied.blueprint
+    (stack,) = applied.stacks_of(project.phase)
     for service in stack.services:
         if service.unloads is not None:
             with_cards(

@@ -7,7 +7,7 @@ from pyinfra.context import host
 
 from blueprint import Secrets, backup
 from blueprint import watch as declared
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import MONITORING
 from operations import files, telegram
 from operations.files import Entry, File
@@ -18,10 +18,10 @@ SCRIPTS = ("common/configuration.py", "common/containers.py", "watch/watch.py", 
 
 
 @deploy("Watch")
-def watch(given: Given, secrets: Secrets) -> None:
+def watch(applied: Applied, secrets: Secrets) -> None:
     """What is measured is what the host has by then; so every phase that follows brings it, too."""
-    paths = given.blueprint.paths
-    files.tree(name="Script, settings and jobs of the watch", entries=entries(given, secrets))
+    paths = applied.blueprint.paths
+    files.tree(name="Script, settings and jobs of the watch", entries=entries(applied, secrets))
     telegram.test_message(
         name="Test message on Telegram",
         command=[f"{paths.scripts}/watch.sh", "--test-message"],
@@ -30,13 +30,13 @@ def watch(given: Given, secrets: Secrets) -> None:
     )
 
 
-def entries(given: Given, secrets: Secrets) -> list[Entry]:
+def entries(applied: Applied, secrets: Secrets) -> list[Entry]:
     """Everything of the watch that is a file."""
-    config = given.blueprint.paths.config
-    logins = declared.logins(given, secrets.generated)
+    config = applied.blueprint.paths.config
+    logins = declared.logins(applied, secrets.generated)
     return [
-        *jobs.scripts(given.blueprint, SCRIPTS),
-        File(f"{config}/{declared.SETTINGS}", declared.settings_json(given, host.name), mode="0600"),
+        *jobs.scripts(applied.blueprint, SCRIPTS),
+        File(f"{config}/{declared.SETTINGS}", declared.settings_json(applied, host.name), mode="0600"),
         File(f"{config}/{declared.CREDENTIALS}", backup.credentials_json(logins), mode="0600", secret=True),
-        *jobs.cron(given.blueprint, MONITORING),
+        *jobs.cron(applied.blueprint, MONITORING),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import HARDWARE
 from facts.host import Host
 from facts.kept import ask
@@ -23,7 +23,7 @@ from phases.record import record
 
 
 @deploy("Phase 0: hardware")
-def hardware(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
+def hardware(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
     """System, driver, SSH, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
     state = ask(Host)
     system = blueprint.system(state.os, state.os_version) or blueprint.systems[0]

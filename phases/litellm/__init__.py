@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import LITELLM
 from phases.backup import backups
 from phases.litellm.data_plane import data_plane
@@ -15,10 +15,10 @@ from phases.record import record
 
 
 @deploy("Phase 1: litellm")
-def litellm(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
+def litellm(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
     """Postgres, Redis, a proxy where Coolify runs none, Langfuse, and LiteLLM with the teams there are by now."""
-    backups(given=given, secrets=secrets)
-    data_plane(given=given, secrets=secrets)
-    proxy(given=given, secrets=secrets)
-    gateway(given=given, secrets=secrets)
+    backups(applied=applied, secrets=secrets)
+    data_plane(applied=applied, secrets=secrets)
+    proxy(applied=applied, secrets=secrets)
+    gateway(applied=applied, secrets=secrets)
     record(LITELLM, blueprint)

@@ -7,7 +7,7 @@ from pyinfra.api.deploy import deploy
 from blueprint import Secrets
 from blueprint import postgres as postgres_files
 from blueprint import redis as redis_files
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import POSTGRES, REDIS
 from operations import postgres, redis, stacks
 from phases.adoption import take_over_postgres
@@ -16,14 +16,14 @@ from phases.shared import HBA, databases, monitor_role, password, stack
 
 
 @deploy("Data plane")
-def data_plane(given: Given, secrets: Secrets) -> None:
+def data_plane(applied: Applied, secrets: Secrets) -> None:
     """Both servers, then what is in them; none of it is ever dropped. A project brings its own databases and users."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     stacks.up(
         name="Containers of Postgres and Redis",
         root=blueprint.paths.stacks,
-        stacks=[stack(given, secrets, name) for name in ("postgres", "redis")],
-        before_recreate=saving(given),
+        stacks=[stack(applied, secrets, name) for name in ("postgres", "redis")],
+        before_recreate=saving(applied),
         timeout_s=900,
     )
     settings = postgres_files.settings(blueprint.postgres)
@@ -40,7 +40,7 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         database.name: database.owner for database in databases(blueprint, blueprint.databases, secrets)
     }
     take_over_postgres(blueprint=blueprint, owners=owners)
-    redis_users(given, secrets)
+    redis_users(applied, secrets)
     postgres.postgres(
         name="Postgres is as declared",
         container=POSTGRES,
@@ -48,28 +48,28 @@ def data_plane(given: Given, secrets: Secrets) -> None:
         settings=settings,
         hba=hba,
     )
-    redis_as_declared(given, secrets)
+    redis_as_declared(applied, secrets)
 
 
-def redis_users(given: Given, secrets: Secrets) -> None:
+def redis_users(applied: Applied, secrets: Secrets) -> None:
     """Have the server run with its files, which are there already."""
     redis.server(
         name="Settings and users of Redis",
         container=REDIS,
-        settings=redis_files.settings(given.blueprint.redis),
-        acl=redis_files.users_acl(given.blueprint.redis, given.redis_indexes, password(secrets, "redis")),
+        settings=redis_files.settings(applied.blueprint.redis),
+        acl=redis_files.users_acl(applied.blueprint.redis, applied.redis_indexes, password(secrets, "redis")),
         user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )
 
 
-def redis_as_declared(given: Given, secrets: Secrets) -> None:
+def redis_as_declared(applied: Applied, secrets: Secrets) -> None:
     """Refuse a server that does not run with its files."""
     redis.redis(
         name="Redis is as declared",
         container=REDIS,
-        settings=redis_files.settings(given.blueprint.redis),
-        acl=redis_files.users_acl(given.blueprint.redis, given.redis_indexes, password(secrets, "redis")),
+        settings=redis_files.settings(applied.blueprint.redis),
+        acl=redis_files.users_acl(applied.blueprint.redis, applied.redis_indexes, password(secrets, "redis")),
         user=redis_files.ADMIN,
         password_file=redis_files.ADMIN_PASSWORD,
     )

@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from blueprint import Blueprint, Secrets
 from blueprint import langfuse as langfuse_blueprint
 from blueprint import redis as redis_files
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.litellm import api_key
 from blueprint.model import BucketData, TraceKeys
 from blueprint.names import LANGFUSE, POSTGRES, REDIS
@@ -21,16 +21,16 @@ from phases.shared import stack
 
 
 @deploy("LiteLLM")
-def gateway(given: Given, secrets: Secrets) -> None:
+def gateway(applied: Applied, secrets: Secrets) -> None:
     """Both, and the teams of the projects that there are by now; each project brings its own."""
-    blueprint = given.blueprint
+    blueprint = applied.blueprint
     stacks.up(
         name="Containers of Langfuse and LiteLLM",
         root=blueprint.paths.stacks,
-        stacks=[stack(given, secrets, name) for name in ("langfuse", "litellm")],
-        before_recreate=saving(given),
+        stacks=[stack(applied, secrets, name) for name in ("langfuse", "litellm")],
+        before_recreate=saving(applied),
     )
-    for service in (service for one in given.stacks_of(LITELLM) for service in one.services):
+    for service in (service for one in applied.stacks_of(LITELLM) for service in one.services):
         if isinstance(service.data, BucketData) and service.port:
             s3.bucket(
                 name=f"Bucket {service.data.bucket}",
@@ -40,14 +40,14 @@ def gateway(given: Given, secrets: Secrets) -> None:
                 access_key=service.data.user,
                 secret_key=secrets.generated(service.data.password),
             )
-    teams(given, secrets)
-    trace_projects(given, secrets)
+    teams(applied, secrets)
+    trace_projects(applied, secrets)
 
 
-def teams(given: Given, secrets: Secrets) -> None:
+def teams(applied: Applied, secrets: Secrets) -> None:
     """Those of the projects that the host has been given, each with its budget and its key."""
-    blueprint = given.blueprint
-    how = saving(given)
+    blueprint = applied.blueprint
+    how = saving(applied)
     litellm.teams(
         name="Teams and virtual keys",
         container=blueprint.gateway.container,
@@ -62,7 +62,7 @@ def teams(given: Given, secrets: Secrets) -> None:
                 budget_duration=team.budget_duration,
                 models=team.models,
             )
-            for team in given.teams
+            for team in applied.teams
         ],
         absent=blueprint.removed_teams,
         known=[team.name for team in blueprint.teams],
@@ -71,9 +71,9 @@ def teams(given: Given, secrets: Secrets) -> None:
     )
 
 
-def trace_projects(given: Given, secrets: Secrets) -> None:
+def trace_projects(applied: Applied, secrets: Secrets) -> None:
     """A project and a key pair in Langfuse for LiteLLM's own callbacks, and for each project that the host has."""
-    first = langfuse_blueprint.initial(given.blueprint.shared_stacks)
+    first = langfuse_blueprint.initial(applied.blueprint.shared_stacks)
 
     def project(name: str, keys: TraceKeys) -> langfuse.Project:
         public, secret = (secrets.generated(form.name, form.make) for form in langfuse_blueprint.forms(keys))
@@ -90,7 +90,7 @@ def trace_projects(given: Given, secrets: Secrets) -> None:
         organisation=first.organisation,
         wanted=[
             project(first.project, first.keys),
-            *(project(one.name, one.trace_keys) for one in given.projects),
+            *(project(one.name, one.trace_keys) for one in applied.projects),
         ],
         salt=secrets.generated(first.salt),
     )

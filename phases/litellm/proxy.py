@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from blueprint import Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from operations import stacks
 from phases.shared import stack
 
@@ -13,12 +13,12 @@ STACK = "proxy"
 
 
 @deploy("Proxy")
-def proxy(given: Given, secrets: Secrets) -> None:
+def proxy(applied: Applied, secrets: Secrets) -> None:
     """Traefik with the domains that the host has by now; each phase that brings some calls this again."""
-    declared = next(each for each in given.stacks if each.name == STACK)
+    declared = next(each for each in applied.stacks if each.name == STACK)
     stacks.up(
         name=f"Containers of the proxy, unless {declared.unless} runs",
-        root=given.blueprint.paths.stacks,
-        stacks=[stack(given, secrets, STACK)],
+        root=applied.blueprint.paths.stacks,
+        stacks=[stack(applied, secrets, STACK)],
         unless=declared.unless,
     )

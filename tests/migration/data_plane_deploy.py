@@ -5,7 +5,7 @@ import os
 from pyinfra.context import host
 
 from blueprint import Secrets, environment_name, for_host
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import POSTGRES
 from blueprint.phases import HARDWARE, LITELLM
 from operations import postgres
@@ -14,11 +14,11 @@ from phases.litellm.data_plane import data_plane
 from phases.shared import databases, monitor_role
 
 blueprint = for_host(host.data)
-given = Given(blueprint, frozenset({HARDWARE, LITELLM}))
+applied = Applied(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
-stacks = [stack for stack in given.stacks if stack.name in ("postgres", "redis")]
+stacks = [stack for stack in applied.stacks if stack.name in ("postgres", "redis")]
 adopt(blueprint, stacks, before(blueprint, stacks, secrets))
-data_plane(given=given, secrets=secrets)
+data_plane(applied=applied, secrets=secrets)
 for project in blueprint.projects:
     if project.predecessors:
         owned = databases(blueprint, project.databases, secrets)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pyinfra.context import host
 
 from blueprint import Secrets, environment_name, for_host
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.names import REDIS
 from blueprint.phases import HARDWARE, LITELLM
 from operations import stacks
@@ -32,15 +32,15 @@ if image := os.environ.get("REDIS_IMAGE"):
             for stack in blueprint.shared_stacks
         ),
     )
-given = Given(blueprint, frozenset({HARDWARE, LITELLM}))
+applied = Applied(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
-backups(given=given, secrets=secrets)
+backups(applied=applied, secrets=secrets)
 stacks.up(
     name="Redis",
     root=blueprint.paths.stacks,
-    stacks=[stack(given, secrets, "redis")],
-    before_recreate=saving(given),
+    stacks=[stack(applied, secrets, "redis")],
+    before_recreate=saving(applied),
     timeout_s=300,
 )
-redis_users(given, secrets)
-redis_as_declared(given, secrets)
+redis_users(applied, secrets)
+redis_as_declared(applied, secrets)

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from blueprint import backup
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import HardwareProfile
 from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances, whisper
@@ -105,8 +105,8 @@ def test_everything_is_saved_and_stopped_and_a_person_is_told_what_to_do(server:
 def test_the_backup_of_that_moment_has_every_row(server: Machine) -> None:
     new = "find /opt/backups -name manifest.json -newer /run/before -printf '%P\\n'"
     saved = {path.rsplit("/", 2)[0] for path in server.run(new).stdout.split()}
-    given = Given(everything().blueprint, {"hardware", "litellm"})
-    assert saved >= {piece for pieces in backup.pieces(given).values() for piece in pieces}
+    applied = Applied(everything().blueprint, {"hardware", "litellm"})
+    assert saved >= {piece for pieces in backup.pieces(applied).values() for piece in pieces}
     manifest = "cat $(ls -d /opt/backups/postgres/shared-postgres/litellm/[!.]* | tail -n 1)/manifest.json"
     assert json.loads(server.run(manifest).stdout)["contents"]["rows"]["public.before"] == 999
 

@@ -63,8 +63,8 @@ def told(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
 
 @pytest.fixture
 def data_plane(machine: Machine, forward: Callable[[str, int], int]) -> DataPlane:  # noqa: F811 - likewise
-    given = everything()
-    return DataPlane(machine, forward, given.databases, given.redis_indexes)
+    applied = everything()
+    return DataPlane(machine, forward, applied.databases, applied.redis_indexes)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 from blueprint import group_data
-from blueprint.given import Given
+from blueprint.applied import Applied
 from phases import phases_of
 
 
 @cache
-def everything() -> Given:
+def everything() -> Applied:
     """The lab's declarations, for a host with all phases."""
     blueprint = group_data.read().blueprint("lab")
-    return Given(blueprint, frozenset(phase.name for phase in phases_of(blueprint)))
+    return Applied(blueprint, frozenset(phase.name for phase in phases_of(blueprint)))

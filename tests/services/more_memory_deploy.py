@@ -6,10 +6,10 @@ from dataclasses import replace
 from pyinfra.context import host
 
 from blueprint import Secrets, environment_name, for_host
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.phases import SHARED
 from phases import PHASES
-from phases.given import recorded
+from phases.applied import recorded
 
 MORE_MIB = 16
 
@@ -29,7 +29,7 @@ changed = replace(
     backups=replace(blueprint.backups, root=os.environ.get("BACKUP_ROOT", blueprint.backups.root)),
 )
 secrets = Secrets.open(environment_name(os.environ))
-given = Given(changed, frozenset(recorded(blueprint)))
+applied = Applied(changed, frozenset(recorded(blueprint)))
 for phase in PHASES:
     if phase.name in SHARED:
-        phase.deploy(blueprint=changed, given=given, secrets=secrets)
+        phase.deploy(blueprint=changed, applied=applied, secrets=secrets)

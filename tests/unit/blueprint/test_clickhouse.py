@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from blueprint import Secrets
+from blueprint.applied import Applied
 from blueprint.clickhouse import LIMITS, limits_xml
-from blueprint.given import Given
 from phases.shared import stack
 from tests.unit.declared import declared
 
@@ -48,7 +48,7 @@ def test_every_log_of_its_own_is_off_or_ends(limits: ElementTree.Element) -> Non
 
 def test_the_container_has_the_file(tmp_path: Path) -> None:
     blueprint = declared()
-    made = stack(Given(blueprint, {"hardware", "litellm"}), Secrets.open("lab", tmp_path, {}), "langfuse")
+    made = stack(Applied(blueprint, {"hardware", "litellm"}), Secrets.open("lab", tmp_path, {}), "langfuse")
     (file,) = (file for file in made.files if file.path == f"/opt/sourcefast/langfuse/{LIMITS}")
     assert (file.owner, file.mode) == ("101", "0600")
     mounted = made.project["services"]["clickhouse"]["volumes"][-1]

@@ -132,8 +132,8 @@ def test_command_line_beats_host_beats_environment_beats_all() -> None:
 
 
 def test_what_may_be_given_and_what_not() -> None:
-    given = {"swap_gib": "8", "swapiness": 1, "whisper": {}, "phase": [0, "litellm"]}
-    problems = group_data.given(given, "--data")
+    overrides = {"swap_gib": "8", "swapiness": 1, "whisper": {}, "phase": [0, "litellm"]}
+    problems = group_data.validate_overrides(overrides, "--data")
     first, second, third = map(str, problems)
     assert first == "--data: swap_gib is '8', but must be a whole number."
     assert second.startswith("--data: swapiness is not a known key, but must be one of phase, ")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blueprint import Blueprint, DeclarationError, Secrets, group_data, postgres, redis
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Database, Http, Predecessor, Project, RedisIndex, Service, Stack, Team
 from blueprint.projects import too_small
 from blueprint.stacks import Resolver
@@ -43,12 +43,12 @@ def project(name: str, **fields: Any) -> dict[str, Project]:
     return {name: replace(the(name), **fields)}
 
 
-def given(blueprint: Blueprint, *phases: str) -> Given:
-    return Given(blueprint, frozenset((*PLATFORM, *phases)))
+def applied(blueprint: Blueprint, *phases: str) -> Applied:
+    return Applied(blueprint, frozenset((*PLATFORM, *phases)))
 
 
-def monitoring(given: Given) -> Stack:
-    return next(stack for stack in given.stacks if stack.name == "monitoring")
+def monitoring(applied: Applied) -> Stack:
+    return next(stack for stack in applied.stacks if stack.name == "monitoring")
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_t
 ) -> None:
     blueprint = declared()
     made = stack(
-        given(blueprint, "voicejury"), secrets, "voicejury", {gpu.uuid: UUID for gpu in blueprint.gpus}
+        applied(blueprint, "voicejury"), secrets, "voicejury", {gpu.uuid: UUID for gpu in blueprint.gpus}
     )
     worker = made.services["voicejury-worker-heavy"]
     (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
@@ -207,7 +207,7 @@ def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_t
 
 def test_dashboards_follow_from_brokers_and_queues() -> None:
     def shown(*phases: str) -> dict[str, str]:
-        stack = monitoring(given(declared(), *phases))
+        stack = monitoring(applied(declared(), *phases))
         return {service.name: str(service.env.get("REDIS_DATABASES", "")) for service in stack.services}
 
     assert shown() == {"uptime-kuma": ""}
@@ -223,7 +223,7 @@ def test_dashboards_follow_from_brokers_and_queues() -> None:
 
 def test_who_may_select_which_index_follows_from_what_was_given() -> None:
     def users(*phases: str) -> dict[int, tuple[str, ...]]:
-        return {index.index: index.users for index in given(declared(), *phases).redis_indexes}
+        return {index.index: index.users for index in applied(declared(), *phases).redis_indexes}
 
     assert users() == {1: ("litellm",), 4: ("langfuse",)}
     assert users("voicejury") == {
@@ -241,7 +241,7 @@ def test_a_phase_alone_keeps_what_others_brought(secrets: Secrets) -> None:
     """The order of the projects' phases does not matter: the last one to come finds the same as any other."""
     blueprint = declared()
     names = ("augmenter", "renov_bati", "coach_credit", "voicejury")
-    one, other = (given(blueprint, *order) for order in (names, reversed(names)))
+    one, other = (applied(blueprint, *order) for order in (names, reversed(names)))
     assert one.stacks == other.stacks
     assert one.monitors == other.monitors
     for part in ("pgbouncer", "redis"):
@@ -250,12 +250,12 @@ def test_a_phase_alone_keeps_what_others_brought(secrets: Secrets) -> None:
 
 def test_monitors_are_of_what_was_given() -> None:
     def watched(*phases: str) -> set[str]:
-        return {monitor.name for monitor in given(declared(), *phases).monitors}
+        return {monitor.name for monitor in applied(declared(), *phases).monitors}
 
     assert watched("voicejury") - watched() == {"voicejury-api", "flower-voicejury"}
     assert "nango" in watched("augmenter")
     assert not {"ollama-heavy", "shared-whisper", "docker-cleanup"} - watched()
-    assert {monitor.name for monitor in Given(declared(), {"hardware"}).monitors} == {
+    assert {monitor.name for monitor in Applied(declared(), {"hardware"}).monitors} == {
         "shared-whisper",
         *(f"ollama-{instance.name}" for instance in declared().ollama_instances),
         *(job.name for job in declared().cron_jobs if job.phase == "hardware"),
@@ -279,7 +279,7 @@ def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Sec
     phase = phases_of(blueprint)[-1]
     assert (phase.name, phase.number, phase.group) == ("shop", 7, "shop")
     assert phase.stands_on == ("litellm", "monitoring")
-    before, after = given(blueprint, "augmenter"), given(blueprint, "augmenter", "shop")
+    before, after = applied(blueprint, "augmenter"), applied(blueprint, "augmenter", "shop")
     assert {service.name for service in after.services} - {service.name for service in before.services} == {
         "shop-backend",
         "shop-worker",
@@ -305,11 +305,11 @@ def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Sec
 
 def test_without_its_file_nothing_of_it_is_left(with_a_fifth: Blueprint, secrets: Secrets) -> None:
     """A host that has its record, and a project without its file, is as if there had never been one."""
-    with_it, without = given(with_a_fifth, "augmenter", "shop"), given(declared(), "augmenter", "shop")
+    with_it, without = applied(with_a_fifth, "augmenter", "shop"), applied(declared(), "augmenter", "shop")
     assert "shop" in {one.name for one in with_it.stacks}
-    assert without.stacks == given(declared(), "augmenter").stacks
-    assert without.monitors == given(declared(), "augmenter").monitors
-    assert contents(without, secrets) == contents(given(declared(), "augmenter"), secrets)
+    assert without.stacks == applied(declared(), "augmenter").stacks
+    assert without.monitors == applied(declared(), "augmenter").monitors
+    assert contents(without, secrets) == contents(applied(declared(), "augmenter"), secrets)
 
 
 # --- what is refused
@@ -441,7 +441,7 @@ def test_a_project_under_another_key_or_in_another_s_file(tmp_path: Path) -> Non
 def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -> None:
     blueprint = declared()
     blueprint = replace(blueprint, profile=replace(blueprint.profile, litellm_workers=4))
-    made = stack(given(blueprint), secrets, "litellm")
+    made = stack(applied(blueprint), secrets, "litellm")
     assert made.project["services"]["litellm-proxy"]["command"][-4:] == [
         "--port",
         "4000",
@@ -449,7 +449,7 @@ def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -
         "4",
     ]
     # Together they keep to what their database is given past PgBouncer.
-    config = str(contents(given(blueprint), secrets)["litellm"]["litellm/config.yaml"].text)
+    config = str(contents(applied(blueprint), secrets)["litellm"]["litellm/config.yaml"].text)
     assert "database_connection_pool_limit: 2\n" in config
 
 
@@ -555,7 +555,7 @@ def test_what_a_project_declares_of_its_channels_is_kept() -> None:
 
 def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
     blueprint = declared()
-    everything = given(blueprint, *(project.phase for project in blueprint.projects))
+    everything = applied(blueprint, *(project.phase for project in blueprint.projects))
     users = set(postgres.roles(everything.databases))
     assert users == {
         *("litellm", "langfuse", "augmenter", "nango", "postiz", "renov_bati", "coach_credit", "voicejury"),
@@ -571,7 +571,7 @@ def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
 def test_nothing_that_is_rendered_has_a_variable_in_it(secrets: Secrets) -> None:
     """Of `${NAME:?message}` Coolify makes a variable of its own (requirements 12, phase 2, 4): all is resolved here."""
     blueprint = declared()
-    everything = given(blueprint, *(project.phase for project in blueprint.projects))
+    everything = applied(blueprint, *(project.phase for project in blueprint.projects))
     uuids = {gpu.uuid: UUID for gpu in blueprint.gpus}
     for declared_stack in everything.stacks:
         made = stack(everything, secrets, declared_stack.name, uuids)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from blueprint import backup
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Backups, Database, Restic
 from blueprint.phases import LITELLM
 from tests.unit.declared import declared
@@ -53,7 +53,7 @@ class BackupHost(ScriptHost):
                 Database("langfuse", pool=2, direct=10),
             ],
         )
-        said = json.loads(backup.settings_json(Given(blueprint, {LITELLM}), "sourcefast"))
+        said = json.loads(backup.settings_json(Applied(blueprint, {LITELLM}), "sourcefast"))
         # Of what is there, this engine has Postgres only.
         said |= {"redis": [], "clickhouse": [], "buckets": [], "folders": [self.paths.config]}
         self.config = self.write(backup.SETTINGS, json.dumps(said))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blueprint import backup, watch
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Backups, Watch
 from blueprint.phases import LITELLM, MONITORING
 from tests.unit.declared import declared
@@ -57,7 +57,7 @@ class WatchHost(ScriptHost):
             backups=Backups(root=str(self.backups)),
             watch=Watch(caches={1: 0}, direct_groups=("groq-fast",)),
         )
-        text = watch.settings_json(Given(blueprint, {LITELLM, MONITORING}), "sourcefast")
+        text = watch.settings_json(Applied(blueprint, {LITELLM, MONITORING}), "sourcefast")
         said = json.loads(text)
         said["disks"] = [str(self.folder)]
         said["backups"]["pieces"] = [PIECE]
@@ -86,13 +86,13 @@ def word(text: str) -> str:
 def test_what_is_measured_follows_from_what_was_given() -> None:
     blueprint = declared()
     phases = {LITELLM, MONITORING, *(project.phase for project in blueprint.projects)}
-    whole = json.loads(watch.settings_json(Given(blueprint, phases), "sourcefast"))
+    whole = json.loads(watch.settings_json(Applied(blueprint, phases), "sourcefast"))
     assert (whole["postgres"], whole["redis"]) == (["shared-postgres", "temporal-pg"], ["shared-redis"])
     assert whole["litellm"]["database"] == "litellm"
     assert whole["litellm"]["ollama"]["11434"] == "heavy"
     assert sorted(broker["index"] for broker in whole["celery"]) == [0, 2, 5]
     assert "s3/minio/langfuse" in whole["backups"]["pieces"]
-    less = json.loads(watch.settings_json(Given(blueprint, {MONITORING}), "sourcefast"))
+    less = json.loads(watch.settings_json(Applied(blueprint, {MONITORING}), "sourcefast"))
     assert (less["postgres"], less["redis"], less["litellm"]) == ([], [], None)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pyinfra.api.exceptions import OperationValueError
 
 from blueprint import DeclarationError, backup
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Backups as Choices
 from blueprint.model import (
     BucketData,
@@ -120,23 +120,23 @@ def test_what_was_made_is_asked_for_again(after: dict[str, BackupState], good: b
 # --- what the declarations make of it
 
 
-GIVEN = Given(declared(), {LITELLM, MONITORING})
+APPLIED = Applied(declared(), {LITELLM, MONITORING})
 
 
 def test_pieces_follow_from_what_was_given() -> None:
-    assert backup.pieces(GIVEN) == {
+    assert backup.pieces(APPLIED) == {
         "shared-postgres": tuple(
             f"postgres/shared-postgres/{name}"
-            for name in ("_globals", *(database.name for database in GIVEN.databases))
+            for name in ("_globals", *(database.name for database in APPLIED.databases))
         ),
         "shared-redis": ("redis/shared-redis/all",),
         "clickhouse": ("clickhouse/clickhouse/default",),
         "minio": ("s3/minio/langfuse",),
         "uptime-kuma": ("volume/uptime-kuma/app_data",),
     }
-    assert backup.held(GIVEN)["shared-postgres"] == ("postgres/shared-postgres",)
-    assert backup.all_pieces(GIVEN)[-2:] == ["folder/host/etc_sourcefast", "folder/host/opt_sourcefast"]
-    assert "uptime-kuma" not in backup.pieces(Given(GIVEN.blueprint, {LITELLM}))
+    assert backup.held(APPLIED)["shared-postgres"] == ("postgres/shared-postgres",)
+    assert backup.all_pieces(APPLIED)[-2:] == ["folder/host/etc_sourcefast", "folder/host/opt_sourcefast"]
+    assert "uptime-kuma" not in backup.pieces(Applied(APPLIED.blueprint, {LITELLM}))
 
 
 def test_another_postgres_says_itself_what_it_has() -> None:
@@ -150,39 +150,39 @@ def test_another_postgres_says_itself_what_it_has() -> None:
         volumes={"data": "/var/lib/postgresql/data"},
     )
     stack = Stack(name="temporal", services=(temporal,), phase=MONITORING)
-    given = Given(
-        declared(leave_out=("augmenter",), shared_stacks=[*GIVEN.blueprint.shared_stacks, stack]),
+    applied = Applied(
+        declared(leave_out=("augmenter",), shared_stacks=[*APPLIED.blueprint.shared_stacks, stack]),
         {MONITORING},
     )
     pieces = [f"postgres/temporal-pg/{name}" for name in ("_globals", "temporal", "temporal_visibility")]
-    assert backup.pieces(given)["temporal-pg"] == tuple(pieces)
-    (said,) = json.loads(backup.settings_json(given, "sourcefast"))["postgres"]
+    assert backup.pieces(applied)["temporal-pg"] == tuple(pieces)
+    (said,) = json.loads(backup.settings_json(applied, "sourcefast"))["postgres"]
     assert said == {
         "container": "temporal-pg",
         "databases": ["temporal", "temporal_visibility"],
         "min_kib": {},
     }
-    assert backup.logins(given, str)["temporal-pg"] == backup.Login("temporal", "")
+    assert backup.logins(applied, str)["temporal-pg"] == backup.Login("temporal", "")
 
 
 def test_settings_say_where_a_copy_goes_and_no_password() -> None:
     choices = Choices(root=ROOT, restic=Restic(repository="sftp:away:/b"))
     databases = [
         replace(database, min_dump_kib=100) if database.name == "litellm" else database
-        for database in GIVEN.blueprint.shared_databases
+        for database in APPLIED.blueprint.shared_databases
     ]
-    given = Given(declared(backups=choices, shared_databases=databases), {LITELLM})
-    said = json.loads(backup.settings_json(given, "sourcefast"))
+    applied = Applied(declared(backups=choices, shared_databases=databases), {LITELLM})
+    said = json.loads(backup.settings_json(applied, "sourcefast"))
     assert said["restic"]["password_file"] == "/etc/sourcefast/restic-password"  # noqa: S105 - a path
     assert said["postgres"][0]["min_kib"] == {"litellm": 100}
-    assert json.loads(backup.settings_json(GIVEN, "s"))["restic"] is None
-    assert "canary" not in backup.settings_json(GIVEN, "s")
+    assert json.loads(backup.settings_json(APPLIED, "s"))["restic"] is None
+    assert "canary" not in backup.settings_json(APPLIED, "s")
     # What they took when they were made is read off the containers: the declared password may be newer.
     assert [said[kind][0]["variables"] for kind in ("clickhouse", "buckets")] == [
         {"user": "CLICKHOUSE_USER", "password": "CLICKHOUSE_PASSWORD"},
         {"user": "MINIO_ROOT_USER", "password": "MINIO_ROOT_PASSWORD"},
     ]
-    logins = backup.logins(GIVEN, lambda name: f"canary of {name}")
+    logins = backup.logins(APPLIED, lambda name: f"canary of {name}")
     assert {name: login.user for name, login in logins.items()} == {
         "shared-postgres": "postgres",
         "shared-redis": "admin",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from blueprint import Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from blueprint.model import Backups, Restic
 from blueprint.phases import LITELLM, MONITORING
 from facts.stamp import Stamp
@@ -35,9 +35,13 @@ def secrets(tmp_path: Path) -> Secrets:
 
 def entries(secrets: Secrets) -> list[Entry]:
     blueprint = declared(backups=Backups(root="/opt/backups", restic=PLACE))
-    given = Given(blueprint, {LITELLM, MONITORING})
+    applied = Applied(blueprint, {LITELLM, MONITORING})
     with scripted_host({}):
-        return [*hardware_scripts(blueprint), *backup.entries(given, secrets), *watch.entries(given, secrets)]
+        return [
+            *hardware_scripts(blueprint),
+            *backup.entries(applied, secrets),
+            *watch.entries(applied, secrets),
+        ]
 
 
 def test_what_holds_a_password_is_private_and_never_shown(secrets: Secrets) -> None:

@@ -18,7 +18,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 import phases
 from blueprint import Blueprint, Secrets
-from blueprint.given import Given
+from blueprint.applied import Applied
 from facts.adoption import AdoptionState
 from facts.folder import Names
 from facts.standing import Standing
@@ -64,8 +64,8 @@ def deployed(
     brought: dict[str, set[str]] = {}
 
     def bring(name: str) -> Callable[..., None]:
-        def note(blueprint: Blueprint, given: Given, secrets: Secrets) -> None:
-            brought[name] = set(given.phases)
+        def note(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+            brought[name] = set(applied.phases)
 
         return note
 
@@ -80,7 +80,7 @@ def deployed(
     monkeypatch.setattr(phases, "PHASES", stand_ins)
     monkeypatch.setattr(leftovers, "tell", lambda blueprint: None)
     ended: list[set[str]] = []
-    monkeypatch.setattr(closing, "closing", lambda given, secrets: ended.append(set(given.phases)))
+    monkeypatch.setattr(closing, "closing", lambda applied, secrets: ended.append(set(applied.phases)))
     monkeypatch.setattr(preflight, "containers", lambda blueprint, phases: None)
     monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     whole = SimpleNamespace(has=lambda name: True, missing=lambda names: [], provided=lambda name: "provided")

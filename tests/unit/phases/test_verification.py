@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blueprint.given import Given
+from blueprint.applied import Applied
 from facts.backups import BackupState
 from facts.docker import EngineState, read_engine
 from facts.firewall import FirewallState, read_tables
@@ -33,11 +33,11 @@ from tests.unit.declared import declared
 from tests.unit.machines import cards, machine
 from tests.unit.paths import FIXTURES
 
-GIVEN = Given(declared(), frozenset({"hardware", "litellm"}))
+APPLIED = Applied(declared(), frozenset({"hardware", "litellm"}))
 
 
 def running(*left_out: str) -> StacksState:
-    names = [service.name for service in GIVEN.services if service.name not in left_out]
+    names = [service.name for service in APPLIED.services if service.name not in left_out]
     return StacksState(containers={name: Container(name=name, health="healthy") for name in names})
 
 
@@ -47,14 +47,14 @@ def whats(problems: tuple[Problem, ...]) -> list[str]:
 
 @pytest.mark.checklist("V.4", "V.5", "V.6")
 def test_a_machine_that_is_as_its_profile_says() -> None:
-    lines = list(numbers.machine(GIVEN, machine()))
+    lines = list(numbers.machine(APPLIED, machine()))
     assert [line.what for line in lines] == ["cores", "RAM", "disk"]
     assert str(lines[0]).startswith("ok    cores       2 of an ")
 
 
 def test_what_the_machine_lacks_is_in_its_own_line_and_everything_else_after_them() -> None:
     small = replace(machine(), memory=4 * 1024**3, clock_offset_s=3600.0)
-    lines = {line.what: line for line in numbers.machine(GIVEN, small)}
+    lines = {line.what: line for line in numbers.machine(APPLIED, small)}
     assert str(lines["RAM"]) == "FAIL  RAM         4.0 GiB"
     assert whats(lines["RAM"].problems) == ["memory"]
     assert whats(lines["clock"].problems) == ["clock"]
@@ -64,14 +64,14 @@ def test_what_the_machine_lacks_is_in_its_own_line_and_everything_else_after_the
 @pytest.mark.checklist("V.3")
 def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
     broken = GpuState(installed=True, error="driver not loaded")
-    (line,) = numbers.cards(GIVEN, machine(), broken, OllamaState())
+    (line,) = numbers.cards(APPLIED, machine(), broken, OllamaState())
     assert line.found == "0 of 5: none"
     assert whats(line.problems) == ["NVIDIA driver"]
 
 
 def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     found = cards()
-    wanted = placements(GIVEN.blueprint, full_uuids(GIVEN.blueprint, found))["placements"]
+    wanted = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))["placements"]
 
     def loaded(placement: Placement) -> Instance:
         model = Loaded(placement.model, 1, 1)
@@ -81,7 +81,7 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
         state = OllamaState(
             {one.port: loaded(one) for one in wanted}, tuple(Runner(one.gpu, 1, one.unit) for one in wanted)
         )
-        return list(numbers.cards(GIVEN, machine(), found, state))[1]
+        return list(numbers.cards(APPLIED, machine(), found, state))[1]
 
     away = {"light"}
     assert line().found == "4 of 5 models resident, each on its own card; gave way: light"
@@ -92,11 +92,11 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
 
 
 def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
-    line = numbers.reachable(GIVEN, FirewallState(), EngineState())
+    line = numbers.reachable(APPLIED, FirewallState(), EngineState())
     assert line.found.startswith("open to the world: 22, 80, 443; to containers: 80, 443, 11434")
     assert "IPv4: there is no chain HOST-CONTAINERS" in [problem.found for problem in line.problems]
     engine = read_engine((FIXTURES / "docker-engine.txt").read_text().splitlines())
-    rules = {key: ruleset(GIVEN.blueprint).render(key) for key in ("v4", "v6")}
+    rules = {key: ruleset(APPLIED.blueprint).render(key) for key in ("v4", "v6")}
     tables = {
         family: {
             **read_tables(text.splitlines()),
@@ -105,8 +105,8 @@ def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
         for family, text in rules.items()
     }
     well = FirewallState(tables["v4"], tables["v6"])
-    assert not numbers.reachable(GIVEN, well, engine).problems
-    assert len(numbers.reachable(GIVEN, well, replace(engine, rules={})).problems) == 7
+    assert not numbers.reachable(APPLIED, well, engine).problems
+    assert len(numbers.reachable(APPLIED, well, replace(engine, rules={})).problems) == 7
 
 
 def test_who_may_log_in_is_told() -> None:
@@ -116,21 +116,21 @@ def test_who_may_log_in_is_told() -> None:
 
 
 def test_a_container_that_is_missing_or_ill_is_named() -> None:
-    every = len(GIVEN.services)
-    assert numbers.containers(GIVEN, running()).found == f"{every} of {every} healthy"
+    every = len(APPLIED.services)
+    assert numbers.containers(APPLIED, running()).found == f"{every} of {every} healthy"
     state = running("minio")
     ill = replace(state.containers["litellm-proxy"], health="unhealthy")
-    line = numbers.containers(GIVEN, replace(state, containers={**state.containers, ill.name: ill}))
+    line = numbers.containers(APPLIED, replace(state, containers={**state.containers, ill.name: ill}))
     assert line.found == f"{every - 2} of {every} healthy"
     assert [problem.found for problem in line.problems] == ["missing", "running, unhealthy"]
 
 
 def test_a_proxy_that_coolify_runs_in_place_of_ours_is_not_missed() -> None:
     state = running("traefik")
-    assert whats(numbers.containers(GIVEN, state).problems) == ["container traefik"]
+    assert whats(numbers.containers(APPLIED, state).problems) == ["container traefik"]
     theirs = Container(name="coolify-proxy", project="coolify-proxy")
     state = replace(state, containers={**state.containers, "coolify-proxy": theirs})
-    assert not numbers.containers(GIVEN, state).problems
+    assert not numbers.containers(APPLIED, state).problems
 
 
 def database(name: str) -> Database:
@@ -140,10 +140,10 @@ def database(name: str) -> Database:
 
 def test_databases_are_there_and_answer_through_the_pooler() -> None:
     cluster = ClusterState(version="17", databases={"litellm": database("litellm")})
-    assert whats(numbers.databases(GIVEN, cluster, {}).problems) == [
-        f"database {each.name}" for each in GIVEN.databases if each.name != "litellm"
+    assert whats(numbers.databases(APPLIED, cluster, {}).problems) == [
+        f"database {each.name}" for each in APPLIED.databases if each.name != "litellm"
     ]
-    line = numbers.databases(GIVEN, cluster, {"litellm": "litellm", "langfuse": "no such database"})
+    line = numbers.databases(APPLIED, cluster, {"litellm": "litellm", "langfuse": "no such database"})
     assert "1 through PgBouncer" in line.found
     assert "database langfuse through PgBouncer" in whats(line.problems)
 

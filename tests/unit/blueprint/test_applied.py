@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.given import Given
+from blueprint.applied import Applied
 from facts.folder import Names
 from phases import PHASES
-from phases.given import missing
+from phases.applied import missing
 from tests.unit.declared import declared
 
 NAMES = [phase.name for phase in PHASES]
@@ -53,11 +53,11 @@ def test_a_phase_alone_on_a_fresh_machine_lacks_what_it_stands_on(name: str) -> 
 
 def test_a_host_has_the_stacks_and_databases_of_its_phases() -> None:
     blueprint = declared()
-    assert Given(blueprint, {"hardware"}).stacks == () == Given(blueprint, {"hardware"}).databases
-    some = Given(blueprint, {"hardware", "litellm"})
+    assert Applied(blueprint, {"hardware"}).stacks == () == Applied(blueprint, {"hardware"}).databases
+    some = Applied(blueprint, {"hardware", "litellm"})
     assert [stack.name for stack in some.stacks] == ["postgres", "redis", "proxy", "langfuse", "litellm"]
     assert {database.name for database in some.databases} == {"litellm", "langfuse"}
-    assert {service.name for service in Given(blueprint, NAMES).services} > {
+    assert {service.name for service in Applied(blueprint, NAMES).services} > {
         service.name for service in some.services
     }
 
@@ -67,5 +67,5 @@ def test_what_watches_is_on_the_network_of_all_that_is_private_from_its_first_ph
     private = {stack.name for stack in blueprint.stacks if stack.private}
     assert private == {"langfuse", "augmenter"}
     for phases in (NAMES[:3], NAMES):
-        services = {service.name: service for service in Given(blueprint, phases).services}
+        services = {service.name: service for service in Applied(blueprint, phases).services}
         assert set(services["uptime-kuma"].joins) == private

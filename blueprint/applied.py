@@ -17,7 +17,7 @@ _BESIDES = (REDIS, KUMA)
 
 
 @dataclass(frozen=True)
-class Given:
+class Applied:
     """The declarations that count for a host that has some of the phases.
 
     :param blueprint: everything that is declared for it

@@ -1,8 +1,8 @@
-"""What a host has been given: the phases that are recorded on it, and those of this run that come before.
+"""The phases that a host has: those recorded on it, and those of this run that come before.
 
-A phase that renders something for all that is there so far (PgBouncer's databases, monitors, backups) is handed a
-`blueprint.given.Given`. So a phase that is run alone keeps what others brought, and any order of phases that respects
-what they stand on ends in the same host.
+A phase that renders something for the whole host (PgBouncer's databases, monitors, backups) takes a
+`blueprint.applied.Applied`. So a phase that runs alone keeps what other phases set up, and every order of phases that
+respects their dependencies ends in the same host.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def require_phases(
 
 def missing(phases: Sequence[Phase], run: Collection[str], there: Collection[str]) -> Iterable[Problem]:
     """A problem for each phase of a run that lacks something. Arguments as of `require_phases`."""
-    given = set(there)
+    applied = set(there)
     for phase in (phase for phase in phases if phase.name in run):
         needed = _needed(phase.name, phases)
-        lacking = [other for other in phases if other.name in needed - given]
+        lacking = [other for other in phases if other.name in needed - applied]
         if lacking:
             yield Problem(
                 f"phase {phase.name} ({phase.number})",
@@ -53,7 +53,7 @@ def missing(phases: Sequence[Phase], run: Collection[str], there: Collection[str
                 f"phase {' and '.join(other.name for other in lacking)} before it",
                 f"--data phase={','.join(other.name for other in (*lacking, phase))}",
             )
-        given.add(phase.name)
+        applied.add(phase.name)
 
 
 def _needed(name: str, phases: Sequence[Phase]) -> set[str]:
