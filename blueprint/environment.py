@@ -140,21 +140,21 @@ def _production(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
 
 
 def _production_document(root: Path) -> dict[Any, Any]:
-    mend = "production.example.yaml shows how it looks"
+    remedy = "production.example.yaml shows how it looks"
     try:
         document = yaml_files.parse((root / PRODUCTION_FILE).read_bytes())
     except FileNotFoundError:
-        problem = Problem(PRODUCTION_FILE, "the file", "not there", "there", f"copy and fill it: {mend}")
+        problem = Problem(PRODUCTION_FILE, "the file", "not there", "there", f"copy and fill it: {remedy}")
     except OSError as error:
         problem = Problem(PRODUCTION_FILE, "the file", f"unreadable ({error.strerror})", "readable by you")
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", None) or "not YAML"
-        problem = Problem(PRODUCTION_FILE, yaml_files.where(error), f"no YAML ({reason})", "YAML", mend)
+        problem = Problem(PRODUCTION_FILE, yaml_files.where(error), f"no YAML ({reason})", "YAML", remedy)
     else:
         if isinstance(document, dict):
             return document
         problem = Problem(
-            PRODUCTION_FILE, "the file", _kind(document), "a mapping that begins with hosts:", mend
+            PRODUCTION_FILE, "the file", _kind(document), "a mapping that begins with hosts:", remedy
         )
     raise DeclarationError([problem])
 
@@ -165,16 +165,16 @@ def _entry_problems(where: str, fields: object, roles: tuple[str, ...]) -> list[
     known = _REQUIRED | _OPTIONAL
     problems: list[Problem] = []
 
-    def wrong(key: str, wanted: str, mend: str = "") -> None:
-        problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", repr(fields[key]), wanted, mend))
+    def wrong(key: str, expected: str, remedy: str = "") -> None:
+        problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", repr(fields[key]), expected, remedy))
 
     for key in fields.keys() - known.keys():
         allowed = f"one of {', '.join(known)}"
         hint = closest(str(key), known)
         problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", "not a known key", allowed, hint))
-    for key, wanted in _REQUIRED.items():
+    for key, expected in _REQUIRED.items():
         if key not in fields:
-            problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", "missing", wanted))
+            problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", "missing", expected))
     for key in ("address", "user", "key", "known_hosts", "hardware_profile"):
         value = fields.get(key, "given elsewhere")
         if not isinstance(value, str) or not value:

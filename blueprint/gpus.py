@@ -77,12 +77,12 @@ def _not_one(file: str, key: str, cards: Sequence[ActualGpu], actual: Sequence[A
 
 def _differences(file: str, key: str, gpu: Gpu, card: ActualGpu) -> Iterator[Problem]:
     if card.bus is None or card.memory_total_mib is None:
-        mend = "look at dmesg for its Xid errors; a power cycle may bring it back"
-        yield Problem(file, key, "a card that the driver lists and cannot ask", "one that answers", mend)
+        remedy = "look at dmesg for its Xid errors; a power cycle may bring it back"
+        yield Problem(file, key, "a card that the driver lists and cannot ask", "one that answers", remedy)
         return
     if _bus(card.bus) != gpu.bus:
-        mend = "was it moved to another slot?"
-        yield Problem(file, f"{key}.bus", gpu.bus, f"{_bus(card.bus)}, where the driver sees it", mend)
+        remedy = "was it moved to another slot?"
+        yield Problem(file, f"{key}.bus", gpu.bus, f"{_bus(card.bus)}, where the driver sees it", remedy)
     if card.name != gpu.model and not card.name.endswith(f" {gpu.model}"):
         yield Problem(file, f"{key}.model", gpu.model, f"{card.name}, as the driver calls it")
     if card.memory_total_mib < gpu.vram_mib:

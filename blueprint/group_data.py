@@ -131,7 +131,7 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
         if key in allowed:
             problem = wrong_type(key, value, file)
             if problem:
-                problems.append(Problem(file, prefix + key, problem.found, problem.wanted))
+                problems.append(Problem(file, prefix + key, problem.found, problem.expected))
         elif key in KEYS:
             problems.append(
                 Problem(
@@ -143,9 +143,9 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
                 )
             )
         else:
-            wanted = f"one of {', '.join(allowed)}"
+            expected = f"one of {', '.join(allowed)}"
             problems.append(
-                Problem(file, prefix + str(key), "not a known key", wanted, closest(str(key), allowed))
+                Problem(file, prefix + str(key), "not a known key", expected, closest(str(key), allowed))
             )
     return problems
 
@@ -165,8 +165,10 @@ def _read_file(path: Path) -> Layer:
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
         ]
         found = f"refused ({type(error).__name__}: {error})"
-        wanted = "a declaration as blueprint/model/ documents it"
-        raise DeclarationError([Problem(file, f"line {lines[-1] if lines else 1}", found, wanted)]) from None
+        expected = "a declaration as blueprint/model/ documents it"
+        raise DeclarationError(
+            [Problem(file, f"line {lines[-1] if lines else 1}", found, expected)]
+        ) from None
     return Layer(path.stem, file, {name: values[name] for name in assigned})
 
 

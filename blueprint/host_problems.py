@@ -68,8 +68,8 @@ def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
             if not 1 <= port <= 65535:
                 yield _problem(blueprint, key, "", port, "ports from 1 to 65535")
     if not _NAME.fullmatch(blueprint.coolify_network):
-        wanted = "a name of lower-case letters, digits, - and _"
-        yield _problem(blueprint, "coolify_network", "", repr(blueprint.coolify_network), wanted)
+        expected = "a name of lower-case letters, digits, - and _"
+        yield _problem(blueprint, "coolify_network", "", repr(blueprint.coolify_network), expected)
     if not _REGISTRY.fullmatch(blueprint.registry):
         yield _problem(
             blueprint,
@@ -79,9 +79,9 @@ def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
             "the host name of a registry, such as ghcr.io",
         )
     if blueprint.llm_provider not in LLM_PROVIDERS:
-        wanted = f"one of {', '.join(LLM_PROVIDERS)}"
+        expected = f"one of {', '.join(LLM_PROVIDERS)}"
         hint = closest(blueprint.llm_provider, LLM_PROVIDERS)
-        yield _problem(blueprint, "llm_provider", "", repr(blueprint.llm_provider), wanted, hint)
+        yield _problem(blueprint, "llm_provider", "", repr(blueprint.llm_provider), expected, hint)
     if blueprint.zram_algorithm not in (algorithms := ("lz4", "lzo", "lzo-rle", "zstd")):
         yield _problem(
             blueprint, "zram_algorithm", "", repr(blueprint.zram_algorithm), f"one of {', '.join(algorithms)}"
@@ -102,7 +102,7 @@ def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
     except DeclarationError as error:
         for problem in error.problems:
             key = problem.key.replace("ollama_release.", "ollama_")
-            yield Problem(blueprint.file_of(key), key, problem.found, problem.wanted)
+            yield Problem(blueprint.file_of(key), key, problem.found, problem.expected)
 
 
 def _duplicates(blueprint: Blueprint) -> Iterator[Problem]:
@@ -221,8 +221,8 @@ def _shared_problems(blueprint: Blueprint) -> Iterator[Problem]:
     ).problems()
     for stack in blueprint.shared_stacks:
         if stack.phase not in SHARED:
-            wanted = f"one of {', '.join(SHARED)}"
-            yield _problem(blueprint, "shared_stacks", f"{stack.name}.phase", repr(stack.phase), wanted)
+            expected = f"one of {', '.join(SHARED)}"
+            yield _problem(blueprint, "shared_stacks", f"{stack.name}.phase", repr(stack.phase), expected)
     yield from spoken_of(blueprint.shared_stacks, blueprint.pgbouncer, blueprint.gateway, blueprint.sources)
     yield from langfuse.problems(
         blueprint.shared_stacks, blueprint.projects, blueprint.file_of("shared_stacks")
@@ -230,8 +230,8 @@ def _shared_problems(blueprint: Blueprint) -> Iterator[Problem]:
     cache = blueprint.gateway.cache
     users = next((one.users for one in blueprint.redis_indexes if one.index == cache.database), ())
     if cache.user not in users:
-        wanted = f"an index of {cache.user}; this one is for {', '.join(users) or 'nobody'}"
-        yield _problem(blueprint, "gateway", "cache.database", f"{cache.database} as {cache.user}", wanted)
+        expected = f"an index of {cache.user}; this one is for {', '.join(users) or 'nobody'}"
+        yield _problem(blueprint, "gateway", "cache.database", f"{cache.database} as {cache.user}", expected)
     declared = [(blueprint.file_of("shared_databases"), database) for database in blueprint.shared_databases]
     for project in blueprint.projects:
         declared += [(blueprint.file_of(project.phase), database) for database in project.databases]
@@ -271,10 +271,10 @@ def _removal_problems(blueprint: Blueprint) -> Iterator[Problem]:
             if not _NAME.fullmatch(name):
                 yield _problem(blueprint, key, "", repr(name), "names of lower-case letters, digits, - and _")
             elif name in declared:
-                wanted = "the name of something that is not declared"
-                mend = "take its declaration out of group_data/ first"
+                expected = "the name of something that is not declared"
+                remedy = "take its declaration out of group_data/ first"
                 yield _problem(
-                    blueprint, key, "", f"{name}, which is declared as {declared[name]}", wanted, mend
+                    blueprint, key, "", f"{name}, which is declared as {declared[name]}", expected, remedy
                 )
 
 
@@ -286,8 +286,8 @@ def _cron_problems(blueprint: Blueprint) -> Iterator[Problem]:
             allowed = f"one of {', '.join(brings)}"
             yield _problem(blueprint, "cron_jobs", f"{job.name}.phase", repr(job.phase), allowed, hint)
         if not any(ROOT.glob(f"files/*/{job.script}")):
-            wanted = f"the name of a script below files/, without its .sh ({job.script})"
-            yield _problem(blueprint, "cron_jobs", f"{job.name}.name", repr(job.name), wanted)
+            expected = f"the name of a script below files/, without its .sh ({job.script})"
+            yield _problem(blueprint, "cron_jobs", f"{job.name}.name", repr(job.name), expected)
     for first, second in combinations(blueprint.cron_jobs, 2):
         if first.lock_name != second.lock_name and first.overlaps(second):
             yield _problem(
@@ -321,6 +321,6 @@ def _stack_files(blueprint: Blueprint) -> dict[str, str]:
 
 
 def _problem(
-    blueprint: Blueprint, key: str, item: str, found: object, wanted: str, mend: str = ""
+    blueprint: Blueprint, key: str, item: str, found: object, expected: str, remedy: str = ""
 ) -> Problem:
-    return Problem(blueprint.file_of(key), f"{key}.{item}" if item else key, str(found), wanted, mend)
+    return Problem(blueprint.file_of(key), f"{key}.{item}" if item else key, str(found), expected, remedy)

@@ -52,8 +52,8 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
         missing = [name for name in _ENVIRONMENT if not service.env.get(name)]
         missing += [name for name in _SECRETS if name not in service.secrets]
         if missing:
-            wanted = "there: each project gets its place beside Langfuse's first one"
-            yield Problem(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", wanted)
+            expected = "there: each project gets its place beside Langfuse's first one"
+            yield Problem(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", expected)
             return
         if not service.redis:
             yield Problem(file, f"langfuse.{LANGFUSE}.redis", "()", "the index where Langfuse caches keys")
@@ -61,10 +61,10 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
         first = initial(stacks)
         for project in projects:
             if project.name == first.project:
-                wanted = (
+                expected = (
                     "another name than that of the project with LiteLLM's traces (LANGFUSE_INIT_PROJECT_ID)"
                 )
-                yield Problem(file, f"{project.phase}.name", repr(project.name), wanted)
+                yield Problem(file, f"{project.phase}.name", repr(project.name), expected)
 
 
 def initial(stacks: Sequence[Stack]) -> Initial:

@@ -136,8 +136,8 @@ def problems(
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(key: str, item: str, found: object, wanted: str, mend: str = "") -> Problem:
-        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), wanted, mend)
+    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Problem:
+        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
     models = [model.name for model in gateway.models]
     for name in _repeated(models):
@@ -157,10 +157,10 @@ def problems(
         if alias in models:
             yield problem("gateway", item, "a model's name", "a name that no model has")
         if target not in models:
-            wanted = "the name of a model" + (", not of an alias" if target in gateway.aliases else "")
-            yield problem("gateway", item, target, wanted, closest(target, models))
-    for item, found, wanted, mend in _broken_chains(gateway, models):
-        yield problem("gateway", item, found, wanted, mend)
+            expected = "the name of a model" + (", not of an alias" if target in gateway.aliases else "")
+            yield problem("gateway", item, target, expected, closest(target, models))
+    for item, found, expected, remedy in _broken_chains(gateway, models):
+        yield problem("gateway", item, found, expected, remedy)
     for shown, attribute in (("name", "name"), ("alias", "shown_as"), ("key_alias", "key_alias")):
         owners: dict[str, str] = {}
         for key, team in teams.items():
@@ -171,8 +171,8 @@ def problems(
     for key, team in teams.items():
         for name in team.models:
             if name not in gateway.names:
-                wanted = f"one of {', '.join(gateway.names)}"
-                yield problem(key, "llm.models", name, wanted, closest(name, gateway.names))
+                expected = f"one of {', '.join(gateway.names)}"
+                yield problem(key, "llm.models", name, expected, closest(name, gateway.names))
 
 
 def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:

@@ -128,8 +128,8 @@ def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Prob
         for role in database.connect_roles:
             if role not in owners:
                 allowed = ", ".join(sorted(owners.keys() - {database.role})) or "no other role"
-                wanted = f"owners of other databases ({allowed})"
-                yield Problem(file, f"{key}.connect_roles", role, wanted)
+                expected = f"owners of other databases ({allowed})"
+                yield Problem(file, f"{key}.connect_roles", role, expected)
 
 
 def settings(server: PostgresServer) -> dict[str, str]:

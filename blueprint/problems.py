@@ -14,20 +14,20 @@ class Problem:
     :param file: where to look, relative to the project ("group_data/gpu.py", "production.yaml", "--data")
     :param key: the key in it ("ollama_instances.heavy.port")
     :param found: what it says; never a secret
-    :param wanted: the values that are allowed
-    :param mend: what to do, where `wanted` does not say it
+    :param expected: the values that are allowed
+    :param remedy: what to do, where `expected` does not say it
     """
 
     file: str
     key: str
     found: str
-    wanted: str
-    mend: str = ""
+    expected: str
+    remedy: str = ""
 
     def __str__(self) -> str:
-        sentence = f"{self.file}: {self.key} is {self.found}, but must be {self.wanted}"
-        if self.mend:
-            sentence += f"; {self.mend}"
+        sentence = f"{self.file}: {self.key} is {self.found}, but must be {self.expected}"
+        if self.remedy:
+            sentence += f"; {self.remedy}"
         return sentence if sentence.endswith("?") else f"{sentence}."
 
 

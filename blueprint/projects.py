@@ -117,7 +117,7 @@ class Contract:
         :param optional: names of the optional services that are wanted
         """
         told = self.of(project)
-        wanted = (*project.services, *(one for one in project.optional if one.name in optional))
+        selected = (*project.services, *(one for one in project.optional if one.name in optional))
         indexes = tuple(
             index.index for index in project.redis if project.redis_user in _users(project, index)
         )
@@ -132,7 +132,7 @@ class Contract:
                 redis=indexes,
                 redis_user=project.redis_user if indexes else None,
             )
-            for service in wanted
+            for service in selected
         )
         return Stack(name=project.name, phase=project.phase, services=(*services, *project.others))
 
@@ -210,9 +210,9 @@ def project_problems(
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(project: Project, item: str, found: object, wanted: str, mend: str = "") -> Problem:
+    def problem(project: Project, item: str, found: object, expected: str, remedy: str = "") -> Problem:
         return Problem(
-            files.get(project.phase, "group_data/"), f"{project.phase}.{item}", str(found), wanted, mend
+            files.get(project.phase, "group_data/"), f"{project.phase}.{item}", str(found), expected, remedy
         )
 
     instances = [instance.name for instance in contract.instances]
@@ -249,15 +249,17 @@ def project_problems(
                     project, f"databases.{database.name}.schema", database.schema, "a file that is there"
                 )
         yield from (
-            problem(project, f"redis.{number}", found, wanted)
-            for number, found, wanted in _claims(project, projects, shared)
+            problem(project, f"redis.{number}", found, expected)
+            for number, found, expected in _claims(project, projects, shared)
         )
     there = [service.name for project in projects for service in project.optional]
     for name in optional:
         if name not in there:
-            wanted = f"one of {', '.join(there)}" if there else "left out: no project has an optional service"
+            expected = (
+                f"one of {', '.join(there)}" if there else "left out: no project has an optional service"
+            )
             yield Problem(
-                files.get("optional_services", "host data"), "optional_services", repr(name), wanted
+                files.get("optional_services", "host data"), "optional_services", repr(name), expected
             )
 
 

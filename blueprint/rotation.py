@@ -40,13 +40,13 @@ def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | No
     }
     issued |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
     lasting = {one.name: one.lasting for one in blueprint.secret_formats if one.lasting}
-    wanted = "a generated secret that can be made anew"
+    expected = "a generated secret that can be made anew"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
-        mend = f"have its provider issue another one, and write it into {secrets.file}"
-        return Problem("SECRET", name, "issued by others", wanted, mend)
+        remedy = f"have its provider issue another one, and write it into {secrets.file}"
+        return Problem("SECRET", name, "issued by others", expected, remedy)
     if name in lasting or name.endswith(".salt"):
         reason = lasting.get(name, "Postgres and PgBouncer know a password by it; rotate that")
-        return Problem("SECRET", name, f"one that stays ({reason})", wanted)
+        return Problem("SECRET", name, f"one that stays ({reason})", expected)
     return None
 
 

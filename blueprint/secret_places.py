@@ -89,7 +89,7 @@ def problems(
     all_lost = bool(known) and not any(secrets.has(place.secret.name) for place in known)
     for place in places:
         form, found = place.secret, standing.get((place.path, place.variable))
-        wanted = f"the one that the host has ({form.lasting})"
+        expected = f"the one that the host has ({form.lasting})"
         if not secrets.has(form.name):
             if found is not None:
                 how = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
@@ -98,9 +98,9 @@ def problems(
             else:
                 continue
             remedy = "bring the file from where the last run was" + (f"; or {how}" if how else "")
-            yield Problem(secrets.file, form.name, "missing", wanted, remedy)
+            yield Problem(secrets.file, form.name, "missing", expected, remedy)
         elif found is not None and place.whole and not form.reset:
             value = place.rendered(secrets.provided(form.name))
             if hashlib.sha256(value.encode()).hexdigest() != found:
                 remedy = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
-                yield Problem(secrets.file, form.name, "another than the host has", wanted, remedy)
+                yield Problem(secrets.file, form.name, "another than the host has", expected, remedy)

@@ -135,8 +135,8 @@ class Secrets:
         for name in names:
             try:
                 if not self.has(name):
-                    wanted = "the value that its provider issued"
-                    problems.append(Problem(self.file, name, "missing", wanted, self.how_to_write(name)))
+                    expected = "the value that its provider issued"
+                    problems.append(Problem(self.file, name, "missing", expected, self.how_to_write(name)))
             except DeclarationError as error:
                 problems += error.problems
         return problems
@@ -239,15 +239,15 @@ class Secrets:
         path = Path(self._variables.get(IDENTITY_VARIABLE) or "")
         if not path.is_file():
             found = f"{path}, where no file is" if self._variables.get(IDENTITY_VARIABLE) else "not set"
-            wanted = f"the path of the age identity that opens {self._encrypted}"
-            raise DeclarationError([Problem("environment variable", IDENTITY_VARIABLE, found, wanted)])
+            expected = f"the path of the age identity that opens {self._encrypted}"
+            raise DeclarationError([Problem("environment variable", IDENTITY_VARIABLE, found, expected)])
         try:
             return [pyrage.x25519.Identity.from_str(line) for line in _lines(path)]
         except pyrage.IdentityError:
             found = "a file that is no age identity"
-            wanted = "a file as age-keygen writes it (AGE-SECRET-KEY-1…)"
+            expected = "a file as age-keygen writes it (AGE-SECRET-KEY-1…)"
             raise DeclarationError(
-                [Problem("environment variable", IDENTITY_VARIABLE, found, wanted)]
+                [Problem("environment variable", IDENTITY_VARIABLE, found, expected)]
             ) from None
 
     def _decrypt(self, content: bytes) -> bytes:
@@ -258,8 +258,8 @@ class Secrets:
                 "the file", "encrypted for another identity", f"one that {IDENTITY_VARIABLE}'s identity opens"
             ) from None
 
-    def _refused(self, key: str, found: str, wanted: str, mend: str = "") -> DeclarationError:
-        return DeclarationError([Problem(self.file, key, found, wanted, mend)])
+    def _refused(self, key: str, found: str, expected: str, remedy: str = "") -> DeclarationError:
+        return DeclarationError([Problem(self.file, key, found, expected, remedy)])
 
 
 def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:

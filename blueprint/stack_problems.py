@@ -63,9 +63,9 @@ class StackChecks:
             for service in stack.services:
                 yield f"stacks.{stack.name}.{service.name}", service
 
-    def _problem(self, key: str, found: object, wanted: str, mend: str = "") -> Problem:
+    def _problem(self, key: str, found: object, expected: str, remedy: str = "") -> Problem:
         _, _, below = key.partition("stacks.")
-        return Problem(self.files.get(below.partition(".")[0], self.file), key, str(found), wanted, mend)
+        return Problem(self.files.get(below.partition(".")[0], self.file), key, str(found), expected, remedy)
 
     def _duplicates(self) -> Iterator[Problem]:
         for name in _repeated([stack.name for stack in self.stacks]):
@@ -74,8 +74,8 @@ class StackChecks:
         for key, service in self._services:
             for domain in service.domains:
                 if domain in owners:
-                    wanted = f"a domain of its own; {owners[domain]} has this one"
-                    yield self._problem(f"{key}.domain", domain, wanted)
+                    expected = f"a domain of its own; {owners[domain]} has this one"
+                    yield self._problem(f"{key}.domain", domain, expected)
                 owners.setdefault(domain, service.name)
 
     def _names(self) -> Iterator[Problem]:
@@ -84,8 +84,8 @@ class StackChecks:
         for key, service in self._services:
             for name in service.names:
                 if name in owners:
-                    wanted = f"a name of its own on the network; {owners[name]} has this one"
-                    yield self._problem(key, name, wanted)
+                    expected = f"a name of its own on the network; {owners[name]} has this one"
+                    yield self._problem(key, name, expected)
                 owners.setdefault(name, service.name)
 
     def _ports(self) -> Iterator[Problem]:
@@ -98,8 +98,8 @@ class StackChecks:
                     )
                 owners.setdefault(port, service.name)
             if service.publish in self.open_tcp_ports:
-                wanted = "a port that open_tcp_ports does not open to the world"
-                yield self._problem(f"{key}.publish", service.publish, wanted)
+                expected = "a port that open_tcp_ports does not open to the world"
+                yield self._problem(f"{key}.publish", service.publish, expected)
             for name, ports, opened in (
                 ("public", service.public, self.open_tcp_ports),
                 ("public_udp", service.public_udp, self.open_udp_ports),
@@ -145,9 +145,11 @@ class StackChecks:
                 for name in _HOST.findall(str(text)):
                     owner = names.get(name, service.name)
                     if owner != service.name and service.name not in users[owner]:
-                        wanted = f"nothing of {owner}, which is private to what depends on it"
-                        mend = "name it in `depends_on` of a service of its stack, or take its `private` away"
-                        yield self._problem(f"{key}.{variable}", f"an address of {name}", wanted, mend)
+                        expected = f"nothing of {owner}, which is private to what depends on it"
+                        remedy = (
+                            "name it in `depends_on` of a service of its stack, or take its `private` away"
+                        )
+                        yield self._problem(f"{key}.{variable}", f"an address of {name}", expected, remedy)
 
     def _shared(self) -> Iterator[Problem]:
         databases = [database.name for database in self.databases]
@@ -182,8 +184,8 @@ class StackChecks:
                     [service.database or ""] if kind == "postgresql" else [str(one) for one in service.redis]
                 )
                 if used not in said:
-                    wanted = f"what its `{attribute}` says: {', '.join(said) or 'nothing'}"
-                    yield self._problem(f"{key}.secrets.{variable}", f"an address of {used}", wanted)
+                    expected = f"what its `{attribute}` says: {', '.join(said) or 'nothing'}"
+                    yield self._problem(f"{key}.secrets.{variable}", f"an address of {used}", expected)
             for number in service.redis:
                 index = indexes.get(number)
                 if index is None:
@@ -235,11 +237,11 @@ def spoken_of(
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(key: str, item: str, found: object, wanted: str, mend: str = "") -> Problem:
-        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), wanted, mend)
+    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Problem:
+        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
     # With the port at which they are asked, where that is declared elsewhere.
-    wanted: dict[str, dict[str, int | None]] = {
+    expected: dict[str, dict[str, int | None]] = {
         "postgres": {POSTGRES: pooler.host_port},
         "redis": {REDIS: gateway.cache.port},
         "proxy": {},
@@ -249,7 +251,7 @@ def spoken_of(
         MONITORING: {KUMA: None},
     }
     stacks = {stack.name: stack for stack in shared}
-    for name, containers in wanted.items():
+    for name, containers in expected.items():
         if name not in stacks:
             yield problem("shared_stacks", name, "missing", "there: a phase brings it by this name")
             continue
@@ -257,9 +259,9 @@ def spoken_of(
         for container, port in containers.items():
             item = f"{name}.{container}"
             if container not in services:
-                mend = "what else it is called can be among its aliases"
+                remedy = "what else it is called can be among its aliases"
                 yield problem(
-                    "shared_stacks", item, "missing", "there: others speak to it by this name", mend
+                    "shared_stacks", item, "missing", "there: others speak to it by this name", remedy
                 )
             elif port not in (None, services[container].port):
                 there = services[container].port

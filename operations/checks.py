@@ -33,13 +33,13 @@ class Problem:
 
     what: str
     found: str
-    wanted: str
-    mend: str
+    expected: str
+    remedy: str
 
     def __str__(self) -> str:
         lines = [self.what]
-        for label, text in (("found", self.found), ("wanted", self.wanted), ("mend", self.mend)):
-            lines.append(f"    {label + ':':<8}" + text.replace("\n", "\n" + 12 * " "))
+        for label, text in (("found", self.found), ("expected", self.expected), ("fix", self.remedy)):
+            lines.append(f"    {label + ':':<10}" + text.replace("\n", "\n" + 14 * " "))
         return "\n".join(lines)
 
 

@@ -198,12 +198,12 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
         yield from tree._inner(entries=[Directory("/etc/docker"), File(CONFIG, content, validate=VALIDATE)])
     yield script.run("docker/restart.sh", json.dumps(bool(wanted.get("live-restore"))), stream=True)
     if missing and state.is_executing and (left := missing_rules(host.get_fact(Engine, parts=ASKED), wanted)):
-        mend = (
+        remedy = (
             f"is the engine told on its command line not to keep rules? Say so in {CONFIG} "
             '("iptables": false); does another program keep them away?'
         )
         problem = Problem(
-            "rules of the Docker engine", "; ".join(left), "all of them after its restart", mend
+            "rules of the Docker engine", "; ".join(left), "all of them after its restart", remedy
         )
         yield failure("Docker", [problem])
 

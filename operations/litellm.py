@@ -133,7 +133,7 @@ def teams(
     wanted: Sequence[Team],
     absent: Sequence[str] = (),
     known: Sequence[str] = (),
-    mend: str = "it stays until it is named in `absent`",
+    remedy: str = "it stays until it is named in `absent`",
     before_deletion: Saving | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Give every team its budget and models, and its key the value it should have.
@@ -146,7 +146,7 @@ def teams(
     + wanted: the teams
     + absent: ids of teams to delete, with their keys
     + known: ids of further teams that are declared, and which another run brings
-    + mend: what becomes of a team that nobody declares, for whoever reads of it
+    + remedy: what becomes of a team that nobody declares, for whoever reads of it
     + before_deletion: how that which the proxy keeps is saved before a team goes, and with it what it has spent
 
     Raises `OperationValueError` for a key that LiteLLM would not take.
@@ -163,7 +163,7 @@ def teams(
     declared = {team.id for team in wanted}.union(absent, known)
     for name in sorted({team.id for team in found.teams} - declared):
         if state.is_executing:
-            host.log_styled(f"team {name} is not declared; {mend}", fg="yellow", log_func=logger.warning)
+            host.log_styled(f"team {name} is not declared; {remedy}", fg="yellow", log_func=logger.warning)
     todo = steps(found, wanted, absent)
     if not todo:
         host.noop("every team and its key are as wanted")

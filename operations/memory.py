@@ -10,12 +10,12 @@ from operations.checks import Problem, check
 
 
 @check
-def available(mib: int, containers: Sequence[str], mend: str) -> Iterator[Problem]:
+def available(mib: int, containers: Sequence[str], remedy: str) -> Iterator[Problem]:
     """There is enough for containers that do not run yet; those that run have theirs already.
 
     + mib: that has to be available, in MiB, before the first of them is started
     + containers: their names
-    + mend: what a person can do about too little
+    + remedy: what a person can do about too little
     """
     state: MemoryState = ask(Memory, containers=list(containers))
     if state.available_mib is None or state.running.issuperset(containers):
@@ -25,5 +25,5 @@ def available(mib: int, containers: Sequence[str], mend: str) -> Iterator[Proble
             f"memory for {', '.join(containers)}",
             f"{state.available_mib} MiB available",
             f"{mib} MiB before they are started",
-            mend,
+            remedy,
         )

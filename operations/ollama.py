@@ -59,8 +59,8 @@ def canonical(model: str) -> str:
 def missing(state: OllamaState, placements: Iterable[Placement]) -> list[str]:
     """The models that no answering instance has in its store, each once, in the order of the placements."""
     stored = {tag for instance in state.instances.values() if instance for tag in instance.tags}
-    wanted = dict.fromkeys(canonical(placement.model) for placement in placements)
-    return [model for model in wanted if model not in stored]
+    models = dict.fromkeys(canonical(placement.model) for placement in placements)
+    return [model for model in models if model not in stored]
 
 
 @operation()
@@ -80,13 +80,13 @@ def models(placements: Sequence[Placement]) -> Generator[script.Script, None, No
                 f"instance {placement.instance}: {placement.model!r} is no name of a model, such as qwen3:8b"
             )
     state = _ask(placements)
-    wanted = missing(state, placements)
-    if not wanted:
+    pulls = missing(state, placements)
+    if not pulls:
         host.noop("every model is in the store")
         return
     answering = (placement.port for placement in placements if state.instances.get(placement.port))
     port = next(answering, placements[0].port)  # none answers while a first run is prepared; the script waits
-    for model in wanted:
+    for model in pulls:
         yield script.run("ollama/pull.sh", port, model, stream=True)
 
 
@@ -102,8 +102,8 @@ def unanswered(state: OllamaState, placements: Iterable[Placement], version: str
                 Problem(
                     what=placement.unit,
                     found=f"version {instance.version} on port {placement.port}",
-                    wanted=f"version {version}",
-                    mend=f"systemctl restart {placement.unit}; if it stays, another program holds the port "
+                    expected=f"version {version}",
+                    remedy=f"systemctl restart {placement.unit}; if it stays, another program holds the port "
                     f"(ss -ltnp sport = :{placement.port})",
                 )
             )
@@ -150,8 +150,8 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
     if not run.is_executing:
         return  # what the run will do for them is not done yet
     # Whatever gives way at other times: what was loaded just now has to be there.
-    wanted = [replace(one, gives_way=one.gives_way and one not in lost) for one in placements]
-    if problems := misplaced(state, wanted):
+    expected = [replace(one, gives_way=one.gives_way and one not in lost) for one in placements]
+    if problems := misplaced(state, expected):
         yield failure("resident", problems)
     elif not lost:
         host.noop("as it should be")
@@ -177,7 +177,7 @@ def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:
     instance = state.instances.get(placement.port)
     if instance is None:
         return _silent(placement)
-    wanted = f"{placement.model} wholly on {placement.gpu}"
+    expected = f"{placement.model} wholly on {placement.gpu}"
     model = _in_memory(instance, placement)
     if model is None and placement.gives_way:
         return None
@@ -186,15 +186,15 @@ def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:
         return Problem(
             what=placement.unit,
             found=f"in memory: {others or 'nothing'}",
-            wanted=wanted,
-            mend=f"systemctl restart {placement.warmup}, and journalctl -u {placement.warmup} if that fails",
+            expected=expected,
+            remedy=f"systemctl restart {placement.warmup}, and journalctl -u {placement.warmup} if that fails",
         )
     if model.size_vram < model.size:
         return Problem(
             what=placement.unit,
             found=f"{placement.model} with {_share(model)}; the CPU computes the rest",
-            wanted=wanted,
-            mend="free the card (nvidia-smi shows who is on it), or lower the instance's context length or "
+            expected=expected,
+            remedy="free the card (nvidia-smi shows who is on it), or lower the instance's context length or "
             f"number of parallel requests; then systemctl restart {placement.unit}",
         )
     cards = state.cards(placement.unit)
@@ -202,24 +202,24 @@ def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:
         return Problem(
             what=placement.unit,
             found=f"computing on {', '.join(cards) or 'no card that nvidia-smi knows'}",
-            wanted=wanted,
-            mend=f"compare CUDA_VISIBLE_DEVICES of the instance's environment file with nvidia-smi -L, then "
+            expected=expected,
+            remedy=f"compare CUDA_VISIBLE_DEVICES of the instance's environment file with nvidia-smi -L, then "
             f"systemctl restart {placement.unit}",
         )
     return None
 
 
 def _in_memory(instance: Instance, placement: Placement) -> Loaded | None:
-    wanted = canonical(placement.model)
-    return next((model for model in instance.loaded if model.model == wanted), None)
+    name = canonical(placement.model)
+    return next((model for model in instance.loaded if model.model == name), None)
 
 
 def _silent(placement: Placement) -> Problem:
     return Problem(
         what=placement.unit,
         found=f"no answer on port {placement.port}",
-        wanted="its API",
-        mend=f"journalctl -u {placement.unit} -n 50, then systemctl restart {placement.unit}",
+        expected="its API",
+        remedy=f"journalctl -u {placement.unit} -n 50, then systemctl restart {placement.unit}",
     )
 
 

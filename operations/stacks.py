@@ -389,19 +389,19 @@ def _owner(container: Container) -> str:
     return f"{project}, managed by Coolify" if container.managed else project
 
 
-def managed(declared: Iterable[Outline], found: StacksState, mend: str) -> Iterator[Problem]:
+def managed(declared: Iterable[Outline], found: StacksState, remedy: str) -> Iterator[Problem]:
     """A problem for each container of Coolify's that has a declared container's name, or answers to one on a network.
 
     :param declared: the stacks that are about to be brought up
     :param found: the host
-    :param mend: how such a container is handed over
+    :param remedy: how such a container is handed over
     """
     ours = {name: stack.name for stack in declared for name in stack.names}
     for container in found.containers.values():
         if container.managed and (names := sorted(ours.keys() & {container.name, *container.aliases})):
             called = "" if names == [container.name] else f", which answers to {' and '.join(names)}"
             wanted = f"these names for stack {' and '.join(sorted({ours[name] for name in names}))}"
-            yield Problem(f"container {container.name}", f"{_owner(container)}{called}", wanted, mend)
+            yield Problem(f"container {container.name}", f"{_owner(container)}{called}", wanted, remedy)
 
 
 def _taken_ports(stack: Stack, found: StacksState) -> Iterator[str]:
@@ -706,18 +706,18 @@ def undeclared(root: str, declared: Iterable[Outline], found: StacksState) -> Un
 
 @notice
 def tell_undeclared(
-    root: str, declared: Sequence[Outline], mend: str = "they stay until they are removed by name"
+    root: str, declared: Sequence[Outline], remedy: str = "they stay until they are removed by name"
 ) -> Iterable[str]:
     """Say which stacks, containers and files are on the host and no longer declared; nothing of it is removed.
 
     + root: folder that the folders of all stacks are in
     + declared: all stacks that are declared, whatever the run is for
-    + mend: what becomes of what is found, for whoever reads it
+    + remedy: what becomes of what is found, for whoever reads it
     """
     left = undeclared(root, declared, ask(Stacks, root=root))
     for kind in ("stacks", "containers", "files"):
         if names := getattr(left, kind):
-            yield f"{kind} that are not declared: {', '.join(names)}; {mend}"
+            yield f"{kind} that are not declared: {', '.join(names)}; {remedy}"
 
 
 @operation()

@@ -39,11 +39,11 @@ def full_uuids(blueprint: Blueprint, state: GpuState) -> dict[str, str]:
     return {declared: card.uuid for declared, card in cards.items()}
 
 
-def old_driver(blueprint: Blueprint, state: GpuState, mend: str) -> Iterator[Problem]:
+def old_driver(blueprint: Blueprint, state: GpuState, remedy: str) -> Iterator[Problem]:
     """A problem where the driver that is loaded is older than Ollama works with."""
     for driver in sorted({card.driver for card in state.gpus if card.driver}):
         if int(driver.split(".")[0]) < blueprint.nvidia_driver_minimum:
-            yield Problem("NVIDIA driver", driver, f"{blueprint.nvidia_driver_minimum} or newer", mend)
+            yield Problem("NVIDIA driver", driver, f"{blueprint.nvidia_driver_minimum} or newer", remedy)
 
 
 @operation()

@@ -29,5 +29,5 @@ def tell(blueprint: Blueprint) -> None:
         name="What is no longer declared",
         root=blueprint.paths.stacks,
         declared=[outline(blueprint.paths.stacks, stack) for stack in blueprint.stacks],
-        mend="it stays, or goes with --data remove=NAME",
+        remedy="it stays, or goes with --data remove=NAME",
     )

@@ -200,9 +200,9 @@ def backups(pieces: Iterable[str], found: dict[str, BackupState], max_age_h: flo
         newest = found.get(piece)
         if newest is None or newest.doubt or newest.age_s > max_age_h * HOUR_S:
             state = (newest.doubt or f"{newest.age_s / HOUR_S:.0f} h old") if newest else "none"
-            mend = "`make backup-list` shows what there is; the log of the cron job says why"
+            remedy = "`make backup-list` shows what there is; the log of the cron job says why"
             wrong.append(
-                Problem(f"backup of {piece}", state, f"a good one of the last {max_age_h:.0f} h", mend)
+                Problem(f"backup of {piece}", state, f"a good one of the last {max_age_h:.0f} h", remedy)
             )
     last = max((found[piece].stamp for piece in wanted if piece in found), default="never")
     return Line(

@@ -49,12 +49,12 @@ def coolify_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
     """Where Coolify runs: it manages its host over SSH, from its own container."""
     ports = {one.port for one in state.listeners or () if one.process == "sshd"} or {22}
     if state.coolify and not ports & set(blueprint.container_tcp_ports):
-        wanted = ", ".join(str(port) for port in (*sorted(ports), *blueprint.container_tcp_ports))
+        container_ports = ", ".join(str(port) for port in (*sorted(ports), *blueprint.container_tcp_ports))
         yield Problem(
             "SSH for Coolify",
             f"Coolify runs here, and containers reach {', '.join(map(str, blueprint.container_tcp_ports))} of the host",
             "SSH among them: it manages its host from a container",
-            f"container_tcp_ports: [{wanted}] under `data` of the host in production.yaml",
+            f"container_tcp_ports: [{container_ports}] under `data` of the host in production.yaml",
         )
 
 
@@ -65,11 +65,11 @@ def containers(blueprint: Blueprint, phases: Collection[str]) -> None:
     :raises DeployError: one report of every such container
     """
     root = blueprint.paths.stacks
-    wanted = [outline(root, stack) for stack in blueprint.stacks if stack.phase in phases]
-    if not wanted:
+    desired = [outline(root, stack) for stack in blueprint.stacks if stack.phase in phases]
+    if not desired:
         return
     found: StacksState = ask(Stacks, root=root)
-    if problems := list(stacks.managed(wanted, found, HAND_OVER)):
+    if problems := list(stacks.managed(desired, found, HAND_OVER)):
         raise DeployError(
             report(f"{host.name} has containers of Coolify's, and nothing was changed", problems)
         )
@@ -88,8 +88,8 @@ def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
         )
     elif not system.tested and not blueprint.allow_untested_os:
         tested = ", ".join(system.name for system in blueprint.systems if system.tested)
-        mend = "take a tested system, or accept this one with --data allow_untested_os=true"
-        yield Problem("operating system", f"{system.name}, declared but not tested", tested, mend)
+        remedy = "take a tested system, or accept this one with --data allow_untested_os=true"
+        yield Problem("operating system", f"{system.name}, declared but not tested", tested, remedy)
     if state.machine != "x86_64":
         yield Problem(
             "architecture", state.machine, "x86_64", "take another machine: Ollama's archive is for x86_64"
@@ -99,13 +99,15 @@ def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
             "user", f"uid {state.uid}", "root", "log in as root, or set `sudo: true` in production.yaml"
         )
     profile = blueprint.profile
-    mend = f"correct group_data/{profile.name}.py, or take another profile with --data hardware_profile=NAME"
+    remedy = (
+        f"correct group_data/{profile.name}.py, or take another profile with --data hardware_profile=NAME"
+    )
     if profile.cpu_model not in state.cpu or profile.cores != state.cores:
-        wanted = f"{profile.cpu_model} with {profile.cores} cores"
-        yield Problem("processor", f"{state.cpu} with {state.cores} cores", wanted, mend)
+        expected = f"{profile.cpu_model} with {profile.cores} cores"
+        yield Problem("processor", f"{state.cpu} with {state.cores} cores", expected, remedy)
     # The kernel keeps some for itself; the next smaller fitting of a board is a quarter less.
     if not 0.9 <= state.memory / (profile.ram_gib * GIB) <= 1.02:
-        yield Problem("memory", f"{state.memory / GIB:.1f} GiB", f"{profile.ram_gib} GiB", mend)
+        yield Problem("memory", f"{state.memory / GIB:.1f} GiB", f"{profile.ram_gib} GiB", remedy)
     yield from _budget_problems(blueprint, state)
     yield from _disk_problems(blueprint, state)
     yield from _port_problems(blueprint, state)
@@ -129,22 +131,22 @@ def _budget_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
         *blueprint.memory_budget(state.memory // MIB).problems(declared),
         *blueprint.disk_budget(state.root_disk.size // MIB).problems(declared),
     ):
-        yield Problem(f"budget of {problem.key}", problem.found, problem.wanted, problem.mend)
+        yield Problem(f"budget of {problem.key}", problem.found, problem.expected, problem.remedy)
 
 
 def _disk_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     limits = blueprint.thresholds
-    mend = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
+    remedy = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
     disks = [state.root_disk]
     if (state.docker_disk.size, state.docker_disk.used) != (state.root_disk.size, state.root_disk.used):
         disks.append(state.docker_disk)
     for disk in disks:
         if disk.free < limits.disk_free_gib * GIB:
             free = f"{disk.free / GIB:.1f} GiB free"
-            yield Problem(f"disk of {disk.path}", free, f"at least {limits.disk_free_gib} GiB", mend)
+            yield Problem(f"disk of {disk.path}", free, f"at least {limits.disk_free_gib} GiB", remedy)
         elif disk.percent >= limits.disk_percent:
             yield Problem(
-                f"disk of {disk.path}", f"{disk.percent} % full", f"below {limits.disk_percent} %", mend
+                f"disk of {disk.path}", f"{disk.percent} % full", f"below {limits.disk_percent} %", remedy
             )
 
 
@@ -153,20 +155,22 @@ def _port_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     # The same process listens on a port of IPv4 and of IPv6. Without a process, nobody can tell who it is.
     taken = {(one.port, one.process): one for one in state.listeners or () if one.process}
     for listener in taken.values():
-        wanted = ""
+        expected = ""
         if listener.port in instances and not _is_instance(listener):
-            wanted = "free, or one of our instances of Ollama"
+            expected = "free, or one of our instances of Ollama"
         elif listener.port == blueprint.whisper.port and listener.process != CONTAINERS:
-            wanted = f"free, or {blueprint.whisper.name}"
+            expected = f"free, or {blueprint.whisper.name}"
         elif listener.port in WEB_PORTS and listener.process != CONTAINERS:
-            wanted = "free, or a proxy in a container: that is what serves the web here"
+            expected = "free, or a proxy in a container: that is what serves the web here"
         elif listener.unit == WEB_SERVER:
-            wanted = f"no {WEB_SERVER}: its package is for {FILTER}, and this unit is masked"
-        if wanted:
+            expected = f"no {WEB_SERVER}: its package is for {FILTER}, and this unit is masked"
+        if expected:
             unit = f", {listener.unit}" if listener.unit else ""
             found = f"taken by {listener.process} (process {listener.pid}{unit})"
-            mend = f"systemctl disable --now {listener.unit}" if listener.unit else f"stop {listener.process}"
-            yield Problem(f"port {listener.port}", found, wanted, mend)
+            remedy = (
+                f"systemctl disable --now {listener.unit}" if listener.unit else f"stop {listener.process}"
+            )
+            yield Problem(f"port {listener.port}", found, expected, remedy)
 
 
 def _is_instance(listener: Listener) -> bool:
@@ -185,8 +189,8 @@ def gpu_problems(blueprint: Blueprint, state: HostState, gpus: GpuState) -> Iter
         yield from _cards_on_the_bus(blueprint, state)
         yield from _driver_cannot_be_built(state)
     elif gpus.error:
-        mend = "systemctl reboot; if it stays: dkms status, dmesg | grep -i nvidia"
-        yield Problem("NVIDIA driver", gpus.error, "a driver that answers", mend)
+        remedy = "systemctl reboot; if it stays: dkms status, dmesg | grep -i nvidia"
+        yield Problem("NVIDIA driver", gpus.error, "a driver that answers", remedy)
     else:
         yield from _cards_of_the_driver(blueprint, gpus)
 
@@ -197,13 +201,13 @@ def _cards_on_the_bus(blueprint: Blueprint, state: HostState) -> Iterator[Proble
     for gpu in blueprint.gpus:
         display = present.get(gpu.bus)
         if display is None:
-            mend = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
-            yield Problem(f"GPU at {gpu.bus}", seen, f"{gpu.model} at {gpu.bus}", mend)
+            remedy = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
+            yield Problem(f"GPU at {gpu.bus}", seen, f"{gpu.model} at {gpu.bus}", remedy)
         # Without lspci only the address is known; the driver's own list is checked as soon as there is one.
         # pci.ids writes "GA104 [GeForce RTX 3070 Lite Hash Rate]": the model is a part of the name.
         elif display.name != UNNAMED and f"{gpu.model} " not in f"{display.name.replace(']', ' ')} ":
-            mend = "was it moved to another slot? correct `gpus` in group_data/gpu.py"
-            yield Problem(f"GPU at {gpu.bus}", display.name, gpu.model, mend)
+            remedy = "was it moved to another slot? correct `gpus` in group_data/gpu.py"
+            yield Problem(f"GPU at {gpu.bus}", display.name, gpu.model, remedy)
 
 
 def _driver_cannot_be_built(state: HostState) -> Iterator[Problem]:
@@ -237,7 +241,10 @@ def _cards_of_the_driver(blueprint: Blueprint, gpus: GpuState) -> Iterator[Probl
     except DeclarationError as error:
         for problem in error.problems:
             yield Problem(
-                f"{problem.file}: {problem.key}", problem.found, problem.wanted, problem.mend or "correct it"
+                f"{problem.file}: {problem.key}",
+                problem.found,
+                problem.expected,
+                problem.remedy or "correct it",
             )
         return
     for gpu in blueprint.gpus:
@@ -245,6 +252,6 @@ def _cards_of_the_driver(blueprint: Blueprint, gpus: GpuState) -> Iterator[Probl
         least, most = card.power_min_w, card.power_max_w
         if gpu.power_limit_w is None or least is None or most is None or least <= gpu.power_limit_w <= most:
             continue
-        wanted = f"from {least:.0f} to {most:.0f} W, the limits of the {gpu.model}"
+        expected = f"from {least:.0f} to {most:.0f} W, the limits of the {gpu.model}"
         found = f"{gpu.power_limit_w} W"
-        yield Problem(f"power limit of {gpu.uuid}", found, wanted, "correct `gpus` in group_data/gpu.py")
+        yield Problem(f"power limit of {gpu.uuid}", found, expected, "correct `gpus` in group_data/gpu.py")

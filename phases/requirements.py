@@ -34,8 +34,8 @@ def unmet(
     large = too_large(blueprint)
     others = ",".join(name for name in run if name not in large)
     for small in (large[name] for name in run if name in large):
-        mend = f"leave it out (--data phase={others}); or {small.mend}" if others else small.mend
-        yield from _told([replace(small, mend=mend)])
+        remedy = f"leave it out (--data phase={others}); or {small.remedy}" if others else small.remedy
+        yield from _told([replace(small, remedy=remedy)])
     if HARDWARE in run:
         yield from preflight.unfit(blueprint)
 
@@ -65,11 +65,11 @@ def _of_others(phases: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) 
     yield from missing
     for name in sorted(names - {one.key for one in missing}):
         if not holdable(secrets.provided(name)):
-            found, wanted = (
+            found, expected = (
                 "a text with \\' or with \\ at its end",
                 "one that an environment file of Compose can hold",
             )
-            yield Refused(secrets.file, name, found, wanted, "have another one issued")
+            yield Refused(secrets.file, name, found, expected, "have another one issued")
 
 
 def _lost(blueprint: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
@@ -88,4 +88,4 @@ def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
 def _told(problems: Iterable[Refused]) -> Iterator[Problem]:
     """Problems of declarations in the form of a run's report."""
     for one in problems:
-        yield Problem(f"{one.file}: {one.key}", one.found, one.wanted, one.mend)
+        yield Problem(f"{one.file}: {one.key}", one.found, one.expected, one.remedy)

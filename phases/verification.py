@@ -85,13 +85,13 @@ def _wrong(lines: Iterable[Line]) -> list[str]:
 
 
 def of_trial(tried: OperationMeta) -> Iterator[Problem]:
-    mend = "docker logs --tail 50 of the proxy; is a model retired, a key revoked, an instance down?"
+    remedy = "docker logs --tail 50 of the proxy; is a model retired, a key revoked, an instance down?"
     if tried.did_error():
-        yield Problem("LiteLLM", "it could not be tried, see above", "every route tried", mend)
+        yield Problem("LiteLLM", "it could not be tried, see above", "every route tried", remedy)
     for line in tried.stdout_lines:
         if line.startswith(FAILED):
             what, _, said = line.removeprefix(FAILED).strip().partition(": ")
-            yield Problem(f"LiteLLM, {what}", said, "it works", mend)
+            yield Problem(f"LiteLLM, {what}", said, "it works", remedy)
 
 
 def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:

@@ -21,7 +21,7 @@ def before_containers(applied: Applied, secrets: Secrets, project: Project) -> N
         name=f"Memory for {project.name}",
         mib=project.free_mib,
         containers=[service.name for service in stack.services],
-        mend="stop what can be spared, upgrade the machine (requirements 1.2), or leave the phase out",
+        remedy="stop what can be spared, upgrade the machine (requirements 1.2), or leave the phase out",
     )
 
 

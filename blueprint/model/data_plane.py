@@ -208,12 +208,12 @@ class RedisIndex(Declaration):
             check.integer("index", self.index, 0, REDIS_DATABASES - 1)
             for user in self.users:
                 check.matches("users", user, _REDIS_USER, "lower-case letters, digits, - and _")
-                wanted = f"another name than {', '.join(REDIS_RESERVED)}"
-                check.that(user not in REDIS_RESERVED, "users", user, wanted)
+                expected = f"another name than {', '.join(REDIS_RESERVED)}"
+                check.that(user not in REDIS_RESERVED, "users", user, expected)
             for key in ("channels", "named_channels"):
                 for channel in getattr(self, key):
-                    wanted = "a name, or its beginning (two characters at least) and a *"
-                    check.matches(key, channel, _CHANNEL, wanted)
+                    expected = "a name, or its beginning (two characters at least) and a *"
+                    check.matches(key, channel, _CHANNEL, expected)
 
 
 @dataclass(frozen=True, kw_only=True)

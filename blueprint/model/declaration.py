@@ -37,10 +37,10 @@ class Check:
         self.declared = declared
         self.problems: list[Problem] = []
 
-    def that(self, holds: object, key: str, found: object, wanted: str, mend: str = "") -> None:
+    def that(self, holds: object, key: str, found: object, expected: str, remedy: str = "") -> None:
         """A problem unless `holds`."""
         if not holds:
-            self.problems.append(Problem("", f"{self.declared}.{key}", repr(found), wanted, mend))
+            self.problems.append(Problem("", f"{self.declared}.{key}", repr(found), expected, remedy))
 
     def integer(self, key: str, found: object, least: int, most: int, unit: str = "") -> None:
         """A whole number within bounds."""
@@ -52,9 +52,9 @@ class Check:
         """A TCP port."""
         self.integer(key, found, 1, 65535, "a TCP port")
 
-    def matches(self, key: str, found: object, pattern: re.Pattern[str], wanted: str) -> None:
-        """A text that is `wanted` as a whole."""
-        self.that(isinstance(found, str) and pattern.fullmatch(found), key, found, wanted)
+    def matches(self, key: str, found: object, pattern: re.Pattern[str], expected: str) -> None:
+        """A text that is `expected` as a whole."""
+        self.that(isinstance(found, str) and pattern.fullmatch(found), key, found, expected)
 
     def name(self, key: str, found: object) -> None:
         """A name that is safe wherever one is written."""
@@ -72,9 +72,9 @@ class Check:
         """A checksum."""
         self.matches(key, found, SHA256, "64 lower-case hexadecimal digits")
 
-    def one_of(self, key: str, found: object, allowed: Collection[str], mend: str = "") -> None:
+    def one_of(self, key: str, found: object, allowed: Collection[str], remedy: str = "") -> None:
         """One of some values."""
-        self.that(found in allowed, key, found, f"one of {', '.join(sorted(allowed))}", mend)
+        self.that(found in allowed, key, found, f"one of {', '.join(sorted(allowed))}", remedy)
 
     def image(self, key: str, found: object) -> None:
         """A pinned container image: `latest`, `latest-gpu` and no tag at all follow whatever is pushed next."""

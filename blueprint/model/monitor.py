@@ -56,10 +56,10 @@ class Monitor(Declaration):
             if self.tcp is not None:
                 check.matches("tcp", self.tcp, _ADDRESS, "host:port")
             if self.connection is not None:
-                wanted = (
+                expected = (
                     'such as "redis://user:{redis/user}@shared-redis:6379", its password a secret in braces'
                 )
-                check.matches("connection", self.connection, _CONNECTION, wanted)
+                check.matches("connection", self.connection, _CONNECTION, expected)
             # Uptime Kuma's own bounds.
             check.integer("interval_s", self.interval_s, 20, 24 * 24 * 3600, "seconds")
             check.integer("retries", self.retries, 0, 100)

@@ -76,8 +76,8 @@ class Project(Declaration):
 
     def __post_init__(self) -> None:
         with checking(f"Project {self.name}") as check:
-            wanted = "lower-case letters, digits and -, beginning with a letter"
-            check.matches("name", self.name, re.compile(r"[a-z][a-z0-9-]*"), wanted)
+            expected = "lower-case letters, digits and -, beginning with a letter"
+            check.matches("name", self.name, re.compile(r"[a-z][a-z0-9-]*"), expected)
             check.integer("number", self.number, 2, 99, "of a phase")
             check.that(
                 isinstance(self.llm, Team), "llm", self.llm, "a Team", "every call is somebody's to pay for"

@@ -327,8 +327,8 @@ class Service(Declaration):
         for variable, text in self.secrets.items():
             names = secret_names(text)
             valid = bool(names) and all(_SECRET.fullmatch(name) for name in names)
-            wanted = 'the name of a secret ("postgres/litellm"), or a text with such names in braces'
-            check.that(valid, f"secrets.{variable}", text, wanted)
+            expected = 'the name of a secret ("postgres/litellm"), or a text with such names in braces'
+            check.that(valid, f"secrets.{variable}", text, expected)
         for variable, name in self.keys.items():
             check.matches(f"keys.{variable}", name, _SECRET, 'the name of a secret ("groq/api_key")')
 

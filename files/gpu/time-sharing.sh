@@ -8,7 +8,7 @@ port=$1 model=$2 uuid=$3 mib=$4 container=$5 answer_s=$6 lock=$7 mark=$8 text=$9
 
 url=http://127.0.0.1:$port
 die() {
-    printf 'found:  %s\nwanted: %s\nmend:   %s\n' "$1" "$2" "$3" >&2
+    printf 'found:    %s\nexpected: %s\nfix:      %s\n' "$1" "$2" "$3" >&2
     exit 1
 }
 ask() { # path, data, seconds

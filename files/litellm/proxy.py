@@ -86,9 +86,9 @@ class Proxy:
                 found = str(error)
             if time.monotonic() > deadline:
                 sys.exit(
-                    f"found:  LiteLLM is not ready after {seconds:.0f} s: {found}\n"
-                    "wanted: an answer of /health/readiness with its database connected\n"
-                    "mend:   docker logs --tail 50 of its container; is Postgres up, and DATABASE_URL right?"
+                    f"found:    LiteLLM is not ready after {seconds:.0f} s: {found}\n"
+                    "expected: an answer of /health/readiness with its database connected\n"
+                    "fix:      docker logs --tail 50 of its container; is Postgres up, and DATABASE_URL right?"
                 )
             time.sleep(0.5)
 
@@ -165,7 +165,9 @@ def apply(proxy: Proxy, steps: list[dict[str, Any]]) -> None:
             words = str(error)
             if key := step["body"].get("key"):
                 words = words.replace(key, "<key>")
-            sys.exit(f"found:  {step['say']}: {words}\nwanted: it done\nmend:   docker logs of its container")
+            sys.exit(
+                f"found:    {step['say']}: {words}\nexpected: it done\nfix:      docker logs of its container"
+            )
         say(step["say"])
 
 

@@ -51,9 +51,9 @@ follow() {
 waited=0
 until answers; do
     ((waited < patience)) || die \
-        "found:  no answer from Ollama on port $port for $patience s" \
-        "wanted: an instance to pull $model through" \
-        "mend:   journalctl -u 'ollama@*' -n 50"
+        "found:    no answer from Ollama on port $port for $patience s" \
+        "expected: an instance to pull $model through" \
+        "fix:      journalctl -u 'ollama@*' -n 50"
     sleep 1
     waited=$((waited + 1))
 done
@@ -70,6 +70,6 @@ for ((attempt = 1; attempt <= attempts; attempt++)); do
     ((attempt == attempts)) || sleep $((attempt * ${OLLAMA_PULL_PAUSE:-5}))
 done
 die \
-    "found:  $model could not be pulled: $failure" \
-    "wanted: the model in the store of the instance on port $port" \
-    "mend:   check the model's name, the free disk (df -h) and the way out to Ollama's registry, and run again"
+    "found:    $model could not be pulled: $failure" \
+    "expected: the model in the store of the instance on port $port" \
+    "fix:      check the model's name, the free disk (df -h) and the way out to Ollama's registry, and run again"

@@ -16,8 +16,8 @@ answers() {
 die() {
     printf '%s: last log lines:\n' "$unit" >&2
     journalctl --no-pager --quiet --lines=20 --output=cat --unit="$unit" 2>&1 | sed 's/^/    /' >&2 || true
-    printf '%s\n' "found:  $1" "wanted: an answer on http://127.0.0.1:$port/docs" \
-        "mend:   see its log lines above; where the download is what fails, run the same again: it goes on from there" >&2
+    printf '%s\n' "found:    $1" "expected: an answer on http://127.0.0.1:$port/docs" \
+        "fix:      see its log lines above; where the download is what fails, run the same again: it goes on from there" >&2
     exit 1
 }
 

@@ -66,7 +66,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
         ],
         absent=blueprint.removed_teams,
         known=[team.name for team in blueprint.teams],
-        mend="it stays, or goes with --data remove_teams=NAME",
+        remedy="it stays, or goes with --data remove_teams=NAME",
         before_deletion=replace(how, pieces={POSTGRES: how.pieces[POSTGRES]}),
     )
 

@@ -217,7 +217,7 @@ def test_a_missing_card_stops_the_deploy_and_is_named(machine: Machine, deploy: 
         assert done.rc != 0
         assert instance.gpu in done.output, done.output
         assert "found:" in done.output
-        assert "mend:" in done.output
+        assert "fix:" in done.output
         assert "Traceback" not in done.output
     finally:
         machine.run("gpu-sim give-back")

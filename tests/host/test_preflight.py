@@ -52,7 +52,7 @@ def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
     )
     problems = re.findall(r"(?m)^- (.*)$", refused.output)
     assert problems == ["processor", "memory", "port 11434", "GPU at 06:00.0"]
-    for label in ("found:", "wanted:", "mend:"):
+    for label in ("found:", "expected:", "fix:"):
         assert refused.output.count(label) == 4
     assert "taken by python3" in refused.output
     assert "Traceback" not in refused.output

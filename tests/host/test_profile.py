@@ -44,8 +44,8 @@ def test_a_profile_that_is_not_the_machines_is_refused(machine: Machine, deploy:
     refused = deploy(*UPGRADED)
     assert refused.rc != 0
     assert "2 problems" in refused.output, refused.output
-    assert "found:  Intel(R) Celeron(R) G4930" in refused.output
-    assert "wanted: i7-9700K with 8 cores" in refused.output
+    assert "found:    Intel(R) Celeron(R) G4930" in refused.output
+    assert "expected: i7-9700K with 8 cores" in refused.output
     assert "Traceback" not in refused.output
     assert starts(machine) == before
 

@@ -318,14 +318,14 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
     }
     told = " ".join(done.output.split())
     for what, found in problems.items():
-        assert f"- {what} found: {found} wanted:" in told
+        assert f"- {what} found: {found} expected:" in told
     for found in (
         "extension dblink, which reaches beyond it",
         "function public.stray() as postgres",
         "event trigger stray",
         f"EXECUTE on pg_read_file(text) for {database.role}",
     ):
-        assert f"- {inside} found: {found} wanted:" in told
+        assert f"- {inside} found: {found} expected:" in told
     for said in (
         "roles of shared-postgres that are not declared: stray_idle;",
         f"{inside}: found tables, schemas or functions of postgres, which its owner cannot change;",

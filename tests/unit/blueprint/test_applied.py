@@ -46,7 +46,7 @@ def test_a_phase_alone_on_a_fresh_machine_lacks_what_it_stands_on(name: str) -> 
     (problem,) = missing(PHASES, [name], [])
     (phase,) = (phase for phase in PHASES if phase.name == name)
     assert all(f"no {other} (" in problem.found for other in phase.stands_on)
-    together = problem.mend.removeprefix("--data phase=").split(",")
+    together = problem.remedy.removeprefix("--data phase=").split(",")
     assert list(missing(PHASES, together, [])) == []
     assert list(missing(PHASES, [name], together[:-1])) == []
 

@@ -109,7 +109,7 @@ def test_the_preflight_counts_with_the_memory_that_is_really_there() -> None:
         if "budget" in one.what
     ]
     assert problem.what == "budget of memory"
-    assert problem.wanted == "asked for at most 16896 MiB = 11264 of memory + 5632 of zram"
+    assert problem.expected == "asked for at most 16896 MiB = 11264 of memory + 5632 of zram"
 
 
 # --- cards
@@ -220,7 +220,7 @@ def test_the_preflight_counts_with_the_disk_that_is_really_there() -> None:
         if "budget" in one.what
     ]
     assert problem.what == "budget of disk"
-    assert problem.wanted == "asked for at most its 40960 MiB"
+    assert problem.expected == "asked for at most its 40960 MiB"
 
 
 def test_an_image_that_one_of_its_containers_computes_with_has_cuda_in_it() -> None:

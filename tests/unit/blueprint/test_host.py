@@ -217,7 +217,7 @@ def test_what_is_no_longer_declared_may_go_and_so_may_a_proxy_that_somebody_else
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "wanted"),
+    ("key", "value", "expected"),
     [
         ("swappiness", 201, "from 0 to 200"),
         ("postgres_major", 9, "from 13 to 99"),
@@ -240,10 +240,10 @@ def test_what_is_no_longer_declared_may_go_and_so_may_a_proxy_that_somebody_else
         ("gpus", ["GPU-85c38fae"], "a list of a Gpu"),
     ],
 )
-def test_values_out_of_range_or_of_another_kind(key: str, value: object, wanted: str) -> None:
+def test_values_out_of_range_or_of_another_kind(key: str, value: object, expected: str) -> None:
     (problem,) = refused(**{key: value})
     assert problem.startswith(f"a test: {key} is ")
-    assert wanted in problem
+    assert expected in problem
 
 
 def test_all_problems_are_named_at_once() -> None:

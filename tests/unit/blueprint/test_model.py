@@ -132,15 +132,15 @@ def test_sound_declaration_is_made_and_can_be_shown(kind: type[Declaration]) -> 
     assert json.dumps(kind(**SOUND[kind]).to_json())
 
 
-@pytest.mark.parametrize(("kind", "key", "value", "wanted"), NONSENSE)
-def test_nonsense_is_refused(kind: type[Declaration], key: str, value: Any, wanted: str) -> None:
+@pytest.mark.parametrize(("kind", "key", "value", "expected"), NONSENSE)
+def test_nonsense_is_refused(kind: type[Declaration], key: str, value: Any, expected: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         kind(**SOUND[kind] | {key: value})
     (problem,) = refused.value.problems
     assert problem.key.endswith(f".{key}")
     shown = value[0] if isinstance(value, tuple) else value
     assert repr(shown) in problem.found
-    assert wanted in str(problem)
+    assert expected in str(problem)
 
 
 def test_all_nonsense_of_one_declaration_is_named_at_once() -> None:

@@ -476,7 +476,7 @@ def test_a_key_that_is_missing_matters_to_its_own_phase_alone(secrets: Secrets, 
     )
     (problem,) = unmet(blueprint, list(phases.values()), without)
     assert problem.what == f"{file}: genius/api_token"
-    assert (problem.found, "api_token:" in problem.mend) == ("missing", True)
+    assert (problem.found, "api_token:" in problem.remedy) == ("missing", True)
     assert list(unmet(blueprint, list(phases.values()), secrets)) == []
 
 

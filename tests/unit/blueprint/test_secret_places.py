@@ -96,9 +96,10 @@ def test_one_that_is_missing_is_refused_with_its_place(
     (problem,) = found(Secrets.open("production", tmp_path, {}), standing, applied).values()
     assert (problem.key, problem.found) == ("litellm/salt_key", "missing")
     assert (
-        problem.wanted == "the one that the host has (LiteLLM has encrypted what is in its database with it)"
+        problem.expected
+        == "the one that the host has (LiteLLM has encrypted what is in its database with it)"
     )
-    assert problem.mend == (
+    assert problem.remedy == (
         "bring the file from where the last run was; or take LITELLM_SALT_KEY in "
         '/opt/sourcefast/litellm/litellm-proxy.env on the host, and write it there as salt_key: "…", below litellm:'
     )
@@ -111,7 +112,7 @@ def test_another_one_than_the_host_has_is_refused(secrets: Secrets) -> None:
     without(secrets, "litellm/salt_key").generated("litellm/salt_key", lambda: "sk-another")
     (problem,) = found(secrets, standing).values()
     assert (problem.key, problem.found) == ("litellm/salt_key", "another than the host has")
-    assert "take LITELLM_SALT_KEY in" in problem.mend
+    assert "take LITELLM_SALT_KEY in" in problem.remedy
     assert old not in str(problem) and "sk-another" not in str(problem)
 
 
@@ -132,7 +133,7 @@ def test_one_that_would_lock_us_out_is_refused_though_no_file_has_it(secrets: Se
     standing = on_host(secrets)
     without(secrets, "uptime_kuma/password")
     (problem,) = found(secrets, standing).values()
-    assert "npm run reset-password" in problem.mend
+    assert "npm run reset-password" in problem.remedy
     assert found(secrets, standing, ("hardware", "litellm")) == {}
 
 
@@ -143,7 +144,7 @@ def test_a_whole_file_that_is_missing_is_refused_for_each(secrets: Secrets, tmp_
     assert found(nothing, standing).keys() == by_name().keys()
     # Nothing of it stands on the host any more, and it had them.
     assert found(nothing, {}).keys() == by_name().keys()
-    assert found(nothing, {})["litellm/salt_key"].mend == "bring the file from where the last run was"
+    assert found(nothing, {})["litellm/salt_key"].remedy == "bring the file from where the last run was"
     assert found(nothing, {}, ("hardware",)) == {}
 
 

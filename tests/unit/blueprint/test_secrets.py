@@ -188,7 +188,7 @@ def test_a_secret_is_text(tmp_path: Path, value: str) -> None:
     provide(tmp_path, f"telegram: {{token: {value}}}\n")
     with pytest.raises(DeclarationError, match="but must be text; put it in quotes"):
         opened(tmp_path).provided("telegram/token")
-    assert [problem.wanted for problem in opened(tmp_path).missing(["telegram/token"])] == ["text"]
+    assert [problem.expected for problem in opened(tmp_path).missing(["telegram/token"])] == ["text"]
 
 
 def test_a_name_below_a_text_cannot_be_made(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_with_recipients_the_file_is_encrypted_and_opens_again(
     again = opened(folder, SOURCEFAST_AGE_IDENTITY=path)
     assert again.provided("telegram/token") == TOKEN
     assert again.generated("postgres/litellm") == value
-    assert "decrypt the file with age" in again.missing(["groq/key"])[0].mend
+    assert "decrypt the file with age" in again.missing(["groq/key"])[0].remedy
 
 
 def test_an_encrypted_file_stays_encrypted_without_recipients(

@@ -168,7 +168,7 @@ def test_misplaced(state: OllamaState, found: str) -> None:
     (problem,) = ollama.misplaced(state, [HEAVY, LIGHT])
     assert problem.what == "ollama@heavy.service"
     assert found in problem.found
-    assert problem.mend
+    assert problem.remedy
 
 
 def test_unanswered() -> None:
@@ -292,7 +292,7 @@ def test_checks_look_at_execute_only(operation: Any) -> None:
     assert noops == []
     (text,) = failing.args
     assert "2 problems" in text
-    assert "mend:   journalctl -u ollama@heavy.service" in text
+    assert "fix:      journalctl -u ollama@heavy.service" in text
 
 
 def test_a_failing_check_fails_the_host_and_says_why() -> None:
@@ -420,7 +420,7 @@ def test_pull_gives_up_with_ollamas_own_words() -> None:
     with serve(version=VERSION, pull=stream({"error": "pull model manifest: file does not exist"})) as server:
         done = pull(server.port, "qwen3:9b")
     assert done.returncode == 1
-    assert "found:  qwen3:9b could not be pulled: pull model manifest: file does not exist\n" in done.stderr
+    assert "found:    qwen3:9b could not be pulled: pull model manifest: file does not exist\n" in done.stderr
     assert [path for path, _ in server.asked].count("/api/pull") == 4
 
 

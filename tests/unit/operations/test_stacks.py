@@ -553,7 +553,7 @@ def test_what_coolify_manages_under_one_of_our_names_is_named(fields: dict[str, 
     )
     state = StacksState(containers={theirs.name: theirs})
     (problem,) = stacks.managed([OUTLINE], state, "see the guide")
-    assert (problem.what, problem.mend) == (f"container {theirs.name}", "see the guide")
+    assert (problem.what, problem.remedy) == (f"container {theirs.name}", "see the guide")
     assert problem.found.endswith(found)
     ours = replace(theirs, managed=False)
     assert not list(stacks.managed([OUTLINE], StacksState(containers={ours.name: ours}), ""))

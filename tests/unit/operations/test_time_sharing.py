@@ -130,7 +130,7 @@ def test_what_does_not_work_is_said_and_not_marked(
     done = run(bench, card)
     assert done.returncode == 1
     assert said in done.stderr
-    assert "mend:" in done.stderr
+    assert "fix:" in done.stderr
     assert not (card / "marks").exists()
 
 

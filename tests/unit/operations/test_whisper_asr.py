@@ -79,7 +79,7 @@ def test_what_is_right(found: WhisperAsrState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("replaced", "wanted"),
+    ("replaced", "expected"),
     [
         ({"status": None}, Problem(WANTED.unit, "no container shared-whisper", "running", RESTART)),
         ({"status": "restarting"}, Problem(WANTED.unit, "restarting", "running", RESTART)),
@@ -104,8 +104,8 @@ def test_what_is_right(found: WhisperAsrState) -> None:
         ),
     ],
 )
-def test_what_is_wrong(replaced: dict[str, Any], wanted: Problem) -> None:
-    assert list(problems(replace(RIGHT, **replaced), WANTED)) == [wanted]
+def test_what_is_wrong(replaced: dict[str, Any], expected: Problem) -> None:
+    assert list(problems(replace(RIGHT, **replaced), WANTED)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_wrong(replaced: dict[str, Any], wanted: Problem) -> None:
 )
 def test_a_model_that_is_not_there_whole(models: dict[str, bool], said: str) -> None:
     (problem,) = problems(replace(RIGHT, models=models), WANTED)
-    assert (problem.found, problem.wanted) == (said, "large-v3-turbo, whole")
+    assert (problem.found, problem.expected) == (said, "large-v3-turbo, whole")
 
 
 # --- the operation
@@ -219,21 +219,21 @@ def test_waiting_has_an_end(waiting: Bench) -> None:
     status, said = wait(waiting, patience=0)
     assert status == 1
     assert "asr.service: last log lines:\n    last words\n" in said
-    assert "found:  no answer within 0 s\nwanted: an answer on http://127.0.0.1:9000/docs\nmend:" in said
+    assert "found:    no answer within 0 s\nexpected: an answer on http://127.0.0.1:9000/docs\nfix:" in said
 
 
 def test_a_container_that_ends_again_and_again_is_broken(waiting: Bench) -> None:
     waiting.program("docker", f'[ "$1" = inspect ] || exit 1\nlog x; wc -l <{waiting.log}')
     status, said = wait(waiting)
     assert status == 1
-    assert "found:  3 containers that ended before they answered\n" in said
+    assert "found:    3 containers that ended before they answered\n" in said
 
 
 def test_a_unit_that_is_down_is_not_waited_for(waiting: Bench) -> None:
     waiting.program("systemctl", "echo failed")
     status, said = wait(waiting)
     assert status == 1
-    assert "found:  asr.service is failed\n" in said
+    assert "found:    asr.service is failed\n" in said
 
 
 def test_the_declaration_is_what_has_to_run() -> None:

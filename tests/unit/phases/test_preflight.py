@@ -19,10 +19,10 @@ from tests.unit.hosts import scripted_host
 from tests.unit.machines import GIB, cards, engine, machine
 
 NO_DRIVER = GpuState()
-PROFILE_MEND = (
+PROFILE_REMEDY = (
     "correct group_data/celeron_g4930.py, or take another profile with --data hardware_profile=NAME"
 )
-DISK_MEND = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
+DISK_REMEDY = "docker image prune -a, journalctl --vacuum-size=200M, old backups; or a larger disk"
 RESEAT = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
 MOVED = "was it moved to another slot? correct `gpus` in group_data/gpu.py"
 
@@ -91,7 +91,7 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
 
 @pytest.mark.checklist("0.5", "V.4", "V.5", "V.6")
 @pytest.mark.parametrize(
-    ("replaced", "wanted"),
+    ("replaced", "expected"),
     [
         (
             {"os": "arch", "os_version": "", "os_name": "Arch Linux"},
@@ -127,7 +127,7 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
                 "processor",
                 "Intel(R) Core(TM) i7-9700K CPU @ 3.60GHz with 2 cores",
                 "Celeron(R) G4930 with 2 cores",
-                PROFILE_MEND,
+                PROFILE_REMEDY,
             ),
         ),
         (
@@ -136,22 +136,22 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
                 "processor",
                 "Intel(R) Celeron(R) G4930 CPU @ 3.20GHz with 4 cores",
                 "Celeron(R) G4930 with 2 cores",
-                PROFILE_MEND,
+                PROFILE_REMEDY,
             ),
         ),
-        ({"memory": 8 * GIB}, Problem("memory", "8.0 GiB", "12 GiB", PROFILE_MEND)),
-        ({"memory": 16 * GIB}, Problem("memory", "16.0 GiB", "12 GiB", PROFILE_MEND)),
+        ({"memory": 8 * GIB}, Problem("memory", "8.0 GiB", "12 GiB", PROFILE_REMEDY)),
+        ({"memory": 16 * GIB}, Problem("memory", "16.0 GiB", "12 GiB", PROFILE_REMEDY)),
         (
             {"root_disk": disk(9.9)},
-            Problem("disk of /", "9.9 GiB free", "at least 10 GiB", DISK_MEND),
+            Problem("disk of /", "9.9 GiB free", "at least 10 GiB", DISK_REMEDY),
         ),
         (
             {"root_disk": disk(50, used_gib=950)},
-            Problem("disk of /", "95 % full", "below 95 %", DISK_MEND),
+            Problem("disk of /", "95 % full", "below 95 %", DISK_REMEDY),
         ),
         (
             {"docker_disk": disk(2, path="/var/lib/docker")},
-            Problem("disk of /var/lib/docker", "2.0 GiB free", "at least 10 GiB", DISK_MEND),
+            Problem("disk of /var/lib/docker", "2.0 GiB free", "at least 10 GiB", DISK_REMEDY),
         ),
         (
             {"listeners": (listener(11436, "python3", "chat.service"), listener(11436, "python3"))},
@@ -258,8 +258,8 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_one_finding(replaced: dict[str, Any], wanted: Problem) -> None:
-    assert found(**replaced) == [wanted]
+def test_one_finding(replaced: dict[str, Any], expected: Problem) -> None:
+    assert found(**replaced) == [expected]
 
 
 def test_a_system_that_is_not_tested_can_be_accepted() -> None:
@@ -292,7 +292,7 @@ def test_what_the_driver_was_built_from_is_no_matter_once_it_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "wanted"),
+    ("gpus", "expected"),
     [
         (
             GpuState(installed=True, error="NVIDIA-SMI has failed"),
@@ -342,8 +342,8 @@ def test_what_the_driver_was_built_from_is_no_matter_once_it_runs() -> None:
         ),
     ],
 )
-def test_one_finding_of_the_driver(gpus: GpuState, wanted: Problem) -> None:
-    assert found(gpus=gpus) == [wanted]
+def test_one_finding_of_the_driver(gpus: GpuState, expected: Problem) -> None:
+    assert found(gpus=gpus) == [expected]
 
 
 def test_an_old_driver_is_one_finding_however_many_cards() -> None:
@@ -364,13 +364,13 @@ def test_an_old_driver_is_one_finding_however_many_cards() -> None:
 def test_a_power_limit_is_one_that_the_card_takes(watts: int, limits: dict[str, Any], fits: bool) -> None:
     first, *others = declared().gpus
     blueprint = declared(gpus=[replace(first, power_limit_w=watts), *others])
-    wanted = Problem(
+    expected = Problem(
         "power limit of GPU-85c38fae",
         f"{watts} W",
         "from 100 to 240 W, the limits of the RTX 3070",
         "correct `gpus` in group_data/gpu.py",
     )
-    assert found(blueprint, gpus=cards(**limits)) == ([] if fits else [wanted])
+    assert found(blueprint, gpus=cards(**limits)) == ([] if fits else [expected])
 
 
 # --- the whole
@@ -391,15 +391,15 @@ def test_a_fit_host_goes_on(docker: EngineState) -> None:
 @pytest.mark.parametrize(
     ("docker", "said"),
     [
-        (engine(server=None), "- Docker engine\n    found:  installed, but it does not answer\n"),
+        (engine(server=None), "- Docker engine\n    found:    installed, but it does not answer\n"),
         (
             engine(server=replace(engine().server or None, version="24.0.9")),  # type: ignore[type-var]
-            "- Docker engine\n    found:  version 24.0.9\n    wanted: at least 25.0\n",
+            "- Docker engine\n    found:    version 24.0.9\n    expected: at least 25.0\n",
         ),
-        (engine(compose=None), "- Docker Compose\n    found:  no `docker compose`\n"),
+        (engine(compose=None), "- Docker Compose\n    found:    no `docker compose`\n"),
         (
             engine(compose="2.20.1"),
-            "- Docker Compose\n    found:  version 2.20.1\n    wanted: at least 2.20.2,",
+            "- Docker Compose\n    found:    version 2.20.1\n    expected: at least 2.20.2,",
         ),
     ],
 )
@@ -408,12 +408,12 @@ def test_an_engine_that_cannot_be_kept(docker: EngineState, said: str) -> None:
 
 
 def test_a_login_that_keys_only_would_lock_out() -> None:
-    assert "- SSH\n    found:  no key that opens this user's login\n" in whole(machine(), keys=False)
+    assert "- SSH\n    found:    no key that opens this user's login\n" in whole(machine(), keys=False)
 
 
 def test_coolify_needs_ssh_from_its_container() -> None:
     state = machine(coolify=True, listeners=(listener(2222, "sshd", "ssh.service"),))
-    assert [problem.mend for problem in coolify_problems(declared(), state)] == [
+    assert [problem.remedy for problem in coolify_problems(declared(), state)] == [
         "container_tcp_ports: [2222, 80, 443] under `data` of the host in production.yaml"
     ]
     assert list(coolify_problems(declared(container_tcp_ports=(2222, 80, 443)), state)) == []
@@ -426,15 +426,15 @@ def test_everything_in_one_report() -> None:
         whole(state, engine(compose=None))
         == f"""\
 - memory
-    found:  8.0 GiB
-    wanted: 12 GiB
-    mend:   {PROFILE_MEND}
+    found:    8.0 GiB
+    expected: 12 GiB
+    fix:      {PROFILE_REMEDY}
 - port 80
-    found:  taken by nginx (process 900, nginx.service)
-    wanted: free, or a proxy in a container: that is what serves the web here
-    mend:   systemctl disable --now nginx.service
+    found:    taken by nginx (process 900, nginx.service)
+    expected: free, or a proxy in a container: that is what serves the web here
+    fix:      systemctl disable --now nginx.service
 - Docker Compose
-    found:  no `docker compose`
-    wanted: at least 2.20.2, as a plugin of docker
-    mend:   install the Compose plugin that belongs to the engine (docker-compose-plugin for docker-ce)"""
+    found:    no `docker compose`
+    expected: at least 2.20.2, as a plugin of docker
+    fix:      install the Compose plugin that belongs to the engine (docker-compose-plugin for docker-ce)"""
     )
