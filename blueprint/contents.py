@@ -93,7 +93,7 @@ def ollama_filter(blueprint: Blueprint, instance: OllamaInstance) -> str:
         {
             "model": instance.model,
             "context": instance.context_length,
-            "unloads": blueprint.gives_way(instance),
+            "unloads": blueprint.yields_gpu(instance),
         }
     )
 

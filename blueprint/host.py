@@ -243,9 +243,9 @@ class Blueprint:
         """The model that an instance keeps resident."""
         return next(model for model in self.ollama_models if model.name == instance.model)
 
-    def gives_way(self, instance: OllamaInstance) -> bool:
+    def yields_gpu(self, instance: OllamaInstance) -> bool:
         """Whether a container takes turns with an instance on its card (requirements 4.2)."""
-        return any(service.unloads == instance.name for service in self._services())
+        return any(service.unloads_model_of == instance.name for service in self._services())
 
     def gpu_of(self, consumer: OllamaInstance | Whisper | Service) -> Gpu:
         """The declared card of an instance, of whisper, or of a container that has one."""
@@ -324,7 +324,7 @@ class Blueprint:
     def _card_budget(self, gpu: Gpu) -> CardBudget:
         instances = [instance for instance in self.ollama_instances if self.gpu_of(instance) == gpu]
         containers = [service for service in self._services() if service.gpu and meant_by(service.gpu, [gpu])]
-        unloaded = {service.unloads for service in containers}
+        unloaded = {service.unloads_model_of for service in containers}
 
         def shares(instances: Sequence[OllamaInstance], containers: Sequence[Service]) -> Iterator[Share]:
             for instance in instances:
@@ -339,7 +339,7 @@ class Blueprint:
                 yield Share(service.name, service.vram_mib or 0, "while it works")
 
         # Who unloads nothing may be at work at any time.
-        always = [service for service in containers if service.unloads is None]
+        always = [service for service in containers if service.unloads_model_of is None]
         left = [instance for instance in instances if instance.name not in unloaded]
         return CardBudget(
             gpu,

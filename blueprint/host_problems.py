@@ -185,9 +185,9 @@ def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
         beside = [
             instance.name for instance in blueprint.ollama_instances if gpus == meant_by(instance.gpu, gpus)
         ]
-        if service.unloads is not None and service.unloads not in beside:
+        if service.unloads_model_of is not None and service.unloads_model_of not in beside:
             allowed = f"an instance on its card: {', '.join(beside) or 'there is none'}"
-            yield Problem(file, f"{key}.unloads", service.unloads, allowed)
+            yield Problem(file, f"{key}.unloads_model_of", service.unloads_model_of, allowed)
 
 
 def _profile_problems(blueprint: Blueprint) -> Iterator[Problem]:

@@ -30,7 +30,7 @@ class Placement:
     :param port: TCP port it listens on
     :param model: name of the model with its tag, "qwen3:8b"
     :param gpu: full UUID of the card that it may use
-    :param gives_way: a container takes turns with it (requirements 4.2): its model is out of memory while that works,
+    :param yields_gpu: a container takes turns with it (requirements 4.2): its model is out of memory while that works,
         and until the next question
     """
 
@@ -38,7 +38,7 @@ class Placement:
     port: int
     model: str
     gpu: str
-    gives_way: bool = False
+    yields_gpu: bool = False
 
     @property
     def unit(self) -> str:
@@ -150,7 +150,7 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
     if not run.is_executing:
         return  # what the run will do for them is not done yet
     # Whatever gives way at other times: what was loaded just now has to be there.
-    expected = [replace(one, gives_way=one.gives_way and one not in lost) for one in placements]
+    expected = [replace(one, yields_gpu=one.yields_gpu and one not in lost) for one in placements]
     if problems := misplaced(state, expected):
         yield failure("resident", problems)
     elif not lost:
@@ -179,7 +179,7 @@ def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:
         return _silent(placement)
     expected = f"{placement.model} wholly on {placement.gpu}"
     model = _in_memory(instance, placement)
-    if model is None and placement.gives_way:
+    if model is None and placement.yields_gpu:
         return None
     if model is None:
         others = ", ".join(model.model for model in instance.loaded)

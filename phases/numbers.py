@@ -76,7 +76,7 @@ def cards(applied: Applied, state: HostState, gpus: GpuState, instances: OllamaS
         return  # where an instance belongs is not known
     wanted = placements(blueprint, full_uuids(blueprint, gpus))["placements"]
     misplaced = tuple(ollama.misplaced(instances, wanted))
-    away = [one.instance for one in ollama.unloaded(instances, wanted) if one.gives_way]
+    away = [one.instance for one in ollama.unloaded(instances, wanted) if one.yields_gpu]
     resident = len(wanted) - len(misplaced) - len(away)
     gave_way = f"; gave way: {', '.join(away)}" if away else ""
     found = f"{resident} of {len(wanted)} models resident, each on its own card{gave_way}"

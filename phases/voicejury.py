@@ -30,12 +30,12 @@ def after_containers(applied: Applied, secrets: Secrets, project: Project) -> No
     blueprint = applied.blueprint
     (stack,) = applied.stacks_of(project.phase)
     for service in stack.services:
-        if service.unloads is not None:
+        if service.unloads_model_of is not None:
             with_cards(
-                name=f"Ollama {service.unloads} gives way to {service.name} and comes back",
+                name=f"Ollama {service.unloads_model_of} gives way to {service.name} and comes back",
                 blueprint=blueprint,
                 step=gpu.time_sharing,
-                arguments=partial(_sharing, blueprint, service, blueprint.instance(service.unloads)),
+                arguments=partial(_sharing, blueprint, service, blueprint.instance(service.unloads_model_of)),
             )
 
 

@@ -180,7 +180,7 @@ class Service(Declaration):
     :param host_gateway: the host is host.docker.internal
     :param gpu: `Gpu.uuid` of the card that it gets
     :param vram_mib: what it takes on that card while it works, in MiB
-    :param unloads: `OllamaInstance.name` on that card whose model it unloads while it works (requirements 4.2)
+    :param unloads_model_of: `OllamaInstance.name` on that card whose model it unloads while it works (requirements 4.2)
     :param stop_s: seconds that it gets to stop by itself
     :param build: folder with a Dockerfile from which the image is built on the host, "files/postgres"
     :param build_args: arguments of that build
@@ -229,7 +229,7 @@ class Service(Declaration):
     host_gateway: bool = False
     gpu: str | None = None
     vram_mib: int | None = None
-    unloads: str | None = None
+    unloads_model_of: str | None = None
     stop_s: int = 10
     build: str | None = None
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -412,9 +412,9 @@ class Service(Declaration):
     def _check_card(self, check: Check) -> None:
         if self.vram_mib is not None:
             check.integer("vram_mib", self.vram_mib, 1, 1024 * 1024, "MiB")
-        if self.unloads is not None:
-            check.name("unloads", self.unloads)
-        for key in ("vram_mib", "unloads"):
+        if self.unloads_model_of is not None:
+            check.name("unloads_model_of", self.unloads_model_of)
+        for key in ("vram_mib", "unloads_model_of"):
             check.that(getattr(self, key) is None or self.gpu, key, getattr(self, key), "given with gpu")
 
     @property

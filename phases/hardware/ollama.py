@@ -162,7 +162,7 @@ def placements(blueprint: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]
                 instance.port,
                 instance.model,
                 uuids[blueprint.gpu_of(instance).uuid],
-                gives_way=blueprint.gives_way(instance),
+                yields_gpu=blueprint.yields_gpu(instance),
             )
             for instance in blueprint.ollama_instances
         ]

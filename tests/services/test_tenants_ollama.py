@@ -44,7 +44,7 @@ def test_no_project_manages_or_moves_a_model(machine: Machine, tenants: list[Ten
             "port": instance.port,
             "model": instance.model,
             "other": next(one.model for one in ollama_instances if one.model != instance.model),
-            "unloads": blueprint.gives_way(instance),
+            "unloads": blueprint.yields_gpu(instance),
         }
         for instance in ollama_instances
     ]

@@ -119,7 +119,7 @@ WORKER = {"name": "separator", "gpu": LIGHT, "vram_mib": 5120}
 
 
 def test_a_container_takes_turns_with_the_model_that_it_unloads() -> None:
-    card = on_card(without_voicejury(shared_stacks=beside(**WORKER, unloads="light")), LIGHT)
+    card = on_card(without_voicejury(shared_stacks=beside(**WORKER, unloads_model_of="light")), LIGHT)
     assert [share.what for share in card.shares] == [
         "weights of qwen3:4b",
         "KV cache of light",
@@ -138,12 +138,12 @@ def test_a_container_that_unloads_nothing_needs_its_room_all_the_time() -> None:
 
 
 def test_turns_do_not_help_where_the_container_alone_is_too_large() -> None:
-    (problem,) = refused(shared_stacks=beside(**WORKER | {"vram_mib": 8193}, unloads="light"))
+    (problem,) = refused(shared_stacks=beside(**WORKER | {"vram_mib": 8193}, unloads_model_of="light"))
     assert "is asked for separator 8193 = 8193 MiB" in problem
 
 
 def test_what_stays_on_the_card_counts_while_the_container_works() -> None:
-    on_twitch = {"name": "separator", "gpu": TWITCH, "unloads": "twitch"}
+    on_twitch = {"name": "separator", "gpu": TWITCH, "unloads_model_of": "twitch"}
     card = on_card(without_voicejury(shared_stacks=beside(**on_twitch, vram_mib=8192 - 1229)), TWITCH)
     assert [share.what for share in card.working] == ["whisper", "separator"]
     (problem,) = refused(shared_stacks=beside(**on_twitch, vram_mib=8193 - 1229))
@@ -151,7 +151,9 @@ def test_what_stays_on_the_card_counts_while_the_container_works() -> None:
 
 
 def test_a_card_above_nine_tenths_is_told_of() -> None:
-    tight = without_voicejury(shared_stacks=beside(**WORKER | {"vram_mib": 7400}, unloads="light")).tight()
+    tight = without_voicejury(
+        shared_stacks=beside(**WORKER | {"vram_mib": 7400}, unloads_model_of="light")
+    ).tight()
     assert "card GPU-85c38fae (RTX 3070): separator 7400 = 7400 MiB, more than 90 % of its 8192" in tight
 
 
@@ -164,8 +166,8 @@ def test_a_card_above_nine_tenths_is_told_of() -> None:
         ),
         ({"gpu": LIGHT}, "stacks.try.try.vram_mib is missing, but must be given with gpu"),
         (
-            {"gpu": LIGHT, "vram_mib": 1, "unloads": "heavy"},
-            "stacks.try.try.unloads is heavy, but must be an instance on its card: light",
+            {"gpu": LIGHT, "vram_mib": 1, "unloads_model_of": "heavy"},
+            "stacks.try.try.unloads_model_of is heavy, but must be an instance on its card: light",
         ),
     ],
 )
@@ -177,8 +179,8 @@ def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], said:
 def test_what_needs_a_card_is_given_with_one() -> None:
     with pytest.raises(DeclarationError, match="vram_mib is 5, but must be given with gpu"):
         container(vram_mib=5)
-    with pytest.raises(DeclarationError, match="unloads is 'light', but must be given with gpu"):
-        container(unloads="light")
+    with pytest.raises(DeclarationError, match="unloads_model_of is 'light', but must be given with gpu"):
+        container(unloads_model_of="light")
 
 
 # --- disk

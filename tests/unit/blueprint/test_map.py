@@ -66,7 +66,7 @@ def blueprint() -> Blueprint:
         health=Http("/health"),
         gpu=LIGHT,
         vram_mib=5120,
-        unloads="light",
+        unloads_model_of="light",
     )
     stacks = [*declared().shared_stacks, Stack(name="studio", phase="monitoring", services=(worker,))]
     return declared(leave_out=("voicejury",), shared_stacks=stacks)

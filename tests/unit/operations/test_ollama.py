@@ -262,7 +262,7 @@ def test_a_model_that_somebody_unloaded_is_loaded_again() -> None:
 
 def test_one_that_gives_way_has_to_come_back_where_its_card_is_free() -> None:
     lost = change(11435, Instance("0.15.2", (), ()), right().runners[:1])
-    turns = [HEAVY, replace(LIGHT, gives_way=True)]
+    turns = [HEAVY, replace(LIGHT, yields_gpu=True)]
     load, failing = commands(ollama.resident, lost, placements=turns)[0]
     assert str(load) == "systemctl restart ollama-warmup@light.service"
     assert "in memory: nothing" in failing.args[0]
@@ -279,7 +279,7 @@ def test_a_card_that_another_computes_on_is_left_to_it() -> None:
     lent = change(11435, Instance("0.15.2", (), ()), (right().runners[0], container))
     ((failing,), _) = commands(ollama.resident, lent)
     assert "ollama@light.service" in failing.args[0]
-    turns = replace(LIGHT, gives_way=True)
+    turns = replace(LIGHT, yields_gpu=True)
     assert commands(ollama.resident, lent, placements=[HEAVY, turns]) == ([], ["as it should be"])
 
 
