@@ -123,7 +123,7 @@ def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: 
     address = f"http://{HOST}:{instance.port}"
     # Over /api/generate (ollama/) LiteLLM 1.63 breaks off the stream of a model that thinks; over /api/chat
     # (ollama_chat/) it hands images on in a form that Ollama refuses.
-    api = "ollama_chat" if model.thinks else "ollama"
+    api = "ollama_chat" if model.supports_reasoning else "ollama"
     return {"model": f"{api}/{instance.model}", "api_base": address, **limits}
 
 

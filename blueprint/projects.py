@@ -78,7 +78,7 @@ class Contract:
             "OLLAMA_MODEL": own.model if own else None,
             **{f"OLLAMA_{one.name.upper()}_URL": _ollama(one) for one in self.instances},
             "LANGFUSE_HOST": _LANGFUSE,
-            "WHISPER_URL": self.whisper if project.transcribes else None,
+            "WHISPER_URL": self.whisper if project.uses_whisper else None,
         }
 
     def _logins(self, project: Project) -> dict[str, str | None]:

@@ -73,7 +73,7 @@ augmenter = Project(
     results=7,
     queues=0,
     flower="flower",
-    transcribes=True,
+    uses_whisper=True,
     services=(
         Service(
             name="augmenter-backend",

@@ -47,7 +47,7 @@ def verification(applied: Applied, secrets: Secrets) -> None:
 
 def _try_gateway(applied: Applied, secrets: Secrets) -> OperationMeta:
     gateway = applied.blueprint.gateway
-    chat = [model for model in gateway.models if not model.embeds]
+    chat = [model for model in gateway.models if not model.is_embedding]
     # LiteLLM knows the prices of OpenAI's models, the smallest of which is declared last.
     paid = [model.name for model in chat if model.provider and model.provider.name == "openai"]
     return litellm.verify(
@@ -55,7 +55,7 @@ def _try_gateway(applied: Applied, secrets: Secrets) -> OperationMeta:
         container=gateway.container,
         port=gateway.port,
         chat=[model.name for model in chat],
-        embeddings=[model.name for model in gateway.models if model.embeds],
+        embeddings=[model.name for model in gateway.models if model.is_embedding],
         aliases=gateway.aliases,
         fallbacks=routes.fallbacks(gateway),
         keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in applied.teams},

@@ -51,8 +51,8 @@ class Model(Declaration):
     :param rpm: requests a minute
     :param tpm: tokens a minute, or None for no limit
     :param timeout_s: seconds that an answer may take
-    :param embeds: it makes embeddings; the others chat
-    :param thinks: it thinks before it answers, which Ollama streams apart from the answer
+    :param is_embedding: it makes embeddings; the others chat
+    :param supports_reasoning: it thinks before it answers, which Ollama streams apart from the answer
     """
 
     name: str
@@ -61,8 +61,8 @@ class Model(Declaration):
     rpm: int
     tpm: int | None = None
     timeout_s: int
-    embeds: bool = False
-    thinks: bool = False
+    is_embedding: bool = False
+    supports_reasoning: bool = False
 
     def __post_init__(self) -> None:
         with checking(f"Model {self.name}") as check:

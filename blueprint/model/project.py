@@ -44,7 +44,7 @@ class Project(Declaration):
     :param queues: of these, the one with BullMQ's queues
     :param flower: name of the dashboard over its broker, if that is not flower-<name>
     :param ollama: name of the Ollama instance that it speaks to when it passes LiteLLM by (requirements 3.8)
-    :param transcribes: whether it uses the shared whisper
+    :param uses_whisper: whether it uses the shared whisper
     :param names: what its services call variables of the contract, by what these are called there
     :param env: further environment of its services
     :param keys: likewise, from what others issued: names of secrets that the owner provides
@@ -66,7 +66,7 @@ class Project(Declaration):
     queues: int | None = None
     flower: str = ""
     ollama: str = "heavy"
-    transcribes: bool = False
+    uses_whisper: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str | int] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)

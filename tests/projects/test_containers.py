@@ -67,7 +67,7 @@ def test_every_wire_of_a_backend_works(
     assert {wire: said for wire, said in wires.items() if not said["ok"]} == {}
     assert wires.keys() >= {"postgres", "postgres-direct", "redis", "llm"}
     transcribes = next(
-        project.transcribes for project in PROJECTS if name in [one.name for one in project.services]
+        project.uses_whisper for project in PROJECTS if name in [one.name for one in project.services]
     )
     assert ("whisper" in wires) == transcribes
 

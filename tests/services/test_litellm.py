@@ -84,8 +84,8 @@ def failures(machine: Machine) -> Iterator[None]:
 def verified(machine: Machine, **changed: Any) -> list[str]:
     """What `make verify` says of the gateway."""
     asked: dict[str, Any] = {
-        "chat": [model.name for model in gateway.models if not model.embeds],
-        "embeddings": [model.name for model in gateway.models if model.embeds],
+        "chat": [model.name for model in gateway.models if not model.is_embedding],
+        "embeddings": [model.name for model in gateway.models if model.is_embedding],
         "aliases": dict(gateway.aliases),
         "fallbacks": litellm.fallbacks(gateway),
         "keys": {team.name: team_key(team.name) for team in TEAMS},
@@ -313,7 +313,7 @@ def test_an_answer_is_kept_as_long_as_it_was_asked_to_be(ask: Ask) -> None:
 
 
 def test_who_asks_for_a_stream_gets_one_and_nobody_else(ask: Ask) -> None:
-    for model in [model.name for model in gateway.models if not model.embeds]:
+    for model in [model.name for model in gateway.models if not model.is_embedding]:
         answer = ask("/v1/chat/completions", question(model))
         assert answer.headers["content-type"].startswith("application/json"), model
         streamed = ask("/v1/chat/completions", question(model, stream=True))

@@ -32,7 +32,13 @@ def gateway(**changed: Any) -> Gateway:
             Model(name="small", instance="light", rpm=40, tpm=60_000, timeout_s=30),
             Model(name="paid", model="openai/gpt-4o", rpm=60, tpm=150_000, timeout_s=30),
             Model(name="free", model="groq/qwen/qwen3-32b", rpm=60, tpm=6_000, timeout_s=30),
-            Model(name="vectors", model="openai/text-embedding-3-small", rpm=100, timeout_s=15, embeds=True),
+            Model(
+                name="vectors",
+                model="openai/text-embedding-3-small",
+                rpm=100,
+                timeout_s=15,
+                is_embedding=True,
+            ),
         ),
         # Two that stand in for each other, as in requirements 3.3; one of them knows a last resort.
         "fallbacks": {"big": ("small", "paid"), "small": ("big",), "free": ("small",)},
@@ -85,7 +91,7 @@ def test_a_model_that_nobody_stands_in_for_is_retried() -> None:
 
 
 def test_a_model_that_thinks_is_asked_where_its_stream_does_not_break() -> None:
-    thinker = Model(name="big", instance="heavy", rpm=20, timeout_s=60, thinks=True)
+    thinker = Model(name="big", instance="heavy", rpm=20, timeout_s=60, supports_reasoning=True)
     model = litellm.config(gateway(models=(thinker,)), INSTANCES, 10)["model_list"][0]
     assert model["litellm_params"]["model"] == "ollama_chat/qwen3:8b"
 

@@ -71,11 +71,20 @@ gateway = Gateway(
     domain_port=4001,
     models=(
         # Ours.
-        Model(name="qwen3-heavy", instance="heavy", rpm=20, tpm=80_000, timeout_s=60, thinks=True),
-        Model(name="qwen3-light", instance="light", rpm=40, tpm=60_000, timeout_s=30, thinks=True),
+        Model(
+            name="qwen3-heavy", instance="heavy", rpm=20, tpm=80_000, timeout_s=60, supports_reasoning=True
+        ),
+        Model(
+            name="qwen3-light", instance="light", rpm=40, tpm=60_000, timeout_s=30, supports_reasoning=True
+        ),
         Model(name="qwen2.5vl-vision", instance="vision", rpm=10, tpm=30_000, timeout_s=90),
         Model(
-            name="deepseek-reasoning", instance="reasoning", rpm=15, tpm=50_000, timeout_s=120, thinks=True
+            name="deepseek-reasoning",
+            instance="reasoning",
+            rpm=15,
+            tpm=50_000,
+            timeout_s=120,
+            supports_reasoning=True,
         ),
         Model(name="llama3.1-twitch", instance="twitch", rpm=20, tpm=40_000, timeout_s=30),
         # Groq's, free of charge. It retired llama-3.1-70b-versatile and names this one in its place.
@@ -97,7 +106,7 @@ gateway = Gateway(
             model="openai/text-embedding-3-small",
             rpm=100,
             timeout_s=15,
-            embeds=True,
+            is_embedding=True,
         ),
         # Google's, for renov-bati's audit of photographs (notes 3.5), which 3.3 has no route for.
         Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),

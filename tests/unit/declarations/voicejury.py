@@ -26,7 +26,7 @@ voicejury = Project(
     broker=2,
     results=7,
     ollama="light",
-    transcribes=True,
+    uses_whisper=True,
     # On the machine as it is (12 GiB), the others leave no room for it (notes 2.2).
     ram_gib=28,
     free_mib=1843,
