@@ -13,7 +13,7 @@ from phases import adoption, leftovers, phases_of, preflight, upgrade
 from phases.applied import recorded, require_phases
 from phases.closing import closing
 from phases.report import Report
-from phases.requirements import too_large, unmet
+from phases.requirements import too_large, unmet_requirements
 
 try:
     blueprint = for_host(host.data)
@@ -32,7 +32,7 @@ for phase in phases:
     if phase.name in wanted and phase.group not in host.groups and blueprint.phase != ALL:
         where = f"{host.name} is not in the group {phase.group} (see `groups` in production.yaml)"
         logger.warning(f"    phase {phase.name} is left out: {where}")
-require_phases(phases, names, there, unmet(blueprint, brought, secrets, there))
+require_phases(phases, names, there, unmet_requirements(blueprint, brought, secrets, there))
 preflight.containers(blueprint, names)
 before = adoption.before(blueprint, [stack for stack in blueprint.stacks if stack.phase in names], secrets)
 

@@ -25,7 +25,7 @@ class ActualGpu(Protocol):
 Card = TypeVar("Card", bound=ActualGpu)
 
 
-def meant_by(reference: str, gpus: Iterable[Gpu]) -> list[Gpu]:
+def matching_gpus(reference: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     """The declared cards that a reference such as `OllamaInstance.gpu` can mean; it should be exactly one.
 
     Either may be the longer of the two: the data knows some cards by a prefix and others by the full UUID.

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from blueprint import langfuse
 from blueprint.disk import DiskBudget, DiskUse, size_mib
-from blueprint.gpus import Card, meant_by, resolve_gpus
+from blueprint.gpus import Card, matching_gpus, resolve_gpus
 from blueprint.memory import MemoryBudget, memory_budget
 from blueprint.model import (
     AptRepository,
@@ -249,7 +249,7 @@ class Blueprint:
 
     def gpu_of(self, consumer: OllamaInstance | Whisper | Service) -> Gpu:
         """The declared card of an instance, of whisper, or of a container that has one."""
-        return meant_by(consumer.gpu or "", self.gpus)[0]
+        return matching_gpus(consumer.gpu or "", self.gpus)[0]
 
     def parallel_of(self, instance: OllamaInstance) -> int:
         """Requests that an instance answers at once, from the hardware profile."""
@@ -310,9 +310,9 @@ class Blueprint:
 
     def _less_than_asked(self) -> Iterator[str]:
         less = [
-            f"{service.name} {service.memory_mib} of {mebibytes(service.asked_memory)}"
+            f"{service.name} {service.memory_mib} of {mebibytes(service.recommended_memory)}"
             for service in self._services()
-            if service.asked_memory and service.memory_mib < mebibytes(service.asked_memory)
+            if service.recommended_memory and service.memory_mib < mebibytes(service.recommended_memory)
         ]
         if less:
             yield f"memory below what the makers of a program ask for, in MiB: {', '.join(less)}"
@@ -323,7 +323,9 @@ class Blueprint:
 
     def _card_budget(self, gpu: Gpu) -> CardBudget:
         instances = [instance for instance in self.ollama_instances if self.gpu_of(instance) == gpu]
-        containers = [service for service in self._services() if service.gpu and meant_by(service.gpu, [gpu])]
+        containers = [
+            service for service in self._services() if service.gpu and matching_gpus(service.gpu, [gpu])
+        ]
         unloaded = {service.unloads_model_of for service in containers}
 
         def shares(instances: Sequence[OllamaInstance], containers: Sequence[Service]) -> Iterator[Share]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from blueprint import langfuse, litellm, postgres
-from blueprint.gpus import meant_by
+from blueprint.gpus import matching_gpus
 from blueprint.host import Blueprint
 from blueprint.phases import HARDWARE, SHARED, words
 from blueprint.problems import DeclarationError, Problem, closest
@@ -118,7 +118,7 @@ def _duplicates(blueprint: Blueprint) -> Iterator[Problem]:
         for value in (value for value, count in counts.items() if count > 1):
             yield _problem(blueprint, key, f"{value}.{attribute}", f"{value} more than once", "declared once")
     for first, second in combinations(blueprint.gpus, 2):
-        if second in meant_by(first.uuid, [second]):
+        if second in matching_gpus(first.uuid, [second]):
             yield _problem(
                 blueprint,
                 "gpus",
@@ -150,7 +150,7 @@ def _references(blueprint: Blueprint) -> Iterator[Problem]:
         ("whisper", "gpu", blueprint.whisper.gpu),
     ]
     for key, item, uuid in consumers:
-        matches = meant_by(uuid, blueprint.gpus)
+        matches = matching_gpus(uuid, blueprint.gpus)
         if len(matches) != 1:
             both = " and ".join(gpu.uuid for gpu in matches)
             found = f"{uuid}, the prefix of {both}" if matches else uuid
@@ -176,14 +176,16 @@ def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
             continue
         file = _stack_files(blueprint).get(name, blueprint.file_of("shared_stacks"))
         key = f"stacks.{name}.{service.name}"
-        gpus = meant_by(service.gpu, blueprint.gpus)
+        gpus = matching_gpus(service.gpu, blueprint.gpus)
         if len(gpus) != 1:
             yield Problem(file, f"{key}.gpu", service.gpu, f"exactly one of {cards}")
             continue
         if service.vram_mib is None:
             yield Problem(file, f"{key}.vram_mib", "missing", "given with gpu, in MiB")
         beside = [
-            instance.name for instance in blueprint.ollama_instances if gpus == meant_by(instance.gpu, gpus)
+            instance.name
+            for instance in blueprint.ollama_instances
+            if gpus == matching_gpus(instance.gpu, gpus)
         ]
         if service.unloads_model_of is not None and service.unloads_model_of not in beside:
             allowed = f"an instance on its card: {', '.join(beside) or 'there is none'}"

@@ -155,7 +155,7 @@ def _bar(parts: Iterable[tuple[str, int, str]], whole: int, words: str) -> Bar:
 
 
 def _container_bar(service: Service, largest: int) -> Bar:
-    expected = service.expected_memory_mib
+    expected = service.measured_memory_mib
     words = f"{service.name}: at most {service.memory_mib} MiB"
     if expected is None:
         return _bar([("limit", service.memory_mib, "limit")], largest, f"{words}, not measured")

@@ -133,7 +133,7 @@ def memory_budget(
     return MemoryBudget(
         uses=(
             *(
-                MemoryUse(stack.name, service.name, service.memory_mib, service.expected_memory_mib)
+                MemoryUse(stack.name, service.name, service.memory_mib, service.measured_memory_mib)
                 for stack in stacks
                 for service in stack.services
             ),

@@ -39,13 +39,15 @@ def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | No
         key for stack in blueprint.stacks for service in stack.services for key in service.keys.values()
     }
     issued |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
-    lasting = {one.name: one.lasting for one in blueprint.secret_formats if one.lasting}
+    blocked = {
+        one.name: one.rotation_blocked_by for one in blueprint.secret_formats if one.rotation_blocked_by
+    }
     expected = "a generated secret that can be made anew"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
         remedy = f"have its provider issue another one, and write it into {secrets.file}"
         return Problem("SECRET", name, "issued by others", expected, remedy)
-    if name in lasting or name.endswith(".salt"):
-        reason = lasting.get(name, "Postgres and PgBouncer know a password by it; rotate that")
+    if name in blocked or name.endswith(".salt"):
+        reason = blocked.get(name, "Postgres and PgBouncer know a password by it; rotate that")
         return Problem("SECRET", name, f"one that stays ({reason})", expected)
     return None
 

@@ -53,7 +53,7 @@ class Place:
 def places(blueprint: Blueprint) -> list[Place]:
     """One for each secret that cannot be made anew and is used, with the place from which it is taken most easily."""
     found = dict[str, Place]()
-    forms = {form.name: form for form in blueprint.secret_formats if form.lasting}
+    forms = {form.name: form for form in blueprint.secret_formats if form.rotation_blocked_by}
     for stack in blueprint.stacks:
         for service in stack.services:
             path = environment_path(blueprint.paths.stacks, stack, service)
@@ -89,7 +89,7 @@ def problems(
     all_lost = bool(known) and not any(secrets.has(place.secret.name) for place in known)
     for place in places:
         form, found = place.secret, standing.get((place.path, place.variable))
-        expected = f"the one that the host has ({form.lasting})"
+        expected = f"the one that the host has ({form.rotation_blocked_by})"
         if not secrets.has(form.name):
             if found is not None:
                 how = f"take {place} on the host, and {secrets.how_to_write(form.name)}"

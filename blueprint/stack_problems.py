@@ -154,8 +154,8 @@ class StackChecks:
     def _shared(self) -> Iterator[Problem]:
         databases = [database.name for database in self.databases]
         indexes = {index.index: index for index in self.redis_indexes}
-        for nobodys in (number for number, index in indexes.items() if not index.users):
-            yield self._problem(f"redis_indexes.{nobodys}", "nobody's", "an index with at least one user")
+        for unowned in (number for number, index in indexes.items() if not index.users):
+            yield self._problem(f"redis_indexes.{unowned}", "nobody's", "an index with at least one user")
         yield from self._channels()
         for key, service in self._services:
             if service.database is not None and service.database not in databases:

@@ -73,7 +73,7 @@ class StacksState:
     :param tree: everything below the folder of the stacks, and that folder itself
     :param changed: when each of these was last changed (ctime), in seconds since the epoch
     :param containers: all containers of the host, by name
-    :param images: all that the host has, by every name as Docker shows it (`familiar`)
+    :param images: all that the host has, by every name as Docker shows it (`normalized_reference`)
     :param networks: whether each network is internal, one without a way out
     """
 
@@ -108,7 +108,7 @@ class Stacks(FactBase[StacksState]):
         return read_stacks(output)
 
 
-def familiar(reference: str) -> str:
+def normalized_reference(reference: str) -> str:
     """A reference as Docker shows it: without what it assumes, and without a tag that a digest makes meaningless."""
     name, at, digest = reference.removeprefix("docker.io/").removeprefix("library/").partition("@")
     return (re.sub(r":[^:/]*$", "", name) if at else name) + at + digest

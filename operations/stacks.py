@@ -23,7 +23,7 @@ from pyinfra.context import host, state
 from facts.backups import Backups, BackupState
 from facts.files import TreeState
 from facts.kept import ask
-from facts.stacks import BUILD, DIGEST, Container, Stacks, StacksState, familiar
+from facts.stacks import BUILD, DIGEST, Container, Stacks, StacksState, normalized_reference
 from operations import backup, files, script
 from operations.backup import Saving
 from operations.checks import Problem, check, insist, insistent
@@ -301,14 +301,14 @@ def difference(stack: Stack, found: StacksState) -> Difference:
     builds = tuple(
         reference
         for reference, build in stack.builds.items()
-        if (image := found.images.get(familiar(reference))) is None or image.build != build.digest
+        if (image := found.images.get(normalized_reference(reference))) is None or image.build != build.digest
     )
     starts = tuple(step for name in stack.services if (step := _start(stack, name, found, builds)))
     started = {step.container for step in starts}
     missing = {
         stack.services[name]["image"]: None
         for name in stack.services
-        if name in started and familiar(stack.services[name]["image"]) not in found.images
+        if name in started and normalized_reference(stack.services[name]["image"]) not in found.images
     }
     return Difference(
         stack,
@@ -328,7 +328,7 @@ def _start(stack: Stack, name: str, found: StacksState, builds: Iterable[str]) -
     if container is None:
         return Start(name, "is missing")
     reference = stack.services[name]["image"]
-    image = found.images.get(familiar(reference))
+    image = found.images.get(normalized_reference(reference))
     if container.digest != stack.digest(name):
         return Start(name, "was made from another declaration", recreates=True)
     if reference in builds or (image and image.id != container.image_id):

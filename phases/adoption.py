@@ -74,7 +74,9 @@ def _unknown_keys(
     blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
 ) -> Iterator[Problem]:
     """Secrets without which what others' containers have could not be read: new ones would be made."""
-    reasons = {form.name: form.lasting for form in blueprint.secret_formats if form.lasting}
+    reasons = {
+        form.name: form.rotation_blocked_by for form in blueprint.secret_formats if form.rotation_blocked_by
+    }
     foreign = {each.name for each in successors(stacks) if each.foreign(found)}
     users = {
         name: service.name

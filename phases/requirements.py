@@ -19,7 +19,7 @@ from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
 from phases.phase import Phase
 
 
-def unmet(
+def unmet_requirements(
     blueprint: Blueprint, phases: Sequence[Phase], secrets: Secrets, there: Collection[str] = ()
 ) -> Iterator[Problem]:
     """What is in the way of the phases of a run; what only other phases need does not matter.

@@ -108,7 +108,7 @@ class GeneratedSecret(Declaration):
     :param prefix: what it begins with, "sk-"
     :param hex_bytes: random bytes written in hexadecimal, where that is what it must be
     :param base64_bytes: likewise in base64
-    :param lasting: why it cannot be rotated
+    :param rotation_blocked_by: why it cannot be rotated
     :param reset: how a person changes it where it is used, if that can be done: the secrets follow then
     """
 
@@ -116,7 +116,7 @@ class GeneratedSecret(Declaration):
     prefix: str = field(default="", kw_only=True)
     hex_bytes: int | None = field(default=None, kw_only=True)
     base64_bytes: int | None = field(default=None, kw_only=True)
-    lasting: str = field(default="", kw_only=True)
+    rotation_blocked_by: str = field(default="", kw_only=True)
     reset: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -144,8 +144,8 @@ class Service(Declaration):
     :param name: name of the container, and one of its names on the network
     :param image: pinned image; with `build`, what the built one is called
     :param memory: limit of its memory, "512m"; it may swap as much again
-    :param expected_memory: what it was seen to take, "338m", or None where nobody measured it; for the budget
-    :param asked_memory: what its makers ask for at least, "4g", where the owner is told that it has less
+    :param measured_memory: what it was seen to take, "338m", or None where nobody measured it; for the budget
+    :param recommended_memory: what its makers ask for at least, "4g", where the owner is told that it has less
     :param health: how Docker, and everything that waits for it, knows that it is well
     :param cpus: processors that it may use, or None for all of them
     :param aliases: further names on the network
@@ -195,8 +195,8 @@ class Service(Declaration):
     name: str
     image: str
     memory: str
-    expected_memory: str | None = None
-    asked_memory: str | None = None
+    measured_memory: str | None = None
+    recommended_memory: str | None = None
     health: Http | Command | None = None
     cpus: float | None = None
     aliases: tuple[str, ...] = ()
@@ -244,14 +244,14 @@ class Service(Declaration):
         with checking(f"Service {self.name}") as check:
             check.image("image", self.image)
             check.memory("memory", self.memory)
-            if self.expected_memory is not None:
-                check.memory("expected_memory", self.expected_memory)
-                sizes = (self.expected_memory, self.memory)
+            if self.measured_memory is not None:
+                check.memory("measured_memory", self.measured_memory)
+                sizes = (self.measured_memory, self.memory)
                 if all(isinstance(size, str) and MEMORY.fullmatch(size) for size in sizes):
-                    fits = mebibytes(self.expected_memory) <= mebibytes(self.memory)
-                    check.that(fits, "expected_memory", self.expected_memory, f"at most {self.memory}")
-            if self.asked_memory is not None:
-                check.memory("asked_memory", self.asked_memory)
+                    fits = mebibytes(self.measured_memory) <= mebibytes(self.memory)
+                    check.that(fits, "measured_memory", self.measured_memory, f"at most {self.memory}")
+            if self.recommended_memory is not None:
+                check.memory("recommended_memory", self.recommended_memory)
             check.that(
                 isinstance(self.health, Http | Command),
                 "health",
@@ -437,9 +437,9 @@ class Service(Declaration):
         return self.domain_port or self.port
 
     @property
-    def expected_memory_mib(self) -> int | None:
+    def measured_memory_mib(self) -> int | None:
         """What it was seen to take, in MiB."""
-        return None if self.expected_memory is None else mebibytes(self.expected_memory)
+        return None if self.measured_memory is None else mebibytes(self.measured_memory)
 
     @property
     def names(self) -> tuple[str, ...]:

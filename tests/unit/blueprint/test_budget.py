@@ -57,7 +57,7 @@ def on_card(blueprint: Blueprint, uuid: str) -> Any:
 
 
 def test_memory_is_every_limit_and_everything_measured() -> None:
-    blueprint = without_voicejury(shared_stacks=beside(expected_memory="100m"))
+    blueprint = without_voicejury(shared_stacks=beside(measured_memory="100m"))
     sums = blueprint.memory_budget()
     limits = sum(service.memory_mib for stack in blueprint.stacks for service in stack.services)
     assert sums.limits_mib == limits + 4096 + 5 * 100 + 2000
@@ -69,13 +69,13 @@ def test_memory_is_every_limit_and_everything_measured() -> None:
 
 def test_what_is_taken_for_certain_must_fit() -> None:
     room = 18432 - without_voicejury().memory_budget().expected_mib
-    without_voicejury(shared_stacks=beside(memory="32g", expected_memory=f"{room}m"))
-    (problem,) = refused(shared_stacks=beside(memory="32g", expected_memory=f"{room + 1}m"))
+    without_voicejury(shared_stacks=beside(memory="32g", measured_memory=f"{room}m"))
+    (problem,) = refused(shared_stacks=beside(memory="32g", measured_memory=f"{room + 1}m"))
     assert problem.startswith("group_data/celeron_g4930.py: memory is asked for 18433 MiB (")
     assert f"try {room + 1}" in problem
     assert "but must be asked for at most 18432 MiB = 12288 of memory + 6144 of zram; leave" in problem
     # The same fits the larger machine.
-    without_voicejury("i7_9700k", shared_stacks=beside(memory="32g", expected_memory=f"{room + 1}m"))
+    without_voicejury("i7_9700k", shared_stacks=beside(memory="32g", measured_memory=f"{room + 1}m"))
 
 
 def test_limits_are_ceilings_that_are_told_of() -> None:
@@ -93,15 +93,15 @@ def test_nine_tenths_of_the_memory_are_told_of(expected: int, told: int) -> None
 
 
 def test_more_cannot_be_expected_than_is_allowed() -> None:
-    with pytest.raises(DeclarationError, match="expected_memory is '513m', but must be at most 512m"):
-        container(expected_memory="513m")
-    with pytest.raises(DeclarationError, match="expected_memory is 'much'"):
-        container(expected_memory="much")
+    with pytest.raises(DeclarationError, match="measured_memory is '513m', but must be at most 512m"):
+        container(measured_memory="513m")
+    with pytest.raises(DeclarationError, match="measured_memory is 'much'"):
+        container(measured_memory="much")
 
 
 def test_the_preflight_counts_with_the_memory_that_is_really_there() -> None:
     room = 18432 - without_voicejury().memory_budget().expected_mib
-    blueprint = without_voicejury(shared_stacks=beside(memory="32g", expected_memory=f"{room - 1000}m"))
+    blueprint = without_voicejury(shared_stacks=beside(memory="32g", measured_memory=f"{room - 1000}m"))
     assert [one for one in machine_problems(blueprint, machine(blueprint)) if "budget" in one.what] == []
     (problem,) = [
         one

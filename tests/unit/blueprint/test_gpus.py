@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from blueprint import DeclarationError
-from blueprint.gpus import meant_by, resolve_gpus
+from blueprint.gpus import matching_gpus, resolve_gpus
 from tests.unit.declared import declared, gpu
 
 
@@ -84,9 +84,9 @@ def test_a_name_that_only_begins_alike_is_another_card() -> None:
 
 def test_a_reference_may_be_longer_or_shorter_than_the_declared_uuid() -> None:
     cards = [gpu(), gpu(uuid="GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122", bus="08:00.0")]
-    assert meant_by("GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e", cards) == cards[:1]
-    assert meant_by("GPU-d4fb9c68", cards) == cards[1:]
-    assert meant_by("GPU-ffff", cards) == []
+    assert matching_gpus("GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e", cards) == cards[:1]
+    assert matching_gpus("GPU-d4fb9c68", cards) == cards[1:]
+    assert matching_gpus("GPU-ffff", cards) == []
 
 
 def test_a_card_that_the_driver_lists_and_cannot_ask() -> None:

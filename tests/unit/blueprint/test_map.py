@@ -61,7 +61,7 @@ def blueprint() -> Blueprint:
         name="separator",
         image="separator:1.0.0",
         memory="6g",
-        expected_memory="3g",
+        measured_memory="3g",
         port=80,
         health=Http("/health"),
         gpu=LIGHT,

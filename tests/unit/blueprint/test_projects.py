@@ -17,7 +17,7 @@ from blueprint.projects import too_small
 from blueprint.stacks import Resolver
 from operations.files import File
 from phases import PHASES, phases_of, preflight, requirements
-from phases.requirements import unmet
+from phases.requirements import unmet_requirements
 from phases.shared import contents, stack
 from tests.unit.declared import LIGHT, declared
 from tests.unit.paths import CHECKOUT
@@ -471,13 +471,17 @@ def test_a_key_that_is_missing_matters_to_its_own_phase_alone(secrets: Secrets, 
     blueprint = declared("i7_9700k")
     phases = {phase.name: phase for phase in phases_of(blueprint)}
     assert (
-        list(unmet(blueprint, [phase for name, phase in phases.items() if name != "voicejury"], without))
+        list(
+            unmet_requirements(
+                blueprint, [phase for name, phase in phases.items() if name != "voicejury"], without
+            )
+        )
         == []
     )
-    (problem,) = unmet(blueprint, list(phases.values()), without)
+    (problem,) = unmet_requirements(blueprint, list(phases.values()), without)
     assert problem.what == f"{file}: genius/api_token"
     assert (problem.found, "api_token:" in problem.remedy) == ("missing", True)
-    assert list(unmet(blueprint, list(phases.values()), secrets)) == []
+    assert list(unmet_requirements(blueprint, list(phases.values()), secrets)) == []
 
 
 @pytest.mark.usefixtures("fit")
@@ -485,7 +489,7 @@ def test_a_key_that_is_missing_matters_to_its_own_phase_alone(secrets: Secrets, 
 def test_voicejury_wants_a_larger_machine_unless_that_is_accepted(secrets: Secrets) -> None:
     def said(**replaced: Any) -> list[str]:
         blueprint = declared(**replaced)
-        return [problem.found for problem in unmet(blueprint, phases_of(blueprint), secrets)]
+        return [problem.found for problem in unmet_requirements(blueprint, phases_of(blueprint), secrets)]
 
     (found,) = said()
     blueprint = declared()
@@ -502,7 +506,7 @@ def test_voicejury_wants_a_larger_machine_unless_that_is_accepted(secrets: Secre
 def test_a_small_machine_is_refused_for_the_phase_that_is_run_alone(secrets: Secrets) -> None:
     blueprint = declared()
     others = [phase for phase in phases_of(blueprint) if phase.name != "voicejury"]
-    assert list(unmet(blueprint, others, secrets)) == []
+    assert list(unmet_requirements(blueprint, others, secrets)) == []
     assert too_small(the("coach_credit"), 2, "tiny", {}) is None
 
 

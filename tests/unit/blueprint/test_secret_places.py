@@ -62,8 +62,8 @@ def without(secrets: Secrets, *names: str) -> Secrets:
 
 def test_every_secret_that_cannot_be_rotated_has_its_place() -> None:
     known = by_name()
-    lasting = {form.name for form in BLUEPRINT.secret_formats if form.lasting}
-    assert known.keys() == lasting - {"restic/password"}  # the copy elsewhere is not declared
+    blocked = {form.name for form in BLUEPRINT.secret_formats if form.rotation_blocked_by}
+    assert known.keys() == blocked - {"restic/password"}  # the copy elsewhere is not declared
     assert str(known["litellm/salt_key"]) == "LITELLM_SALT_KEY in /opt/sourcefast/litellm/litellm-proxy.env"
     assert [name for name, place in known.items() if not place.path] == ["uptime_kuma/password"]
     assert all(place.whole for place in known.values())
@@ -155,7 +155,10 @@ def test_a_run_asks_the_host_and_reports_it_with_the_rest(
     standing = on_host(secrets)
     without(secrets, "langfuse/salt")
     with scripted_host({Standing: standing}) as host:
-        whats = [one.what for one in requirements.unmet(BLUEPRINT, phases_of(BLUEPRINT), secrets, APPLIED)]
+        whats = [
+            one.what
+            for one in requirements.unmet_requirements(BLUEPRINT, phases_of(BLUEPRINT), secrets, APPLIED)
+        ]
     ((asked,),) = (arguments.values() for arguments in host.asked)
     assert f"{secrets.file}: langfuse/salt" in whats and f"{secrets.file}: groq/api_key" in whats
     assert SALT in asked and ("", "") not in asked

@@ -155,31 +155,41 @@ gateway = Gateway(
 secret_formats = [
     GeneratedSecret("litellm/master_key", prefix="sk-"),
     GeneratedSecret(
-        "litellm/salt_key", prefix="sk-", lasting="LiteLLM has encrypted what is in its database with it"
+        "litellm/salt_key",
+        prefix="sk-",
+        rotation_blocked_by="LiteLLM has encrypted what is in its database with it",
     ),
     GeneratedSecret(
-        "langfuse/encryption_key", hex_bytes=32, lasting="Langfuse has encrypted its integrations with it"
+        "langfuse/encryption_key",
+        hex_bytes=32,
+        rotation_blocked_by="Langfuse has encrypted its integrations with it",
     ),
-    GeneratedSecret("langfuse/salt", lasting="Langfuse has hashed the keys of its projects with it"),
+    GeneratedSecret(
+        "langfuse/salt", rotation_blocked_by="Langfuse has hashed the keys of its projects with it"
+    ),
     GeneratedSecret(
         "langfuse/admin_password",
-        lasting="Langfuse reads it once; change it on its page",
+        rotation_blocked_by="Langfuse reads it once; change it on its page",
         reset="set another one on Langfuse's page",
     ),
     GeneratedSecret(
         "uptime_kuma/password",
-        lasting="Uptime Kuma reads it once; change it on its page, and there",
+        rotation_blocked_by="Uptime Kuma reads it once; change it on its page, and there",
         reset="set another one with `docker exec -it --user 1000 uptime-kuma npm run reset-password`",
     ),
     # Its start would make a second pair of the same secret key, which its database refuses.
-    GeneratedSecret("langfuse/public_key", prefix="pk-lf-", lasting="Langfuse knows LiteLLM's pair by it"),
+    GeneratedSecret(
+        "langfuse/public_key", prefix="pk-lf-", rotation_blocked_by="Langfuse knows LiteLLM's pair by it"
+    ),
     GeneratedSecret("langfuse/secret_key", prefix="sk-lf-"),
     GeneratedSecret(
-        "nango/encryption_key", base64_bytes=32, lasting="nango has encrypted its connections with it"
+        "nango/encryption_key",
+        base64_bytes=32,
+        rotation_blocked_by="nango has encrypted its connections with it",
     ),
-    GeneratedSecret("postiz/jwt", lasting="Postiz has encrypted keys in its database with it"),
-    GeneratedSecret("temporal/postgres", lasting="Temporal's Postgres reads it once"),
-    GeneratedSecret("restic/password", lasting="the copies elsewhere are encrypted with it"),
+    GeneratedSecret("postiz/jwt", rotation_blocked_by="Postiz has encrypted keys in its database with it"),
+    GeneratedSecret("temporal/postgres", rotation_blocked_by="Temporal's Postgres reads it once"),
+    GeneratedSecret("restic/password", rotation_blocked_by="the copies elsewhere are encrypted with it"),
 ]
 
 # --- backups and the watch --------------------------------------------------------------------------------------------
@@ -197,7 +207,7 @@ bull_board = Service(
     name="bull-board",
     image="ghcr.io/pi3block/sourcefast-bull-board:1.0.0",
     memory="128m",
-    expected_memory="35m",
+    measured_memory="35m",
     port=3100,
     domain="bullboard.augmenter.pro",
     health=Http("/health", probe="curl"),
@@ -210,7 +220,7 @@ flower = Service(
     name="flower",
     image="mher/flower:2.0.1",
     memory="128m",
-    expected_memory="42m",
+    measured_memory="42m",
     port=5555,
     domain="flower.augmenter.pro",
     health=Http("/healthcheck"),
@@ -259,8 +269,8 @@ _PROXY_OPTIONS = (
     "--ping=true",
 )
 
-# The stacks and their services. `expected_memory` is what the real programs took in the lab once they were up; of what
-# the lab has a stand-in for, nobody knows. `asked_memory` is Langfuse's own table of requirements
+# The stacks and their services. `measured_memory` is what the real programs took in the lab once they were up; of what
+# the lab has a stand-in for, nobody knows. `recommended_memory` is Langfuse's own table of requirements
 # (https://langfuse.com/self-hosting/configuration/scaling); the notes give it an eighth of that and less.
 shared_stacks = [
     Stack(
@@ -272,7 +282,7 @@ shared_stacks = [
                 image="sourcefast/postgres:local",
                 build="files/postgres",
                 memory=postgres.memory,
-                expected_memory="62m",
+                measured_memory="62m",
                 port=5432,
                 health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10),
                 shm_size="256m",
@@ -299,7 +309,7 @@ shared_stacks = [
                 name="shared-redis",
                 image=redis.image,
                 memory=redis.memory,
-                expected_memory="7m",
+                measured_memory="7m",
                 port=6379,
                 user="999:999",
                 # The file alone: the image calls its own server, Valkey or Redis.
@@ -351,7 +361,7 @@ shared_stacks = [
                 image="clickhouse/clickhouse-server:25.8",
                 private=True,
                 memory="512m",
-                asked_memory="8g",
+                recommended_memory="8g",
                 port=8123,
                 health=Http("/ping", probe="wget"),
                 user="101:101",  # whom its entry point would make of root
@@ -372,7 +382,7 @@ shared_stacks = [
                 image="quay.io/minio/minio:RELEASE.2025-04-22T22-12-26Z",
                 private=True,
                 memory="128m",
-                asked_memory="4g",
+                recommended_memory="4g",
                 port=9000,
                 health=Http("/minio/health/live", probe="curl"),
                 root="its data has belonged to root since its first start",
@@ -388,7 +398,7 @@ shared_stacks = [
                 name="langfuse-web",
                 image="langfuse/langfuse:3.112.0",
                 memory="512m",
-                asked_memory="4g",
+                recommended_memory="4g",
                 aliases=("langfuse",),
                 port=3000,
                 health=Http("/api/public/health", probe="wget", start_s=180),
@@ -421,7 +431,7 @@ shared_stacks = [
                 name="langfuse-worker",
                 image="langfuse/langfuse-worker:3.112.0",
                 memory="384m",
-                asked_memory="4g",
+                recommended_memory="4g",
                 port=3030,
                 health=Http("/api/health", probe="wget", start_s=180),
                 writable="Prisma keeps its engines below /app",
@@ -442,7 +452,7 @@ shared_stacks = [
                 name=gateway.container,
                 image="ghcr.io/berriai/litellm:main-v1.63.2-stable",
                 memory="512m",
-                expected_memory="254m",
+                measured_memory="254m",
                 cpus=1.0,
                 aliases=("litellm",),
                 port=gateway.port,
@@ -488,7 +498,7 @@ shared_stacks = [
                 name="pgbouncer",
                 image="edoburu/pgbouncer:v1.24.1-p1",
                 memory="64m",
-                expected_memory="3m",
+                measured_memory="3m",
                 port=pgbouncer.port,
                 user="70:70",
                 health=Command(
@@ -519,7 +529,7 @@ shared_stacks = [
                 name="uptime-kuma",
                 image="louislam/uptime-kuma:1.23.16",
                 memory="256m",
-                expected_memory="102m",
+                measured_memory="102m",
                 port=3001,
                 publish=3001,  # for the heartbeats of the host's cron jobs
                 domain="uptime.augmenter.pro",

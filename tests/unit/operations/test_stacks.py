@@ -15,7 +15,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from facts.backups import Backups
 from facts.files import Found, TreeState
 from facts.script import SCRIPTS
-from facts.stacks import Container, Image, Stacks, StacksState, familiar, read_stacks
+from facts.stacks import Container, Image, Stacks, StacksState, normalized_reference, read_stacks
 from operations import stacks
 from operations.backup import Saving
 from operations.checks import ASKED_AGAIN_S
@@ -190,7 +190,7 @@ def test_a_container_that_never_started_has_no_time() -> None:
     ],
 )
 def test_references_are_compared_as_docker_shows_them(reference: str, shown: str) -> None:
-    assert familiar(reference) == shown
+    assert normalized_reference(reference) == shown
 
 
 def test_networks_are_known_with_whether_they_have_a_way_out() -> None:
