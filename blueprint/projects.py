@@ -56,13 +56,15 @@ class Contract:
 
         def called(variables: Mapping[str, str | None]) -> dict[str, str]:
             return {
-                project.names.get(name, name): value for name, value in variables.items() if value is not None
+                project.env_aliases.get(name, name): value
+                for name, value in variables.items()
+                if value is not None
             }
 
         return Environment(
             env={**called(self._addresses(project)), **project.env},
             secrets=called(self._logins(project)),
-            keys={**called(self._provided()), **project.keys},
+            keys={**called(self._provided()), **project.provided_secrets},
         )
 
     def variables(self, project: Project) -> frozenset[str]:
@@ -134,7 +136,9 @@ class Contract:
             )
             for service in selected
         )
-        return Stack(name=project.name, phase=project.phase, services=(*services, *project.others))
+        return Stack(
+            name=project.name, phase=project.phase, services=(*services, *project.standalone_services)
+        )
 
 
 def redis_table(shared: Sequence[RedisIndex], projects: Sequence[Project]) -> tuple[RedisIndex, ...]:
@@ -231,13 +235,13 @@ def project_problems(
         if project.ollama not in instances:
             hint = closest(project.ollama, instances)
             yield problem(project, "ollama", repr(project.ollama), f"one of {', '.join(instances)}", hint)
-        for name in project.names.keys() - contract.variables(project):
+        for name in project.env_aliases.keys() - contract.variables(project):
             known = sorted(contract.variables(project))
-            yield problem(project, "names", name, f"one of {', '.join(known)}", closest(name, known))
+            yield problem(project, "env_aliases", name, f"one of {', '.join(known)}", closest(name, known))
         # Some variables are there on other days only, such as Groq's key.
-        called = Counter(project.names.get(name, name) for name in contract.variables(project))
+        called = Counter(project.env_aliases.get(name, name) for name in contract.variables(project))
         for name in (name for name, count in called.items() if count > 1):
-            yield problem(project, "names", f"{name} for two variables", "a name of its own for each")
+            yield problem(project, "env_aliases", f"{name} for two variables", "a name of its own for each")
         for predecessor in project.predecessors:
             for file in predecessor.after.values():
                 if not (ROOT / file).is_file():

@@ -26,7 +26,7 @@ coach_credit = Project(
             stop_s=30,
         ),
     ),
-    others=(
+    standalone_services=(
         Service(
             name="coach-frontend",
             image="ghcr.io/pi3block/coach-credit-frontend:1.0.0",

@@ -30,7 +30,7 @@ voicejury = Project(
     # On the machine as it is (12 GiB), the others leave no room for it (requirements 2.2).
     ram_gib=28,
     free_mib=1843,
-    names={
+    env_aliases={
         "LITELLM_URL": "LITELLM_HOST",
         "LANGFUSE_HOST": "LANGFUSE_BASE_URL",
         "WHISPER_URL": "SHARED_WHISPER_URL",
@@ -42,7 +42,7 @@ voicejury = Project(
         "WHISPER_LOCAL_FALLBACK": "false",
         "AUDIO_OUTPUT_DIR": "/app/audio_files",
     },
-    keys={
+    provided_secrets={
         "GROQ_API_KEY": "groq/api_key",
         "SPOTIFY_CLIENT_ID": "spotify/client_id",
         "SPOTIFY_CLIENT_SECRET": "spotify/client_secret",

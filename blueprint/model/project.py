@@ -29,13 +29,13 @@ class Project(Declaration):
     """A project, whole: stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow from it.
 
     Its services get the contract: an environment with the addresses, logins and keys of everything that is shared
-    (`blueprint.projects.contract`). Whoever calls one of these variables otherwise says so in `names`.
+    (`blueprint.projects.contract`). Whoever calls one of these variables otherwise says so in `env_aliases`.
 
     :param name: its name, that of its stack and of its user in Redis; phase and inventory group have _ for its -
     :param number: of its phase in the checklist
     :param services: its own containers
     :param optional: likewise, but only there when the key `optional_services` names them
-    :param others: containers without the contract: its pages, and software of others
+    :param standalone_services: containers without the contract: its pages, and software of others
     :param llm: who pays for its calls, with the virtual key
     :param databases: in shared-postgres; its services are connected to the first
     :param redis: indexes of shared-redis; REDIS_URL is the first
@@ -45,9 +45,9 @@ class Project(Declaration):
     :param flower: name of the dashboard over its broker, if that is not flower-<name>
     :param ollama: name of the Ollama instance that it speaks to when it passes LiteLLM by (requirements 3.8)
     :param uses_whisper: whether it uses the shared whisper
-    :param names: what its services call variables of the contract, by what these are called there
+    :param env_aliases: what its services call variables of the contract, by what these are called there
     :param env: further environment of its services
-    :param keys: likewise, from what others issued: names of secrets that the owner provides
+    :param provided_secrets: likewise, from what others issued: names of secrets that the owner provides
     :param predecessors: servers that it had of its own before, which the shared ones take over
     :param ram_gib: memory of the smallest machine that it is meant for
     :param free_mib: memory that has to be available before it is brought for the first time
@@ -57,7 +57,7 @@ class Project(Declaration):
     number: int
     services: tuple[Service, ...]
     optional: tuple[Service, ...] = ()
-    others: tuple[Service, ...] = ()
+    standalone_services: tuple[Service, ...] = ()
     llm: Team | None = None
     databases: tuple[Database, ...] = ()
     redis: tuple[RedisIndex, ...] = ()
@@ -67,9 +67,9 @@ class Project(Declaration):
     flower: str = ""
     ollama: str = "heavy"
     uses_whisper: bool = False
-    names: Mapping[str, str] = field(default_factory=dict)
+    env_aliases: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str | int] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
+    provided_secrets: Mapping[str, str] = field(default_factory=dict)
     predecessors: tuple[Predecessor, ...] = ()
     ram_gib: int = 0
     free_mib: int = 0
@@ -104,13 +104,17 @@ class Project(Declaration):
             check.that(len(indexes) == len(self.redis), "redis", sorted(indexes), "each index once")
             if self.flower:
                 check.name("flower", self.flower)
-            for key in ("names", "env", "keys"):
+            for key in ("env_aliases", "env", "provided_secrets"):
                 for variable in getattr(self, key):
                     check.matches(key, variable, _VARIABLE, "names of environment variables")
-            for variable, own in self.names.items():
-                check.matches(f"names.{variable}", own, _VARIABLE, "the name of an environment variable")
-            for variable, secret in self.keys.items():
-                check.matches(f"keys.{variable}", secret, _SECRET, 'the name of a secret ("groq/api_key")')
+            for variable, own in self.env_aliases.items():
+                check.matches(
+                    f"env_aliases.{variable}", own, _VARIABLE, "the name of an environment variable"
+                )
+            for variable, secret in self.provided_secrets.items():
+                check.matches(
+                    f"provided_secrets.{variable}", secret, _SECRET, 'the name of a secret ("groq/api_key")'
+                )
             for name, times in _counted(self).items():
                 check.that(times == 1, "services", f"{name} {times} times", "names of their own")
 
@@ -140,5 +144,5 @@ class Project(Declaration):
 
 
 def _counted(project: Project) -> dict[str, int]:
-    names = [service.name for service in (*project.services, *project.optional, *project.others)]
+    names = [service.name for service in (*project.services, *project.optional, *project.standalone_services)]
     return {name: names.count(name) for name in names}

@@ -65,7 +65,7 @@ print(json.dumps(found))
 
 
 def programs(tenant: Tenant, program: str, **arguments: Any) -> Any:
-    return tenant.python(KEYS + program, names=dict(tenant.project.names), **arguments)
+    return tenant.python(KEYS + program, names=dict(tenant.project.env_aliases), **arguments)
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ augmenter = Project(
             "crewai-worker", "1536m", "crewai", 1, writable="CrewAI keeps its memory below the home folder"
         ),
     ),
-    others=(
+    standalone_services=(
         Service(
             name="augmenter-frontend",
             image=_FRONTEND,

@@ -41,7 +41,10 @@ renov_bati = Project(
             memory="384m",
             health=_WELL,
             env={"CELERY_QUEUES": "crawler", "CELERY_CONCURRENCY": 1},
-            keys={"FIRECRAWL_API_KEY": "firecrawl/api_key", "GOOGLE_PLACES_API_KEY": "google_places/api_key"},
+            provided_secrets={
+                "FIRECRAWL_API_KEY": "firecrawl/api_key",
+                "GOOGLE_PLACES_API_KEY": "google_places/api_key",
+            },
             stop_s=30,
         ),
         Service(
@@ -53,7 +56,7 @@ renov_bati = Project(
             stop_s=30,
         ),
     ),
-    others=(
+    standalone_services=(
         Service(
             name="renov-frontend",
             image="ghcr.io/pi3block/renov-bati-frontend:1.0.0",
