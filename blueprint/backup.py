@@ -167,7 +167,10 @@ def login_variables(service: Service) -> dict[str, str]:
     """
     if not isinstance(service.data, ClickHouseData | BucketData):
         return {}
-    sources = {"user": (service.env, service.data.user), "password": (service.secrets, service.data.password)}
+    sources = {
+        "user": (service.env, service.data.user),
+        "password": (service.generated_secrets, service.data.password),
+    }
     named = {
         key: [name for name, value in source.items() if value == wanted]
         for key, (source, wanted) in sources.items()

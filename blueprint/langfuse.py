@@ -50,7 +50,7 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
     """
     for service in (one for stack in stacks for one in stack.services if one.name == LANGFUSE):
         missing = [name for name in _ENVIRONMENT if not service.env.get(name)]
-        missing += [name for name in _SECRETS if name not in service.secrets]
+        missing += [name for name in _SECRETS if name not in service.generated_secrets]
         if missing:
             expected = "there: each project gets its place beside Langfuse's first one"
             yield Problem(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", expected)
@@ -77,11 +77,11 @@ def initial(stacks: Sequence[Stack]) -> Initial:
         organisation=str(service.env["LANGFUSE_INIT_ORG_ID"]),
         project=str(service.env["LANGFUSE_INIT_PROJECT_ID"]),
         keys=TraceKeys(
-            service.secrets["LANGFUSE_INIT_PROJECT_PUBLIC_KEY"],
-            service.secrets["LANGFUSE_INIT_PROJECT_SECRET_KEY"],
+            service.generated_secrets["LANGFUSE_INIT_PROJECT_PUBLIC_KEY"],
+            service.generated_secrets["LANGFUSE_INIT_PROJECT_SECRET_KEY"],
         ),
         owner=str(service.env["LANGFUSE_INIT_USER_EMAIL"]),
-        salt=service.secrets["SALT"],
+        salt=service.generated_secrets["SALT"],
         redis_index=service.redis[0],
     )
 

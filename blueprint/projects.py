@@ -30,8 +30,8 @@ class Environment:
     """A part of a container's environment, as `Service` has it."""
 
     env: Mapping[str, str | int]
-    secrets: Mapping[str, str]
-    keys: Mapping[str, str]
+    generated_secrets: Mapping[str, str]
+    provided_secrets: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class Contract:
 
         return Environment(
             env={**called(self._addresses(project)), **project.env},
-            secrets=called(self._logins(project)),
-            keys={**called(self._provided()), **project.provided_secrets},
+            generated_secrets=called(self._logins(project)),
+            provided_secrets={**called(self._provided()), **project.provided_secrets},
         )
 
     def variables(self, project: Project) -> frozenset[str]:
@@ -127,8 +127,8 @@ class Contract:
             replace(
                 service,
                 env={**told.env, **({"PORT": service.port} if service.port else {}), **service.env},
-                secrets={**told.secrets, **service.secrets},
-                keys={**told.keys, **service.keys},
+                generated_secrets={**told.generated_secrets, **service.generated_secrets},
+                provided_secrets={**told.provided_secrets, **service.provided_secrets},
                 host_gateway=True,
                 database=project.databases[0].name if project.databases else None,
                 redis=indexes,
@@ -175,9 +175,15 @@ def dashboards(bull_board: Service, flower: Service, projects: Sequence[Project]
     if queues:
         databases = ",".join(f"{index}={name}" for index, name in sorted(queues.items()))
         env = {**bull_board.env, "REDIS_USERNAME": BULL_BOARD, "REDIS_DATABASES": databases}
-        secrets = {**bull_board.secrets, "REDIS_PASSWORD": f"redis/{BULL_BOARD}"}
+        secrets = {**bull_board.generated_secrets, "REDIS_PASSWORD": f"redis/{BULL_BOARD}"}
         found.append(
-            replace(bull_board, env=env, secrets=secrets, redis=tuple(sorted(queues)), redis_user=BULL_BOARD)
+            replace(
+                bull_board,
+                env=env,
+                generated_secrets=secrets,
+                redis=tuple(sorted(queues)),
+                redis_user=BULL_BOARD,
+            )
         )
     for project in projects:
         if project.broker is not None:
@@ -187,7 +193,10 @@ def dashboards(bull_board: Service, flower: Service, projects: Sequence[Project]
                     flower,
                     name=name,
                     domain=flower.domain and f"{name}.{flower.domain.partition('.')[2]}",
-                    secrets={**flower.secrets, "CELERY_BROKER_URL": redis_url(FLOWER, project.broker)},
+                    generated_secrets={
+                        **flower.generated_secrets,
+                        "CELERY_BROKER_URL": redis_url(FLOWER, project.broker),
+                    },
                     redis=(project.broker,),
                     redis_user=FLOWER,
                 )

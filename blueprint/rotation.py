@@ -36,7 +36,10 @@ def rotatable(blueprint: Blueprint, secrets: Secrets) -> list[str]:
 def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | None:
     """Why a secret cannot be made anew by the next deploy; None where it can."""
     issued = {
-        key for stack in blueprint.stacks for service in stack.services for key in service.keys.values()
+        key
+        for stack in blueprint.stacks
+        for service in stack.services
+        for key in service.provided_secrets.values()
     }
     issued |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
     blocked = {

@@ -57,7 +57,7 @@ def places(blueprint: Blueprint) -> list[Place]:
     for stack in blueprint.stacks:
         for service in stack.services:
             path = environment_path(blueprint.paths.stacks, stack, service)
-            for variable, text in service.secrets.items():
+            for variable, text in service.generated_secrets.items():
                 for name in service.secrets_used & forms.keys():
                     whole = text == name
                     if whole or f"{{{name}}}" in text:

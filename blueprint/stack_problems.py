@@ -140,7 +140,9 @@ class StackChecks:
             name: service.name for _, service in self._services if service.private for name in service.names
         }
         for key, service in self._services:
-            addresses = {variable: text for variable, text in service.secrets.items() if "{" in text}
+            addresses = {
+                variable: text for variable, text in service.generated_secrets.items() if "{" in text
+            }
             for variable, text in {**service.env, **addresses}.items():
                 for name in _HOST.findall(str(text)):
                     owner = names.get(name, service.name)
@@ -173,9 +175,9 @@ class StackChecks:
                     allowed = ", ".join(f"{server}/{known}" for known in sorted(passwords[server]))
                     hint = closest(user, passwords[server])
                     yield self._problem(
-                        f"{key}.secrets", secret, f"a password that {server} knows: {allowed}", hint
+                        f"{key}.generated_secrets", secret, f"a password that {server} knows: {allowed}", hint
                     )
-            for variable, text in service.secrets.items():
+            for variable, text in service.generated_secrets.items():
                 if (address := _ADDRESS.search(text)) is None:
                     continue
                 kind, used = address["kind"], address["used"]
@@ -185,7 +187,9 @@ class StackChecks:
                 )
                 if used not in said:
                     expected = f"what its `{attribute}` says: {', '.join(said) or 'nothing'}"
-                    yield self._problem(f"{key}.secrets.{variable}", f"an address of {used}", expected)
+                    yield self._problem(
+                        f"{key}.generated_secrets.{variable}", f"an address of {used}", expected
+                    )
             for number in service.redis:
                 index = indexes.get(number)
                 if index is None:

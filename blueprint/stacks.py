@@ -146,13 +146,15 @@ class Resolver:
         return self.secrets.generated(name, form.make)
 
     def _environment(self, service: Service) -> str:
-        if missing := self.secrets.missing(service.keys.values()):
+        if missing := self.secrets.missing(service.provided_secrets.values()):
             raise DeclarationError(missing)
         values = {variable: str(value) for variable, value in service.env.items()}
-        values |= {variable: str(self.secrets.provided(name)) for variable, name in service.keys.items()}
+        values |= {
+            variable: str(self.secrets.provided(name)) for variable, name in service.provided_secrets.items()
+        }
         known = {name: self.secret(name) for name in sorted(service.secrets_used)}
         encoded = {name: quote(value, safe="") for name, value in known.items()}
-        for variable, text in service.secrets.items():
+        for variable, text in service.generated_secrets.items():
             values[variable] = fill(text, encoded if "{" in text else known)
         return environment_file(values, service.name)
 

@@ -158,5 +158,5 @@ def containers(blueprint: Blueprint, phase: str) -> Iterable[str]:
 def provided(blueprint: Blueprint, phase: str) -> list[str]:
     """Secrets that others issue and that a phase needs: its containers, the backups and what tells the owner."""
     services = (service for one in blueprint.stacks_of(phase) for service in one.services)
-    keys = {name for service in services for name in service.keys.values()}
+    keys = {name for service in services for name in service.provided_secrets.values()}
     return sorted(keys.union(backup.provided(blueprint), TELEGRAM))

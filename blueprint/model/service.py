@@ -157,9 +157,9 @@ class Service(Declaration):
     :param public: TCP ports opened to the world; for the proxy alone
     :param public_udp: UDP ports, likewise
     :param env: environment; no secrets
-    :param secrets: environment from generated secrets: the name of one, or a text with names in braces, where they
-        are percent-encoded ("redis://litellm:{redis/litellm}@shared-redis:6379/1")
-    :param keys: environment from what others issued: the names of secrets that the owner provides
+    :param generated_secrets: environment from generated secrets: the name of one, or a text with names in braces,
+        where they are percent-encoded ("redis://litellm:{redis/litellm}@shared-redis:6379/1")
+    :param provided_secrets: environment from what others issued: the names of secrets that the owner provides
     :param volumes: where each volume is mounted; volumes outlive everything that is done here
     :param files: where each file of the stack's folder is mounted, read-only, by its path there
     :param files_uid: user that these files belong to, where the container reads them as another than root
@@ -207,8 +207,8 @@ class Service(Declaration):
     public: tuple[int, ...] = ()
     public_udp: tuple[int, ...] = ()
     env: Mapping[str, str | int] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
+    generated_secrets: Mapping[str, str] = field(default_factory=dict)
+    provided_secrets: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     files_uid: int = 0
@@ -314,7 +314,11 @@ class Service(Declaration):
             check.that(self.domain or not value, key, value, "given together with domain")
 
     def _check_environment(self, check: Check) -> None:
-        sources = {"env": self.env, "secrets": self.secrets, "keys": self.keys}
+        sources = {
+            "env": self.env,
+            "generated_secrets": self.generated_secrets,
+            "provided_secrets": self.provided_secrets,
+        }
         for key, source in sources.items():
             for variable in source:
                 check.matches(key, variable, _VARIABLE, "names of environment variables")
@@ -324,13 +328,15 @@ class Service(Declaration):
             plain = isinstance(value, str | int) and not isinstance(value, bool)
             one_line = plain and not set(str(value)) & set("\n\r\0")
             check.that(one_line, f"env.{variable}", value, "one line of text, or a whole number")
-        for variable, text in self.secrets.items():
+        for variable, text in self.generated_secrets.items():
             names = secret_names(text)
             valid = bool(names) and all(_SECRET.fullmatch(name) for name in names)
             expected = 'the name of a secret ("postgres/litellm"), or a text with such names in braces'
-            check.that(valid, f"secrets.{variable}", text, expected)
-        for variable, name in self.keys.items():
-            check.matches(f"keys.{variable}", name, _SECRET, 'the name of a secret ("groq/api_key")')
+            check.that(valid, f"generated_secrets.{variable}", text, expected)
+        for variable, name in self.provided_secrets.items():
+            check.matches(
+                f"provided_secrets.{variable}", name, _SECRET, 'the name of a secret ("groq/api_key")'
+            )
 
     def _check_mounts(self, check: Check) -> None:
         for volume in self.volumes:
@@ -449,7 +455,7 @@ class Service(Declaration):
     @property
     def secrets_used(self) -> frozenset[str]:
         """Names of the generated secrets in its environment."""
-        return frozenset(name for text in self.secrets.values() for name in secret_names(text))
+        return frozenset(name for text in self.generated_secrets.values() for name in secret_names(text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -529,7 +535,7 @@ def _circle(depends_on: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def secret_names(text: str) -> list[str]:
-    """Names of the secrets in a value of `Service.secrets`."""
+    """Names of the secrets in a value of `Service.generated_secrets`."""
     if "{" in text or "}" in text:
         rest = _IN_BRACES.sub("", text)
         return [] if "{" in rest or "}" in rest else _IN_BRACES.findall(text)
@@ -537,7 +543,7 @@ def secret_names(text: str) -> list[str]:
 
 
 def fill(text: str, value: Mapping[str, str]) -> str:
-    """A value of `Service.secrets` with the secrets in it.
+    """A value of `Service.generated_secrets` with the secrets in it.
 
     :param value: each secret, percent-encoded where `text` is more than its name
     """

@@ -38,7 +38,7 @@ def web(**changes: Any) -> Case:
         "publish": 18000,
         "aliases": ["test-alias"],
         "entrypoint": SERVE,
-        "secrets": {"PASSWORD": "test/password"},
+        "generated_secrets": {"PASSWORD": "test/password"},
         "files": {"site/index.html": "/site/index.html"},
         "volumes": {"data": "/data"},
     }

@@ -128,7 +128,7 @@ def test_what_connects_past_the_pooler_is_told_how_often_it_may() -> None:
     blueprint = declared()
     most: dict[str, int] = {}
     for service in (service for stack in blueprint.stacks for service in stack.services):
-        url = service.secrets.get("DATABASE_URL", "")
+        url = service.generated_secrets.get("DATABASE_URL", "")
         if "@shared-postgres:" in url and service.name != blueprint.gateway.container:
             database, _, limit = url.rpartition("/")[2].partition("?connection_limit=")
             most[database] = most.get(database, 0) + int(limit)

@@ -151,7 +151,7 @@ def test_secrets_are_named_and_not_written() -> None:
     (service,) = next(stack for stack in blueprint.stacks if stack.name == "litellm").services
     leaves = _leaves(litellm.config(blueprint.gateway, blueprint.ollama_instances, pool_limit=1))
     named = {str(leaf).removeprefix("os.environ/") for leaf in leaves if str(leaf).startswith("os.environ/")}
-    assert named <= service.secrets.keys() | service.keys.keys()
+    assert named <= service.generated_secrets.keys() | service.provided_secrets.keys()
     assert {"LITELLM_MASTER_KEY", "REDIS_PASSWORD", "GROQ_API_KEY", "GEMINI_API_KEY"} <= named
 
 

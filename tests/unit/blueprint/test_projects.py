@@ -387,7 +387,10 @@ def test_an_index_without_a_user() -> None:
             {"databases": (Database("augmenter"),)},
             "a test: databases.augmenter is declared before, but must be declared once",
         ),
-        ({"env": {"REDIS_URL": "x"}}, "a test: Service coach-backend.env.REDIS_URL is 'in secrets too'"),
+        (
+            {"env": {"REDIS_URL": "x"}},
+            "a test: Service coach-backend.env.REDIS_URL is 'in generated_secrets too'",
+        ),
         (
             {"predecessors": (Predecessor("old", ("coach_credit",), {"coach_credit": "files/x.sql"}),)},
             "coach_credit.predecessors.old.after is files/x.sql, but must be a file that is there",

@@ -193,7 +193,7 @@ def test_stateful_and_built_ones_are_named(resolver: Resolver) -> None:
 
 
 def test_secrets_are_generated_in_their_form_and_stay(resolver: Resolver, secrets: Secrets) -> None:
-    made = service(secrets={"KEY": "web/key", "HEX": "web/hex", "PLAIN": "web/plain"})
+    made = service(generated_secrets={"KEY": "web/key", "HEX": "web/hex", "PLAIN": "web/plain"})
     text = environment(resolved(resolver, made))
     values = dict(line.split("=", 1) for line in text.splitlines())
     assert values["KEY"].startswith("sk-")
@@ -204,20 +204,26 @@ def test_secrets_are_generated_in_their_form_and_stay(resolver: Resolver, secret
 
 
 def test_secrets_are_percent_encoded_inside_of_a_text_and_not_alone(resolver: Resolver) -> None:
-    made = service(secrets={"URL": "redis://web:{redis/web}@shared-redis:6379/1", "PASSWORD": "redis/web"})
+    made = service(
+        generated_secrets={"URL": "redis://web:{redis/web}@shared-redis:6379/1", "PASSWORD": "redis/web"}
+    )
     lines = environment(resolved(resolver, made)).splitlines()
     assert "URL=redis://web:p%40ss%2Fw%3Frd@shared-redis:6379/1" in lines
     assert "PASSWORD=p@ss/w?rd" in lines
 
 
 def test_keys_of_others_are_asked_for_by_name(resolver: Resolver) -> None:
-    assert "K=gsk-canary\n" in environment(resolved(resolver, service(keys={"K": "groq/api_key"})))
+    assert "K=gsk-canary\n" in environment(
+        resolved(resolver, service(provided_secrets={"K": "groq/api_key"}))
+    )
     with pytest.raises(DeclarationError, match="openai/api_key is missing"):
-        resolved(resolver, service(keys={"K": "openai/api_key"}))
+        resolved(resolver, service(provided_secrets={"K": "openai/api_key"}))
 
 
 def test_nothing_secret_is_in_the_project(resolver: Resolver) -> None:
-    stack = resolved(resolver, service(keys={"K": "groq/api_key"}, secrets={"P": "redis/web"}))
+    stack = resolved(
+        resolver, service(provided_secrets={"K": "groq/api_key"}, generated_secrets={"P": "redis/web"})
+    )
     shown = json.dumps(stack.project) + repr(stack)
     assert "canary" not in shown
     assert "p@ss" not in shown
@@ -309,7 +315,7 @@ def checks(*services: Service, **fields: Any) -> list[str]:
         {"env": {"STORE": "store:9000"}},
         {"env": {"STORE": "http://store/x"}},
         {"env": {"STORES": "other,bucket"}},
-        {"secrets": {"URL": "s3://web:{store/password}@store:9000/x"}},
+        {"generated_secrets": {"URL": "s3://web:{store/password}@store:9000/x"}},
     ],
 )
 def test_an_address_of_what_is_private_is_for_what_depends_on_it(told: dict[str, Any]) -> None:
@@ -322,7 +328,7 @@ def test_an_address_of_what_is_private_is_for_what_depends_on_it(told: dict[str,
 
 def test_a_word_that_is_no_address_is_none() -> None:
     store = service(name="store", private=True)
-    words = {"env": {"BUCKET": "the store", "KIND": "datastore:1"}, "secrets": {"KEY": "store/key"}}
+    words = {"env": {"BUCKET": "the store", "KIND": "datastore:1"}, "generated_secrets": {"KEY": "store/key"}}
     assert not checks(store, service(name="user", depends_on=("store",)), service(name="stranger", **words))
 
 
@@ -345,21 +351,28 @@ def test_what_agrees_is_no_problem() -> None:
         ({"public": (8443,)}, "one that the firewall opens: 22, 80, 443"),
         ({"public_udp": (80,)}, "one that the firewall opens: 443"),
         ({"domain": "web.pro"}, "b.domain is web.pro, but must be a domain of its own; web has this one"),
-        ({"secrets": {"P": "x:{postgres/litelm}@y"}}, "knows: postgres/litellm; did you mean litellm?"),
         (
-            {"secrets": {"P": "redis/nobody"}},
-            "b.secrets is redis/nobody, but must be a password that redis knows",
+            {"generated_secrets": {"P": "x:{postgres/litelm}@y"}},
+            "knows: postgres/litellm; did you mean litellm?",
+        ),
+        (
+            {"generated_secrets": {"P": "redis/nobody"}},
+            "b.generated_secrets is redis/nobody, but must be a password that redis knows",
         ),
         ({"build": "files/web"}, "built in one way"),
         ({"database": "litelm"}, "did you mean litellm?"),
         ({"redis": (2,), "redis_user": "web"}, "one of redis_indexes: 1"),
         (
-            {"redis": (1,), "redis_user": "web", "secrets": {"URL": "redis://web:{redis/web}@r:6379/2"}},
-            "b.secrets.URL is an address of 2, but must be what its `redis` says: 1",
+            {
+                "redis": (1,),
+                "redis_user": "web",
+                "generated_secrets": {"URL": "redis://web:{redis/web}@r:6379/2"},
+            },
+            "b.generated_secrets.URL is an address of 2, but must be what its `redis` says: 1",
         ),
         (
-            {"secrets": {"URL": "postgresql://l:{postgres/litellm}@p:5432/litellm"}},
-            "b.secrets.URL is an address of litellm, but must be what its `database` says: nothing",
+            {"generated_secrets": {"URL": "postgresql://l:{postgres/litellm}@p:5432/litellm"}},
+            "b.generated_secrets.URL is an address of litellm, but must be what its `database` says: nothing",
         ),
         (
             {"redis": (1,), "redis_user": "b"},
@@ -421,7 +434,7 @@ def test_a_stack_is_known_without_its_secrets(resolver: Resolver) -> None:
     config = service(
         aliases=("web-api",),
         files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"},
-        secrets={"KEY": "web/key"},
+        generated_secrets={"KEY": "web/key"},
     )
     stack = Stack(name="front", services=(config,))
     contents = {file: Content("") for file in config.files}

@@ -124,7 +124,7 @@ augmenter = Project(
                 "FLAG_AUTH_ENABLED": "false",
                 "NANGO_DASHBOARD_USERNAME": "admin",
             },
-            secrets={
+            generated_secrets={
                 "NANGO_DB_PASSWORD": "postgres/nango",
                 "NANGO_ENCRYPTION_KEY": "nango/encryption_key",
                 "NANGO_DASHBOARD_PASSWORD": "nango/password",
@@ -165,7 +165,7 @@ augmenter = Project(
                 "NEXT_PUBLIC_UPLOAD_DIRECTORY": "/uploads",
                 "TEMPORAL_ADDRESS": "temporal:7233",
             },
-            secrets={
+            generated_secrets={
                 # Of each of its two processes; Prisma's own is two for each core and one more.
                 "DATABASE_URL": (
                     "postgresql://postiz:{postgres/postiz}@shared-postgres:5432/postiz?connection_limit=3"
@@ -197,7 +197,7 @@ augmenter = Project(
                 "ES_VERSION": "v7",
                 "TEMPORAL_ADDRESS": "temporal:7233",
             },
-            secrets={"POSTGRES_PWD": "temporal/postgres"},
+            generated_secrets={"POSTGRES_PWD": "temporal/postgres"},
         ),
         Service(
             name="temporal-pg",
@@ -212,7 +212,7 @@ augmenter = Project(
             stateful=True,
             data=PostgresData(databases=("temporal",)),
             volumes={"temporal-pg": "/var/lib/postgresql/data"},
-            secrets={"POSTGRES_PASSWORD": "temporal/postgres"},
+            generated_secrets={"POSTGRES_PASSWORD": "temporal/postgres"},
         ),
         # An index over what Temporal keeps in its Postgres: made again from there, so its loss is no loss.
         Service(

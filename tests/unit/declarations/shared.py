@@ -212,7 +212,7 @@ bull_board = Service(
     domain="bullboard.augmenter.pro",
     health=Http("/health", probe="curl"),
     env={"BULL_BOARD_USER": "admin", "REDIS_HOST": "shared-redis"},
-    secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
+    generated_secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
 )
 
 # Over a project's Celery broker: one for each that there is (notes 10.1), under its own name.
@@ -225,7 +225,7 @@ flower = Service(
     domain="flower.augmenter.pro",
     health=Http("/healthcheck"),
     env={"FLOWER_MAX_TASKS": 1000},
-    secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
+    generated_secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
 )
 
 # What both parts of Langfuse read (v3; notes 2 and 10).
@@ -374,7 +374,7 @@ shared_stacks = [
                 files={"clickhouse/limits.xml": "/etc/clickhouse-server/config.d/limits.xml"},
                 files_uid=101,
                 env={"CLICKHOUSE_USER": "langfuse", "CLICKHOUSE_DB": "default"},
-                secrets={"CLICKHOUSE_PASSWORD": "clickhouse/password"},
+                generated_secrets={"CLICKHOUSE_PASSWORD": "clickhouse/password"},
             ),
             Service(
                 name="minio",
@@ -391,7 +391,7 @@ shared_stacks = [
                 data=BucketData("langfuse", "minio/password", bucket="langfuse"),
                 volumes={"minio": "/data"},
                 env={"MINIO_ROOT_USER": "langfuse"},
-                secrets={"MINIO_ROOT_PASSWORD": "minio/password"},
+                generated_secrets={"MINIO_ROOT_PASSWORD": "minio/password"},
                 command=("server", "/data"),
             ),
             Service(
@@ -419,7 +419,7 @@ shared_stacks = [
                     "LANGFUSE_INIT_PROJECT_ID": "sourcefast",
                     "LANGFUSE_INIT_USER_EMAIL": "admin@augmenter.pro",
                 },
-                secrets={
+                generated_secrets={
                     **_LANGFUSE_SECRETS,
                     "NEXTAUTH_SECRET": "langfuse/nextauth_secret",
                     "LANGFUSE_INIT_PROJECT_PUBLIC_KEY": "langfuse/public_key",
@@ -440,7 +440,7 @@ shared_stacks = [
                 redis=(4,),
                 redis_user="langfuse",
                 env={**_LANGFUSE_ENV, "NODE_OPTIONS": "--max-old-space-size=384"},
-                secrets=_LANGFUSE_SECRETS,
+                generated_secrets=_LANGFUSE_SECRETS,
             ),
         ),
     ),
@@ -466,7 +466,7 @@ shared_stacks = [
                 redis=(1,),
                 redis_user="litellm",
                 env={"LANGFUSE_HOST": "http://langfuse:3000"},
-                secrets={
+                generated_secrets={
                     # Not through PgBouncer: Prisma migrates at its start.
                     "DATABASE_URL": "postgresql://litellm:{postgres/litellm}@shared-postgres:5432/litellm",
                     "LITELLM_MASTER_KEY": "litellm/master_key",
@@ -475,7 +475,9 @@ shared_stacks = [
                     "LANGFUSE_PUBLIC_KEY": "langfuse/public_key",
                     "LANGFUSE_SECRET_KEY": "langfuse/secret_key",
                 },
-                keys={provider.key_variable: provider.key_secret for provider in gateway.providers},
+                provided_secrets={
+                    provider.key_variable: provider.key_secret for provider in gateway.providers
+                },
                 files={
                     "litellm/config.yaml": "/app/config.yaml",
                     # What may reach LiteLLM, and the start of both (files/litellm).
@@ -563,7 +565,7 @@ shared_stacks = [
                 writable="its Redis, its browser and its cache write below the home folder",
                 pids=2048,  # of Chromium's, a tab has twenty threads and more
                 # Without a token it listens on its container's loopback only.
-                secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
+                generated_secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
                 shm_size="1g",  # Chromium's tabs crash with less
             ),
         ),

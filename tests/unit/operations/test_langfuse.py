@@ -388,7 +388,7 @@ def test_a_first_project_that_is_not_whole_is_refused_and_so_is_one_of_ours_in_i
         one for stack in declared().shared_stacks for one in stack.services if one.name == "langfuse-web"
     )
     assert told_otherwise() == []
-    (problem,) = told_otherwise(env={}, secrets={})
+    (problem,) = told_otherwise(env={}, generated_secrets={})
     assert "without LANGFUSE_INIT_ORG_ID, LANGFUSE_INIT_PROJECT_ID" in problem and "SALT" in problem
     (problem,) = told_otherwise(redis=(), redis_user=None)
     assert "where Langfuse caches keys" in problem
