@@ -73,7 +73,9 @@ class Applied:
     def monitors(self) -> tuple[Monitor, ...]:
         """One for each service that can be asked, each Ollama instance, whisper, and each cron job."""
         # Whose proxy it is does not matter.
-        replaceable = (service.name for stack in self.stacks if stack.unless for service in stack.services)
+        replaceable = (
+            service.name for stack in self.stacks if stack.skip_if_running for service in stack.services
+        )
         wanted = list(monitoring.service_monitors(self.services, besides=(*_BESIDES, *replaceable)))
         if LITELLM in self.phases:
             wanted += [monitoring.redis_monitor("monitor"), monitoring.web_monitor()]

@@ -257,11 +257,11 @@ def _watch_problems(blueprint: Blueprint) -> Iterator[Problem]:
 
 def _removal_problems(blueprint: Blueprint) -> Iterator[Problem]:
     """What is declared would be brought back by the same run; but where somebody else does it, ours may go."""
-    kept = {stack.name: f"stack {stack.name}" for stack in blueprint.stacks if not stack.unless}
+    kept = {stack.name: f"stack {stack.name}" for stack in blueprint.stacks if not stack.skip_if_running}
     kept |= {
         service.name: f"a container of stack {stack.name}"
         for stack in blueprint.stacks
-        if not stack.unless
+        if not stack.skip_if_running
         for service in stack.services
     }
     teams = {team.name: f"team {team.name}" for team in blueprint.teams}

@@ -333,7 +333,7 @@ shared_stacks = [
     Stack(
         name="proxy",
         phase="litellm",
-        unless="coolify-proxy",
+        skip_if_running="coolify-proxy",
         services=(
             Service(
                 name="traefik",

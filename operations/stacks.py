@@ -446,7 +446,7 @@ def up(
     stacks: Sequence[Stack],
     timeout_s: int = 300,
     before_recreate: Saving | None = None,
-    unless: str | None = None,
+    skip_if_running: str | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """Bring stacks to their declared state: one question for all of them, and nothing done where nothing differs.
 
@@ -464,14 +464,14 @@ def up(
     + stacks: what is wanted, in the order in which they are brought up
     + timeout_s: seconds within which a stack has to be healthy, pulls and builds not counted
     + before_recreate: how the data of stateful containers is saved; a backup that fails ends the run
-    + unless: name of a container of another project in whose presence, running, nothing is done
+    + skip_if_running: name of a container of another project in whose presence, running, nothing is done
     """
     for stack in stacks:
         if str(PurePosixPath(stack.folder).parent) != root:
             raise OperationValueError(f"stack {stack.name}: its folder {stack.folder} is not in {root}")
 
     found = _seen(root, stacks)
-    if unless and (other := _in_place(unless, stacks, found)):
+    if skip_if_running and (other := _in_place(skip_if_running, stacks, found)):
         host.noop(f"{other.name} of {other.project or 'somebody else'} does this")
         return
 

@@ -135,7 +135,7 @@ def containers(applied: Applied, found: StacksState) -> Line:
 
 
 def _done_by_another(stack: Stack, found: StacksState) -> bool:
-    other = found.containers.get(stack.unless or "")
+    other = found.containers.get(stack.skip_if_running or "")
     return other is not None and other.status == "running"
 
 

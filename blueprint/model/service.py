@@ -465,19 +465,19 @@ class Stack(Declaration):
     :param name: name of the project, and of its folder
     :param services: its containers
     :param phase: name of the phase that brings it
-    :param unless: a container of somebody else's that does the same; where it runs, this stack is not brought up
+    :param skip_if_running: a container of another owner that does the same; while it runs, this stack is not started
     """
 
     name: str
     services: tuple[Service, ...]
     phase: str = ""
-    unless: str | None = None
+    skip_if_running: str | None = None
 
     def __post_init__(self) -> None:
         with checking(f"Stack {self.name}") as check:
             check.name("name", self.name)
-            if self.unless is not None:
-                check.name("unless", self.unless)
+            if self.skip_if_running is not None:
+                check.name("skip_if_running", self.skip_if_running)
             check.that(self.services, "services", self.services, "at least one Service")
             counts = Counter(service.name for service in self.services)
             for name in (name for name, count in counts.items() if count > 1):

@@ -17,8 +17,8 @@ def proxy(applied: Applied, secrets: Secrets) -> None:
     """Traefik with the domains that the host has by now; each phase that brings some calls this again."""
     declared = next(each for each in applied.stacks if each.name == STACK)
     stacks.up(
-        name=f"Containers of the proxy, unless {declared.unless} runs",
+        name=f"Containers of the proxy, unless {declared.skip_if_running} runs",
         root=applied.blueprint.paths.stacks,
         stacks=[stack(applied, secrets, STACK)],
-        unless=declared.unless,
+        skip_if_running=declared.skip_if_running,
     )

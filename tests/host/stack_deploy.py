@@ -50,7 +50,7 @@ stacks.up(
     stacks=[replace(stack, project={**stack.project, **case.get("raw", {})}) for stack in made],
     timeout_s=case.get("timeout_s", 300),
     before_recreate=Saving(**case["saving"]) if "saving" in case else None,
-    unless=case.get("unless"),
+    skip_if_running=case.get("skip_if_running"),
 )
 if "removed" in case:
     stacks.removed(

@@ -344,7 +344,7 @@ def test_somebody_elses_container_is_left_alone(machine: Machine, apply: Apply) 
         assert refused.rc != 0
         assert "of no Compose project" in refused.output
         assert container(machine)["Id"] == before
-        in_place = apply(case(unless="test-web"))
+        in_place = apply(case(skip_if_running="test-web"))
         assert in_place.changed == []
     finally:
         machine.run("docker rm -f test-web")

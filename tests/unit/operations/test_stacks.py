@@ -579,10 +579,10 @@ def test_a_port_that_another_container_publishes_stops_the_run() -> None:
 def test_a_stack_makes_way_for_the_container_that_does_its_work() -> None:
     other = Container(name="coolify-proxy", project="coolify-proxy")
     state = StacksState(containers={other.name: other})
-    assert scripts(front(), state, unless="coolify-proxy") == []
+    assert scripts(front(), state, skip_if_running="coolify-proxy") == []
     stopped = StacksState(containers={other.name: replace(other, status="exited")})
-    assert scripts(front(), stopped, unless="coolify-proxy")
-    assert scripts(front(), as_declared(front(text="y")), unless="web")  # our own is no reason
+    assert scripts(front(), stopped, skip_if_running="coolify-proxy")
+    assert scripts(front(), as_declared(front(text="y")), skip_if_running="web")  # our own is no reason
 
 
 def test_a_stack_lies_in_the_root() -> None:
