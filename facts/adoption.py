@@ -64,7 +64,7 @@ class Adoption(FactBase[AdoptionState]):
 
     def command(self, state: str, names: Iterable[str], volumes: Iterable[str] = ()) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("adoption.sh", state, " ".join(names), " ".join(volumes))
+        return script.command("adoption.sh", state, " ".join(names), " ".join(volumes))
 
     @staticmethod
     def default() -> AdoptionState:

@@ -72,7 +72,7 @@ class AptRepositories(FactBase[Repositories]):
 
     def command(self, keyring: str = "") -> StringCommand:
         """The script and its arguments."""
-        return script.ask("apt-repositories.sh", keyring)
+        return script.command("apt-repositories.sh", keyring)
 
     @staticmethod
     def default() -> Repositories:

@@ -40,7 +40,7 @@ class Backups(FactBase[dict[str, BackupState]]):
 
     def command(self, root: str) -> StringCommand:
         """The script and its argument."""
-        return script.ask("backups.sh", root)
+        return script.command("backups.sh", root)
 
     @staticmethod
     def default() -> dict[str, BackupState]:

@@ -92,7 +92,7 @@ class Engine(FactBase[EngineState]):
 
     def command(self, parts: Iterable[str] = PARTS) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("docker.sh", CONFIG, *parts)
+        return script.command("docker.sh", CONFIG, *parts)
 
     @staticmethod
     def default() -> EngineState:
@@ -176,7 +176,7 @@ class Statuses(FactBase[dict[str, str]]):
 
     def command(self, names: Iterable[str]) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("containers.sh", *names)
+        return script.command("containers.sh", *names)
 
     @staticmethod
     def default() -> dict[str, str]:
@@ -196,7 +196,7 @@ class Images(FactBase[dict[str, str]]):
 
     def command(self, references: Iterable[str]) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("images.sh", *references)
+        return script.command("images.sh", *references)
 
     @staticmethod
     def default() -> dict[str, str]:

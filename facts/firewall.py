@@ -36,7 +36,7 @@ class Firewall(FactBase[FirewallState]):
 
     def command(self, chains: Iterable[str]) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("firewall.sh", *chains)
+        return script.command("firewall.sh", *chains)
 
     @staticmethod
     def default() -> FirewallState:

@@ -128,7 +128,7 @@ class Gpus(FactBase[GpuState]):
 
     def command(self) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("gpus.sh")
+        return script.command("gpus.sh")
 
     @staticmethod
     def default() -> GpuState:

@@ -222,7 +222,7 @@ class Host(FactBase[HostState]):
 
     def command(self) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("host.sh")
+        return script.command("host.sh")
 
     def process(self, output: list[str]) -> HostState:
         """Read the answer of `command`."""

@@ -74,7 +74,7 @@ class Langfuse(FactBase[LangfuseState]):
 
     def command(self, container: str, postgres: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("langfuse.sh", container, postgres)
+        return script.command("langfuse.sh", container, postgres)
 
     @staticmethod
     def default() -> LangfuseState:

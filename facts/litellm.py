@@ -75,7 +75,7 @@ class Proxy(FactBase[ProxyState]):
     def command(self, container: str, port: int, required: bool = True) -> StringCommand:
         """The script and its arguments."""
         must = "yes" if required else "no"
-        return script.ask("litellm.sh", container, PROGRAM.read_text(), port, WAIT_S, must)
+        return script.command("litellm.sh", container, PROGRAM.read_text(), port, WAIT_S, must)
 
     @staticmethod
     def default() -> ProxyState:

@@ -31,7 +31,7 @@ class Memory(FactBase[MemoryState]):
 
     def command(self, containers: Iterable[str] = ()) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("memory.sh", *containers)
+        return script.command("memory.sh", *containers)
 
     @staticmethod
     def default() -> MemoryState:

@@ -102,7 +102,7 @@ class Instances(FactBase[OllamaState]):
 
     def command(self, ports: Sequence[int]) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("ollama.sh", *ports)
+        return script.command("ollama.sh", *ports)
 
     @staticmethod
     def default() -> OllamaState:

@@ -34,7 +34,7 @@ class Orphans(FactBase[list[Container]]):
 
     def command(self) -> StringCommand:
         """The script."""
-        return script.ask("orphans.sh")
+        return script.command("orphans.sh")
 
     @staticmethod
     def default() -> list[Container]:

@@ -29,7 +29,7 @@ class Answers(FactBase[dict[str, str]]):
         self, container: str, host: str, port: int, user: str, passfile: str, databases: Iterable[str]
     ) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("pgbouncer.sh", container, host, port, user, passfile, *databases)
+        return script.command("pgbouncer.sh", container, host, port, user, passfile, *databases)
 
     @staticmethod
     def default() -> dict[str, str]:

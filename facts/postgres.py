@@ -131,7 +131,7 @@ class Cluster(FactBase[ClusterState]):
 
     def command(self, container: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("postgres.sh", container)
+        return script.command("postgres.sh", container)
 
     @staticmethod
     def default() -> ClusterState:
@@ -243,7 +243,7 @@ class Vectors(FactBase[tuple[Vector, ...]]):
 
     def command(self, container: str, database: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("postgres-vectors.sh", container, database)
+        return script.command("postgres-vectors.sh", container, database)
 
     @staticmethod
     def default() -> tuple[Vector, ...]:

@@ -65,7 +65,7 @@ class PostgresCopy(FactBase[CopyState]):
 
     def command(self, state: str, source: str, target: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("postgres-copy.sh", state, source, target)
+        return script.command("postgres-copy.sh", state, source, target)
 
     @staticmethod
     def default() -> CopyState:

@@ -86,7 +86,7 @@ class Redis(FactBase[RedisState]):
         self, container: str, settings: Iterable[str], user: str, password_file: str
     ) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("redis.sh", container, user, password_file, *settings)
+        return script.command("redis.sh", container, user, password_file, *settings)
 
     @staticmethod
     def default() -> RedisState:

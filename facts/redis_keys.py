@@ -36,7 +36,7 @@ class RedisKeys(FactBase[KeysState]):
 
     def command(self, container: str) -> StringCommand:
         """The script and its argument."""
-        return script.ask("redis-keys.sh", container)
+        return script.command("redis-keys.sh", container)
 
     @staticmethod
     def default() -> KeysState:

@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "files" / "facts"
 MARK = "@@"
 
 
-def ask(script: str, *args: str | int) -> StringCommand:
+def command(script: str, *args: str | int) -> StringCommand:
     """Command of a fact that runs `files/facts/<script>` with `args` as `$1` …; nothing secret among them."""
     text = (SCRIPTS / script).read_text()
     return StringCommand(

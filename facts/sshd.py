@@ -60,7 +60,7 @@ class Sshd(FactBase[SshdState]):
 
     def command(self, path: str) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("sshd.sh", path)
+        return script.command("sshd.sh", path)
 
     @staticmethod
     def default() -> SshdState:

@@ -96,7 +96,7 @@ class Stacks(FactBase[StacksState]):
 
     def command(self, root: str) -> StringCommand:
         """The script and its argument."""
-        return script.ask("stacks.sh", root)
+        return script.command("stacks.sh", root)
 
     @staticmethod
     def default() -> StacksState:

@@ -18,7 +18,7 @@ class Standing(FactBase[dict[tuple[str, str], str]]):
 
     def command(self, places: Sequence[tuple[str, str]]) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("standing.sh", *(word for place in places for word in place))
+        return script.command("standing.sh", *(word for place in places for word in place))
 
     @staticmethod
     def default() -> dict[tuple[str, str], str]:

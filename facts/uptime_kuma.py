@@ -91,7 +91,7 @@ class Kuma(FactBase[KumaState]):
 
     def command(self, container: str, required: bool = True) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("uptime-kuma.sh", container, PROGRAM.read_text(), "yes" if required else "no")
+        return script.command("uptime-kuma.sh", container, PROGRAM.read_text(), "yes" if required else "no")
 
     @staticmethod
     def default() -> KumaState:

@@ -73,7 +73,7 @@ class WhisperAsr(FactBase[WhisperAsrState]):
 
     def command(self, container: str, port: int) -> StringCommand:
         """The script and its arguments."""
-        return script.ask("whisper-asr.sh", container, port)
+        return script.command("whisper-asr.sh", container, port)
 
     @staticmethod
     def default() -> WhisperAsrState:

@@ -12,7 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.apt import Packages, PackagesState
-from facts.kept import ask
+from facts.cache import cached_fact
 from operations import script
 
 # Age in seconds from which apt's lists are fetched again before something is installed.
@@ -104,7 +104,7 @@ def packages(
     if not names:
         host.noop("nothing declared")
         return
-    found: PackagesState = ask(Packages, names=names, others=others)
+    found: PackagesState = cached_fact(Packages, names=names, others=others)
     steps = difference(wanted, kept, found)
     if not steps:
         host.noop(f"{len(names)} packages installed as declared")

@@ -9,7 +9,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from facts.apt_repositories import AptRepositories, Repositories, Target
-from facts.kept import ask
+from facts.cache import cached_fact
 from operations import script
 from operations.files import File, tree
 
@@ -61,7 +61,7 @@ def components(name_of_file: str, wanted: Sequence[str]) -> Generator[StringComm
     + wanted: components, such as "contrib" and "non-free"
     """
     path = f"{SOURCES}/{name_of_file}.sources"
-    content = further_components(ask(AptRepositories, keyring=""), wanted, path)
+    content = further_components(cached_fact(AptRepositories, keyring=""), wanted, path)
     if content is None:
         host.noop(f"{', '.join(wanted)} configured")
         return
@@ -80,7 +80,7 @@ def repository(
     + fingerprint: of its primary key, 40 hexadecimal digits; another key is refused
     """
     keyring = f"{KEYRINGS}/{name_of_file}.gpg"
-    state: Repositories = ask(AptRepositories, keyring=keyring)
+    state: Repositories = cached_fact(AptRepositories, keyring=keyring)
     if state.fingerprints != (fingerprint,):
         yield script.run("apt/keyring.sh", key_url, fingerprint, keyring, stream=True)
     # After its key: a run that ends in between leaves no source that apt would not trust.

@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 from facts.backups import Backups, BackupState
-from facts.kept import ask
+from facts.cache import cached_fact
 from operations import script
 
 
@@ -54,7 +54,7 @@ def fresh(
     """
     if not pieces:
         raise OperationValueError("no pieces: say what is to be saved")
-    before: dict[str, BackupState] = ask(Backups, root=root)
+    before: dict[str, BackupState] = cached_fact(Backups, root=root)
     yield from save(pieces, command, root, before)
 
 
@@ -66,7 +66,7 @@ def first(
 
     + pieces, command, root: as of `Saving`
     """
-    before: dict[str, BackupState] = ask(Backups, root=root)
+    before: dict[str, BackupState] = cached_fact(Backups, root=root)
     if wanted := [piece for piece, states in of(pieces, before).items() if not states]:
         yield from save(wanted, command, root, before)
     else:

@@ -16,7 +16,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host, state
 
-from facts import kept
+from facts import cache
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def insist(
             host.log(f"waiting for {', '.join(missing[:_NAMED])}{more}")
             told = missing
         time.sleep(every_s)
-        kept.forget()
+        cache.clear()
         answer = question()
     return answer
 

@@ -15,8 +15,8 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
+from facts.cache import cached_fact
 from facts.docker import CONFIG, Engine, EngineState, Images, Network
-from facts.kept import ask
 from operations import script
 from operations.checks import Problem, failure
 from operations.files import Directory, File, tree
@@ -181,7 +181,7 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
 
     + settings: keys of daemon.json (https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file)
     """
-    engine: EngineState = ask(Engine, parts=ASKED)
+    engine: EngineState = cached_fact(Engine, parts=ASKED)
     current = read_config(engine.config)
     wanted = merge(current, settings)
     changed = wanted != current
@@ -229,7 +229,7 @@ def network(network: str) -> Generator[StringCommand, None, None]:
     """
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
         raise OperationValueError(f"{network!r} is not a name for a network of Docker")
-    found = ask(Engine, parts=ASKED).networks.get(network)
+    found = cached_fact(Engine, parts=ASKED).networks.get(network)
     if found is None:
         yield StringCommand("docker network create --driver bridge --attachable", QuoteString(network))
     elif drift := network_drift(found):
@@ -263,7 +263,7 @@ def login(registry: str, username: str, password: str | HiddenValue) -> Generato
     secret = password.unmask() if isinstance(password, HiddenValue) else password
     if not secret or "\n" in secret:
         raise OperationValueError(f"password of {username} at {registry}: wanted one line that is not empty")
-    stored = ask(Engine, parts=("logins",)).logins
+    stored = cached_fact(Engine, parts=("logins",)).logins
     if stored.get(DOCKER_HUB if registry == "docker.io" else registry) == auth_sha256(username, secret):
         host.noop(f"logged in to {registry} as {username}")
         return
@@ -282,7 +282,7 @@ def images(references: Sequence[str]) -> Generator[StringCommand, None, None]:
             raise OperationValueError(
                 f"image {reference!r}: wanted a reference with a tag or a digest, such as redis:7-alpine"
             )
-    there = ask(Images, references=references) if references else {}
+    there = cached_fact(Images, references=references) if references else {}
     if missing := [reference for reference in dict.fromkeys(references) if reference not in there]:
         yield script.run("docker/pull.sh", *missing, stream=True)
     else:

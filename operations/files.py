@@ -17,8 +17,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 from pyinfra.operations.util.files import generate_color_diff
 
+from facts.cache import cached_fact
 from facts.files import Contents, Found, Tree, TreeState
-from facts.kept import ask
 from operations import script
 
 
@@ -228,7 +228,7 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
     if not entries:
         host.noop("nothing declared")
         return
-    found: TreeState = ask(Tree, paths=[entry.path for entry in entries])
+    found: TreeState = cached_fact(Tree, paths=[entry.path for entry in entries])
     if command := apply(entries, found):
         yield command
     else:

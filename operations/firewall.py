@@ -18,8 +18,8 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from facts.cache import cached_fact
 from facts.firewall import Firewall, FirewallState, Tables, read_tables
-from facts.kept import ask
 from operations.files import Directory, Entry, File, tree
 from operations.systemd import Unit, units
 from operations.trial import CONFIRM_WITHIN, OverNewConnection
@@ -210,7 +210,7 @@ def apply(
         firewall.apply(name="Firewall", tcp=(22, 80, 443), udp=(443,), internal_tcp=(11434,))
     """
     ruleset = Ruleset(tuple(tcp), tuple(udp), tuple(internal_tcp))
-    live = ask(Firewall, chains=CHAINS)
+    live = cached_fact(Firewall, chains=CHAINS)
     if reason := lockout(ruleset, live):
         raise OperationError(reason)
     if reasons := difference(ruleset, live):

@@ -12,9 +12,9 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from facts.cache import cached_fact
 from facts.files import Tree, TreeState
 from facts.gpu import Gpu, Gpus, GpuState
-from facts.kept import ask
 from operations import script
 
 
@@ -47,7 +47,7 @@ def power_limits(limits: Mapping[str, int]) -> Generator[StringCommand, None, No
     for watts in limits.values():
         if watts <= 0:
             raise OperationValueError(f"power limit of {watts} W: wanted a positive number of watts")
-    state = ask(Gpus)
+    state = cached_fact(Gpus)
     # While a first run is prepared there is no driver yet.
     others = other_limits(state, limits) if state.installed else []
     if not others:
@@ -92,7 +92,7 @@ def time_sharing(sharing: TimeSharing, state_file: str, lock: str) -> Generator[
     """
     if sharing.mib <= 0 or sharing.answer_s <= 0:
         raise OperationValueError(f"{sharing.mib} MiB and {sharing.answer_s} s: wanted numbers above 0")
-    tree: TreeState = ask(Tree, paths=[state_file])
+    tree: TreeState = cached_fact(Tree, paths=[state_file])
     there = tree.found.get(state_file)
     marked = hashlib.sha256(f"{sharing.mark}\n".encode()).hexdigest()
     if there is not None and there.sha256 == marked:

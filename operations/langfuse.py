@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.langfuse import Key, Langfuse, LangfuseState
 from operations import script
 from operations.notices import notice
@@ -218,7 +218,7 @@ def projects(
         if not project.public_key.startswith("pk-lf-") or not project.secret_key.startswith("sk-lf-"):
             raise OperationValueError(f"the keys of {project.id} have to begin with pk-lf- and sk-lf-")
     # The run that is being prepared may be the one that brings it.
-    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres)
+    langfuse: LangfuseState = cached_fact(Langfuse, container=container, postgres=postgres)
     if not langfuse.answers and state.is_executing:
         raise OperationError(
             f"{container}: found {langfuse.reason}, wanted its projects: docker logs --tail 20 {container}"
@@ -253,7 +253,7 @@ def warn_undeclared(
     + public_keys: of all declared key pairs
     + owner: e-mail address of the declared owner
     """
-    langfuse: LangfuseState = ask(Langfuse, container=container, postgres=postgres)
+    langfuse: LangfuseState = cached_fact(Langfuse, container=container, postgres=postgres)
     if not langfuse.answers:
         return [f"{container}: {langfuse.reason}; what others have added to it is not known"]
     return undeclared(langfuse, organisation, projects, public_keys, owner)

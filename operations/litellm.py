@@ -15,7 +15,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.litellm import PROGRAM, WAIT_S, Key, Proxy, ProxyState
 from facts.litellm import Team as ActualTeam
 from operations import backup, script
@@ -159,7 +159,7 @@ def teams(
     if both := {team.id for team in wanted} & set(absent):
         raise OperationValueError(f"teams both wanted and absent: {', '.join(sorted(both))}")
     # The run that is being prepared may be the one that brings it back.
-    found: ProxyState = ask(Proxy, container=container, port=port, required=state.is_executing)
+    found: ProxyState = cached_fact(Proxy, container=container, port=port, required=state.is_executing)
     declared = {team.id for team in wanted}.union(absent, known)
     for name in sorted({team.id for team in found.teams} - declared):
         if state.is_executing:
@@ -170,7 +170,7 @@ def teams(
         return
     if before_deletion and any(step.path == "/team/delete" for step in todo):
         pieces = [piece for pieces in before_deletion.pieces.values() for piece in pieces]
-        before: dict[str, BackupState] = ask(Backups, root=before_deletion.root)
+        before: dict[str, BackupState] = cached_fact(Backups, root=before_deletion.root)
         yield from backup.save(pieces, before_deletion.command, before_deletion.root, before)
     yield _tell(container, port, "apply", [asdict(step) for step in todo])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.memory import Memory, MemoryState
 from operations.checks import Problem, check
 
@@ -17,7 +17,7 @@ def available(mib: int, containers: Sequence[str], remedy: str) -> Iterator[Prob
     + containers: their names
     + remedy: what a person can do about too little
     """
-    state: MemoryState = ask(Memory, containers=list(containers))
+    state: MemoryState = cached_fact(Memory, containers=list(containers))
     if state.available_mib is None or state.running.issuperset(containers):
         return
     if state.available_mib < mib:

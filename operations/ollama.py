@@ -12,8 +12,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.context import state as run
 
-from facts import kept
-from facts.kept import ask
+from facts import cache
+from facts.cache import cached_fact
 from facts.ollama import Instance, Instances, Loaded, OllamaState
 from operations import script
 from operations.checks import Problem, check, failure, insist
@@ -164,12 +164,12 @@ def _ask(placements: Sequence[Placement]) -> OllamaState:
     def silent(state: OllamaState) -> list[str]:
         return [one.unit for one in placements if run.is_executing and not state.instances.get(one.port)]
 
-    state: OllamaState = insist(lambda: ask(Instances, ports=ports), silent)
+    state: OllamaState = insist(lambda: cached_fact(Instances, ports=ports), silent)
     return state
 
 
 def _ask_now(placements: Sequence[Placement]) -> OllamaState:
-    kept.forget()
+    cache.clear()
     return _ask(placements)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.pgbouncer import REFUSAL, Answers
 from operations.checks import Problem, check, insistent
 
@@ -22,7 +22,7 @@ def pgbouncer(
     + passfile: file in the container with its password, as libpq reads it
     + databases: whom to ask
     """
-    said = ask(
+    said = cached_fact(
         Answers, container=container, host=host, port=port, user=user, passfile=passfile, databases=databases
     )
     for database in databases:

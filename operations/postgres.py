@@ -18,7 +18,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts import postgres as found
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.postgres import MAINTENANCE, Cluster, ClusterState
 from operations import script
 from operations.checks import Problem, check, insist, insistent
@@ -309,7 +309,7 @@ def _answering(container: str) -> ClusterState:
     def silent(cluster: ClusterState) -> list[str]:
         return [container] if state.is_executing and cluster.version is None else []
 
-    cluster: ClusterState = insist(lambda: ask(Cluster, container=container), silent)
+    cluster: ClusterState = insist(lambda: cached_fact(Cluster, container=container), silent)
     return cluster
 
 
@@ -453,7 +453,7 @@ def postgres(
     + settings: settings with which it must run
     + hba: what the file has to say that says who may log in; None for whatever it says
     """
-    cluster: ClusterState = ask(Cluster, container=container)
+    cluster: ClusterState = cached_fact(Cluster, container=container)
     if cluster.version is None:
         yield Problem(
             container,

@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.redis import Redis, RedisState
 from operations import script
 from operations.checks import Problem, check, insist, insistent
@@ -71,7 +71,7 @@ def server(
         return [container] if state.is_executing and redis.answer is None else []
 
     asked = {"container": container, "settings": list(settings), "user": user, "password_file": password_file}
-    redis: RedisState = insist(lambda: ask(Redis, **asked), silent)
+    redis: RedisState = insist(lambda: cached_fact(Redis, **asked), silent)
     changed = settings_difference(settings, redis) if redis.answers else {}
     if redis.answers and not changed and not users_difference(acl, redis):
         host.noop(f"{container} runs with its settings and users")
@@ -86,7 +86,7 @@ def redis(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:
     """The server answers and runs with these settings and users. Arguments as of `server`."""
-    found: RedisState = ask(
+    found: RedisState = cached_fact(
         Redis, container=container, settings=list(settings), user=user, password_file=password_file
     )
     logs = f"docker logs --tail 20 {container}"

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.releases import Release, ReleaseState
 from operations import script
 
@@ -51,7 +51,7 @@ def release(
         raise OperationValueError(f"{url}: owns {list(owns)!r}: wanted paths inside the archive")
     paths = [f"{destination}/{path}" for path in owns]
     mark = f"{sha256} {url}"
-    reason = difference(ask(Release, stamp=stamp, paths=paths), mark, paths)
+    reason = difference(cached_fact(Release, stamp=stamp, paths=paths), mark, paths)
     if reason is None:
         host.noop(f"{url} is installed")
         return

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.s3 import KINDS, Storage, StorageState
 from operations import script
 from operations.checks import Problem
@@ -24,7 +24,7 @@ _LOGINS = ("users", "service-accounts", "groups")
 
 
 def _ask(container: str) -> StorageState:
-    found: StorageState = ask(Storage, container=container, directory=DIRECTORY)
+    found: StorageState = cached_fact(Storage, container=container, directory=DIRECTORY)
     return found
 
 

@@ -10,7 +10,7 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.sshd import Line, Sshd, SshdState
 from operations import script
 from operations.checks import Problem, failure
@@ -147,7 +147,7 @@ def settings(
             settings=[Setting("PasswordAuthentication", "no")],
         )
     """
-    found: SshdState = ask(Sshd, path=path)
+    found: SshdState = cached_fact(Sshd, path=path)
     if not found.installed:
         host.noop("there is no sshd")
         return

@@ -21,8 +21,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
+from facts.cache import cached_fact
 from facts.files import TreeState
-from facts.kept import ask
 from facts.stacks import BUILD, DIGEST, Container, Stacks, StacksState, normalized_reference
 from operations import backup, files, script
 from operations.backup import Saving
@@ -502,7 +502,7 @@ def up(
 
 def _seen(root: str, stacks: Iterable[Stack]) -> StacksState:
     """The host; for a run that is being prepared, without what it will set aside."""
-    found: StacksState = ask(Stacks, root=root)
+    found: StacksState = cached_fact(Stacks, root=root)
     return found if state.is_executing else _set_aside(stacks, found)
 
 
@@ -554,7 +554,7 @@ def settled(root: str, stacks: Sequence[Outline]) -> Iterator[Problem]:
     + root: folder that the folders of all stacks are in
     + stacks: whose containers
     """
-    yield from unsettled(stacks, ask(Stacks, root=root))
+    yield from unsettled(stacks, cached_fact(Stacks, root=root))
 
 
 def _in_place(name: str, stacks: Iterable[Stack], found: StacksState) -> Container | None:
@@ -714,7 +714,7 @@ def tell_undeclared(
     + declared: all stacks that are declared, whatever the run is for
     + remedy: what becomes of what is found, for whoever reads it
     """
-    left = undeclared(root, declared, ask(Stacks, root=root))
+    left = undeclared(root, declared, cached_fact(Stacks, root=root))
     for kind in ("stacks", "containers", "files"):
         if names := getattr(left, kind):
             yield f"{kind} that are not declared: {', '.join(names)}; {remedy}"
@@ -736,7 +736,7 @@ def removed(
     for name in names:
         if not _NAME.fullmatch(name):
             raise OperationValueError(f"{name!r} is not the name of a stack or a container")
-    found: StacksState = ask(Stacks, root=root)
+    found: StacksState = cached_fact(Stacks, root=root)
     there = []
     for name in names:
         container = found.containers.get(name)

@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.systemd import Units, UnitsState, UnitState
 from operations import script
 from operations.checks import insist
@@ -189,7 +189,7 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     names = [unit.name for unit in units]
 
     def look() -> list[Step]:
-        return difference(units, ask(Units, names=names, paths=paths))
+        return difference(units, cached_fact(Units, names=names, paths=paths))
 
     steps = insist(look, _comes_by_itself, STARTED_S if state.is_executing else 0)
     if not steps:

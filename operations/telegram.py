@@ -9,7 +9,7 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.stamp import Stamp
 from operations import script
 
@@ -28,7 +28,7 @@ def test_message(
     """
     data = credentials.encode() if isinstance(credentials, str) else credentials
     wanted = hashlib.sha256(data).hexdigest()
-    if ask(Stamp, path=stamp) == wanted:
+    if cached_fact(Stamp, path=stamp) == wanted:
         host.noop("this bot has written to this chat")
         return
     yield script.run("monitoring/test-message.sh", stamp, *command, payload=f"{wanted}\n", stream=True)

@@ -21,7 +21,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.context import state as run
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.uptime_kuma import PROGRAM, STATUS, FoundMonitor, FoundNotification, Kuma, KumaState, login
 from operations import script
 from operations.checks import Problem, check, insistent
@@ -298,7 +298,7 @@ def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
 
 
 def _ask(container: str, username: str, password: str) -> KumaState:
-    state: KumaState = ask(Kuma, **_question(container, username, password))
+    state: KumaState = cached_fact(Kuma, **_question(container, username, password))
     return state
 
 

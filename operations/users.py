@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.users import Account, AccountState
 
 NOBODY_LOGS_IN = "/usr/sbin/nologin"
@@ -46,7 +46,7 @@ def system_user(user: str, home: str, groups: Sequence[str] = ()) -> Generator[S
     for name in (user, *groups):
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
             raise OperationValueError(f"{name!r} is not the name of a user or group")
-    commands = difference(ask(Account, user=user, groups=list(groups)), user, home, groups)
+    commands = difference(cached_fact(Account, user=user, groups=list(groups)), user, home, groups)
     if not commands:
         host.noop(f"account {user} as declared")
     for command in commands:

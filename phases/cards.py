@@ -13,8 +13,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import ctx_host
 
 from blueprint import Blueprint, DeclarationError, render_problems
+from facts.cache import cached_fact
 from facts.gpu import Gpus, GpuState
-from facts.kept import ask
 from operations.checks import Problem
 
 # What the driver of each host said, once it was there: a card has the same UUID for as long as a run lasts, and asking
@@ -61,7 +61,7 @@ def with_cards(
     this = ctx_host.get()  # type: ignore[no-untyped-call] # `host` is only a proxy of it
     uuids = _known.get(this)
     if uuids is None:
-        state = ask(Gpus)
+        state = cached_fact(Gpus)
         uuids = full_uuids(blueprint, state)
         if state.installed:
             _known[this] = uuids

@@ -11,10 +11,10 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
 from blueprint import Blueprint, DeclarationError
+from facts.cache import cached_fact
 from facts.docker import Engine
 from facts.gpu import Gpus, GpuState
 from facts.host import UNNAMED, Host, HostState, Listener
-from facts.kept import ask
 from facts.stacks import Stacks, StacksState
 from operations import docker, stacks
 from operations.checks import Problem, report
@@ -35,12 +35,12 @@ HAND_OVER = "hand it over as docs/coolify.md says, then run again"
 
 def unfit(blueprint: Blueprint) -> Iterator[Problem]:
     """Everything about the machine that stands in the way of phase hardware."""
-    state = ask(Host)
+    state = cached_fact(Host)
     yield from machine_problems(blueprint, state)
     yield from docker.problems(
-        ask(Engine, parts=("versions",)), blueprint.docker_minimum, blueprint.compose_minimum
+        cached_fact(Engine, parts=("versions",)), blueprint.docker_minimum, blueprint.compose_minimum
     )
-    yield from gpu_problems(blueprint, state, ask(Gpus))
+    yield from gpu_problems(blueprint, state, cached_fact(Gpus))
     yield from ssh_problems()
     yield from coolify_problems(blueprint, state)
 
@@ -68,7 +68,7 @@ def containers(blueprint: Blueprint, phases: Collection[str]) -> None:
     desired = [outline(root, stack) for stack in blueprint.stacks if stack.phase in phases]
     if not desired:
         return
-    found: StacksState = ask(Stacks, root=root)
+    found: StacksState = cached_fact(Stacks, root=root)
     if problems := list(stacks.managed(desired, found, HAND_OVER)):
         raise DeployError(
             report(f"{host.name} has containers of Coolify's, and nothing was changed", problems)

@@ -16,7 +16,7 @@ from blueprint.applied import Applied
 from blueprint.model import BucketData
 from blueprint.names import KUMA, POSTGRES
 from blueprint.phases import LITELLM, MONITORING
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.litellm import Proxy
 from facts.postgres import Cluster
 from facts.s3 import Storage
@@ -58,19 +58,19 @@ def of_services(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
     yield from _litellm(applied)
     for service in (service for one in applied.stacks_of(LITELLM) for service in one.services):
         if isinstance(service.data, BucketData):
-            storage = ask(Storage, container=service.name, directory=s3.DIRECTORY)
+            storage = cached_fact(Storage, container=service.name, directory=s3.DIRECTORY)
             yield from s3.right_problems(service.name, storage)
             yield from s3.stray_sentences(service.name, [service.data.bucket], storage)
     if MONITORING in applied.phases:
         password = secrets.generated("uptime_kuma/password")
-        kuma = ask(Kuma, container=KUMA, required=True, _stdin=[login(ADMIN, password)])
+        kuma = cached_fact(Kuma, container=KUMA, required=True, _stdin=[login(ADMIN, password)])
         yield from uptime_kuma.right_problems(kuma, ADMIN, KUMA)
         yield from uptime_kuma.stray_sentences(kuma)
 
 
 def _postgres(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
     blueprint = applied.blueprint
-    cluster = ask(Cluster, container=POSTGRES)
+    cluster = cached_fact(Cluster, container=POSTGRES)
     declared, roles = databases(blueprint, blueprint.databases, secrets), [postgres.MONITOR]
     administrators = blueprint.postgres.administrators
     yield from postgres_rights.right_problems(POSTGRES, declared, roles, administrators, cluster)
@@ -79,7 +79,7 @@ def _postgres(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
 
 def _litellm(applied: Applied) -> Iterator[Problem | str]:
     gateway = applied.blueprint.gateway
-    proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
+    proxy = cached_fact(Proxy, container=gateway.container, port=gateway.port, required=True)
     declared = {team.name: team.key_alias for team in applied.blueprint.teams}
     yield from litellm.right_problems(proxy, declared, gateway.administrators)
     yield from litellm.stray_sentences(proxy, declared)

@@ -14,11 +14,11 @@ from blueprint.applied import Applied
 from blueprint.names import KUMA, POOLER, POSTGRES
 from blueprint.phases import HARDWARE, LITELLM, MONITORING
 from facts.backups import Backups
+from facts.cache import cached_fact
 from facts.docker import Engine
 from facts.firewall import Firewall
 from facts.gpu import Gpus
 from facts.host import Host
-from facts.kept import ask
 from facts.litellm import Proxy
 from facts.ollama import Instances
 from facts.pgbouncer import Answers
@@ -96,28 +96,28 @@ def of_trial(tried: OperationMeta) -> Iterator[Problem]:
 
 def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
     blueprint = applied.blueprint
-    machine = ask(Host)
+    machine = cached_fact(Host)
     yield from numbers.machine(applied, machine)
     if HARDWARE in applied.phases:
-        engine = ask(Engine, parts=docker.ASKED)
-        yield numbers.reachable(applied, ask(Firewall, chains=firewall.CHAINS), engine)
-        yield numbers.logins(ask(Sshd, path=PATH))
-        instances = ask(Instances, ports=[instance.port for instance in blueprint.ollama_instances])
-        yield from numbers.cards(applied, machine, ask(Gpus), instances)
-        whisper = ask(WhisperAsr, container=blueprint.whisper.name, port=blueprint.whisper.port)
+        engine = cached_fact(Engine, parts=docker.ASKED)
+        yield numbers.reachable(applied, cached_fact(Firewall, chains=firewall.CHAINS), engine)
+        yield numbers.logins(cached_fact(Sshd, path=PATH))
+        instances = cached_fact(Instances, ports=[instance.port for instance in blueprint.ollama_instances])
+        yield from numbers.cards(applied, machine, cached_fact(Gpus), instances)
+        whisper = cached_fact(WhisperAsr, container=blueprint.whisper.name, port=blueprint.whisper.port)
         yield numbers.whisper(applied, whisper)
-    yield numbers.containers(applied, ask(Stacks, root=blueprint.paths.stacks))
+    yield numbers.containers(applied, cached_fact(Stacks, root=blueprint.paths.stacks))
     if LITELLM in applied.phases:
-        yield numbers.databases(applied, ask(Cluster, container=POSTGRES), _pooled(applied))
+        yield numbers.databases(applied, cached_fact(Cluster, container=POSTGRES), _pooled(applied))
         gateway = blueprint.gateway
-        proxy = ask(Proxy, container=gateway.container, port=gateway.port, required=True)
+        proxy = cached_fact(Proxy, container=gateway.container, port=gateway.port, required=True)
         yield from numbers.spend(applied.teams, proxy)
-        saved = ask(Backups, root=blueprint.backups.root)
+        saved = cached_fact(Backups, root=blueprint.backups.root)
         yield numbers.backups(backup.all_pieces(applied), saved, blueprint.backups.max_age_h)
     if MONITORING in applied.phases:
         password = secrets.generated("uptime_kuma/password")
         asked = [login(ADMIN, password)]
-        yield numbers.monitors(ask(Kuma, container=KUMA, required=True, _stdin=asked))
+        yield numbers.monitors(cached_fact(Kuma, container=KUMA, required=True, _stdin=asked))
     if LITELLM in applied.phases:
         yield numbers.rights(of_services(applied, secrets))
 
@@ -126,7 +126,7 @@ def _pooled(applied: Applied) -> dict[str, str]:
     if MONITORING not in applied.phases:
         return {}
     names = [database.name for database in applied.databases]
-    said: dict[str, str] = ask(
+    said: dict[str, str] = cached_fact(
         Answers,
         container=POSTGRES,
         host=POOLER,

@@ -9,8 +9,8 @@ from pyinfra.api.deploy import deploy
 from blueprint import Blueprint, Secrets
 from blueprint.applied import Applied
 from blueprint.phases import HARDWARE
+from facts.cache import cached_fact
 from facts.host import Host
-from facts.kept import ask
 from phases.hardware.base import base
 from phases.hardware.docker import docker
 from phases.hardware.firewall import firewall
@@ -25,7 +25,7 @@ from phases.record import record
 @deploy("Phase 0: hardware")
 def hardware(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
     """System, driver, SSH, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
-    state = ask(Host)
+    state = cached_fact(Host)
     system = blueprint.system(state.os, state.os_version) or blueprint.systems[0]
     base(blueprint=blueprint, system=system)
     nvidia(blueprint=blueprint, system=system, state=state)

@@ -8,9 +8,9 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, render
 from blueprint.model import System
+from facts.cache import cached_fact
 from facts.gpu import Gpus, GpuState
 from facts.host import HostState
-from facts.kept import ask
 from operations import apt, apt_repositories, files, systemd
 from operations import gpu as cards
 from operations.checks import Problem, check
@@ -82,7 +82,7 @@ def power_limits(blueprint: Blueprint) -> None:
 @check
 def every_card_answers(blueprint: Blueprint) -> Iterator[Problem]:
     """The driver is loaded, new enough, and lists every declared card."""
-    state: GpuState = ask(Gpus)
+    state: GpuState = cached_fact(Gpus)
     if not state.installed or state.error:
         yield Problem(
             "NVIDIA driver",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pyinfra.api.deploy import deploy
 
-from facts.kept import ask
+from facts.cache import cached_fact
 from facts.sshd import Sshd
 from operations import sshd
 from operations.checks import Problem
@@ -35,4 +35,4 @@ def ssh() -> None:
 
 def ssh_problems() -> Iterator[Problem]:
     """Why keys only would lock out whoever runs this."""
-    yield from sshd.lockout(SETTINGS, ask(Sshd, path=PATH), sshd.login_method())
+    yield from sshd.lockout(SETTINGS, cached_fact(Sshd, path=PATH), sshd.login_method())

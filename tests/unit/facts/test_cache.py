@@ -1,4 +1,4 @@
-"""Answers that are kept: asked for once, until something changes on the host."""
+"""The cache of facts: a question is asked once, until something changes on the host."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pyinfra.context import ctx_host, ctx_state
 
+from facts.cache import cached_fact
 from facts.folder import Names
-from facts.kept import ask
 from facts.uptime_kuma import Kuma, login
 
 
@@ -41,7 +41,7 @@ def asked(host: Host, fact: Any = Names, executing: bool = True, done: Any = (),
     """What is answered after these operations."""
     state = SimpleNamespace(is_executing=executing, ops={host: dict(enumerate(done))})
     with ctx_host.use(host), ctx_state.use(state):
-        return ask(fact, **arguments)
+        return cached_fact(fact, **arguments)
 
 
 def test_the_same_is_asked_once_while_nothing_changes(host: Host) -> None:
