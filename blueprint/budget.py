@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
 
-from blueprint import Blueprint, DeclarationError, group_data, notes, render_problems
+from blueprint import Blueprint, DeclarationError, group_data, render_problems
 from blueprint.model import Service
 from blueprint.model.schedule import minutes_of_week
 from blueprint.vram import Share
@@ -50,8 +50,6 @@ def budgets(blueprints: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
         _names(blueprint),
         _schedule(blueprint),
     )
-    yield Rule("the notes' own sums", align="left")
-    yield from (_notes_memory(blueprint), _notes_cards(), _sentences("wrong in them", notes.errors()))
 
 
 def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -174,44 +172,6 @@ def _schedule(blueprint: Blueprint) -> Table:
         first = min(minutes_of_week(job.schedule))
         when = f"{_DAYS[first // 1440]} {first % 1440 // 60:02}:{first % 60:02}"
         table.add_row(when, job.schedule, job.name, str(job.lasts_min), job.lock_name)
-    return table
-
-
-def _notes_memory(blueprint: Blueprint) -> Table:
-    limits = {service.name: service.memory_mib for service in _services(blueprint)}
-    different = notes.memory_differences(limits)
-    table = _table("memory (notes 2.2), M", "of", "what", "notes", "here", "why", numbers=("notes", "here"))
-    for section in notes.MEMORY:
-        for line in section.lines:
-            here = different.get(line)
-            table.add_row(
-                section.title,
-                line.what,
-                str(line.mib),
-                "" if here is None else str(here),
-                "" if here is None else line.why,
-            )
-        table.add_row(
-            section.title, "written sum", str(section.stated_mib), "", f"lines: {section.total_mib}"
-        )
-        table.add_section()
-    total = sum(section.total_mib for section in notes.MEMORY)
-    table.add_row("", "written total", str(notes.MEMORY_STATED_MIB), "", f"sections: {total}")
-    limits[blueprint.whisper.name] = blueprint.whisper.memory_mib
-    counted = {name for section in notes.MEMORY for line in section.lines for name in line.containers}
-    for name, why in notes.CONTAINERS_BESIDE.items():
-        if name in limits and name not in counted:
-            table.add_row("beside", name, "", str(limits[name]), why)
-    return table
-
-
-def _notes_cards() -> Table:
-    columns = ("card", "what", "size", "used", "written margin", "margin")
-    table = _table("cards (notes 4.3), GB", *columns, numbers=columns[2:])
-    for card in notes.CARDS:
-        what = " + ".join(f"{name} {figure}" for name, figure in card.parts.items())
-        figures = (card.size, card.used, card.margin, card.left)
-        table.add_row(card.uuid, what, *map(str, figures))
     return table
 
 

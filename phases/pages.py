@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from blueprint import Blueprint, DeclarationError, group_data, notes, render, render_problems
+from blueprint import Blueprint, DeclarationError, group_data, render, render_problems
 from blueprint.model import CronJob, Service, Stack
 from blueprint.model.service import PIDS
 from blueprint.stacks import private_network
-from phases import phases_of
+from phases import phases_of, required_containers
 from phases.phase import Phase
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "phases"
@@ -45,10 +45,12 @@ def pages() -> Mapping[str, str]:
     blueprint = group_data.read().blueprint("production")
     found = [_page(blueprint, phase) for phase in phases_of(blueprint)]
     texts = {page.file: _text(blueprint, page, found) for page in found}
+    limits = {service.name: service.memory_mib for page in found for service in page.services}
     texts["README.md"] = render(
         "pages/phases.md.j2",
         pages=found,
-        drawn=notes.CONTAINERS_DRAWN,
+        drawn=required_containers.drawn(),
+        differences=list(required_containers.differences(limits)),
         whisper=blueprint.whisper.name,
         beside=list(_beside(blueprint)),
         containers=[*(service.name for page in found for service in page.services), blueprint.whisper.name],
@@ -87,15 +89,15 @@ def _page(blueprint: Blueprint, phase: Phase) -> Page:
 
 
 def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
-    """Containers that the notes do not draw, and why they are there."""
-    drawn = {name for names in notes.CONTAINERS_DRAWN.values() for name in names}
+    """Containers that requirements 2.1 does not draw, and why they are there."""
+    drawn = {name for names in required_containers.drawn().values() for name in names}
     stacks = {service.name: stack.name for stack in blueprint.stacks for service in stack.services}
     for name in (*stacks, blueprint.whisper.name):
         if name not in drawn:
-            yield (
-                name,
-                notes.CONTAINERS_BESIDE.get(name, f"of {stacks.get(name)}, which the notes do not know"),
+            why = required_containers.BESIDE.get(
+                name, f"of {stacks.get(name)}, which is not in the requirements"
             )
+            yield name, why
 
 
 def main() -> int:

@@ -37,12 +37,18 @@ def unknown(text: str) -> set[str]:
 
 def tracked() -> Iterator[str]:
     listed = subprocess.run(
-        ["git", "grep", "-lIi", "requirements [0-9]"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        ["git", "grep", "-lIi", "requirements [0-9]"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     yield from listed.stdout.splitlines()
 
 
-@pytest.mark.parametrize("text", ["(requirements 4.44)", "Requirements 14", "(requirements 4.2, 4.9 and 7.1)"])
+@pytest.mark.parametrize(
+    "text", ["(requirements 4.44)", "Requirements 14", "(requirements 4.2, 4.9 and 7.1)"]
+)
 def test_a_section_that_does_not_exist_is_found(text: str) -> None:
     assert len(unknown(text)) == 1
 

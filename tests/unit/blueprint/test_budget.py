@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blueprint import Blueprint, DeclarationError, Problem, budget, group_data, notes
+from blueprint import Blueprint, DeclarationError, Problem, budget, group_data
 from blueprint.disk import size_mib
 from blueprint.memory import MemoryBudget, MemoryUse
 from blueprint.model import Http, PostgresServer, Service, Stack
@@ -258,45 +258,6 @@ def test_connections_above_nine_tenths_are_told_of() -> None:
     assert f"= {total} of {total}, but must be more than {total}" in problem
 
 
-# --- the notes' own sums
-
-
-def test_the_notes_sums_are_added_up_again() -> None:
-    assert [section.total_mib for section in notes.MEMORY] == [4800, 6752, 896, 2176, 1536, 2500]
-    assert [len(names) for names in notes.CONTAINERS_DRAWN.values()] == [12, 11, 3, 5, 2]
-    assert sum(card.size for card in notes.CARDS[1:]) == notes.CARDS_SIZE_STATED
-
-
-def test_each_error_of_the_notes_is_named() -> None:
-    assert [re.sub(r" (is|are) .*", "", error).split(": ")[0] for error in notes.errors()] == [
-        "2.2 worker-heavy",
-        "2.1 containers",
-        "2.2 after the upgrade",
-        "4.3 GPU-85c38fae with qwen3:4b",
-        "4.3 total",
-        "4.3 everywhere",
-        "5.3 pools",
-    ]
-    text = "\n".join(notes.errors())
-    assert "27876M and not 18660M" in text
-    assert "36 is written, 12 + 11 + 3 + 5 + 2 are 33" in text
-    assert "3.0 GB is written as what is left, 8 - 4.1 is 3.9" in text
-    assert "4.1 + 5.2 + 5.9 + 4.7 + 5.4 are 25.3" in text
-
-
-def test_a_wrong_sum_in_the_notes_would_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *others = notes.MEMORY
-    monkeypatch.setattr(notes, "MEMORY", (replace(first, stated_mib=4801), *others))
-    assert "2.2 shared services: 4801M is written, the lines are 4800M" in list(notes.errors())
-
-
-def test_every_limit_that_is_another_than_the_notes_has_its_reason() -> None:
-    blueprint = declared()
-    limits = {service.name: service.memory_mib for stack in blueprint.stacks for service in stack.services}
-    for line, declared_mib in notes.memory_differences(limits).items():
-        assert line.why, f"{line.what} has {declared_mib} MiB here"
-
-
 # --- make budget
 
 
@@ -326,9 +287,6 @@ def test_every_sum_is_shown() -> None:
         assert f"{job.schedule} {job.name} {job.lasts_min} {job.lock_name}" in text
     for service in (service for stack in blueprint.stacks for service in stack.services):
         assert re.search(rf"^{service.name} ", text, re.MULTILINE)
-    assert "written total 18660 sections: 18660" in text
-    assert any(line.startswith("beside shared-whisper 4096 ") for line in shown)
-    assert not [line for line in shown if line.startswith("beside flower")]  # counted in the notes' own line
     assert "9000 shared-whisper 127.0.0.1" in shown
     assert "11434 ollama@heavy.service containers" in shown
 

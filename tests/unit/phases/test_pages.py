@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
 
-from blueprint import DeclarationError, Problem, notes
-from phases import Phase, pages, phases_of
+from blueprint import DeclarationError, Problem
+from phases import Phase, pages, phases_of, required_containers
 from tests.unit.declared import declared
 
 
@@ -79,12 +80,15 @@ def test_what_a_project_is_given_is_on_its_page(texts: Mapping[str, str]) -> Non
 
 
 def test_the_containers_are_counted_and_those_beyond_the_requirements_named(texts: Mapping[str, str]) -> None:
-    blueprint = declared()
-    names = [service.name for stack in blueprint.stacks for service in stack.services] + [
-        blueprint.whisper.name
-    ]
-    drawn = [name for part in notes.CONTAINERS_DRAWN.values() for name in part]
-    assert set(drawn) <= set(names), "what requirements 2.1 draws is declared"
-    assert f"= 33. Here are {len(names)}; beyond those:" in texts["README.md"]
-    for name in set(names) - set(drawn):
-        assert f"| {name} | {notes.CONTAINERS_BESIDE[name]} |" in texts["README.md"]
+    drawn = required_containers.drawn()
+    assert [len(names) for names in drawn.values()] == [12, 11, 3, 5, 2]
+    named = re.search(r"= 33\. Here are (\d+); beyond those:", texts["README.md"])
+    assert named
+    rows = re.findall(r"^\| ([\w-]+) \| [^|]+ \|$", texts["README.md"], re.MULTILINE)
+    assert int(named[1]) == 33 + len([name for name in rows if name != "container"])
+
+
+def test_each_memory_limit_other_than_required_has_its_reason() -> None:
+    limits = {service.name: service.memory_mib for stack in declared().stacks for service in stack.services}
+    for line, here in required_containers.differences(limits):
+        assert line.why, f"{line.containers} have {here} MiB"
