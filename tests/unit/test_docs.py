@@ -11,8 +11,10 @@ import pytest
 from blueprint.keys import KEYS
 from tests.unit.paths import CHECKOUT
 
+CONTRIBUTING = CHECKOUT / "CONTRIBUTING.md"
 PAGES = [
     CHECKOUT / "README.md",
+    CONTRIBUTING,
     *(CHECKOUT / "docs").rglob("*.md"),
     *(CHECKOUT / "lab").rglob("README.md"),
 ]
@@ -53,3 +55,47 @@ def test_make_deploy_is_for_the_lab_whatever_the_shell_is_set_to() -> None:
     asked = ["make", "--print-data-base", "--dry-run", "deploy"]
     said = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     assert "\ndeploy: SOURCEFAST_ENV := lab\n" in said
+
+
+EXCERPTS = re.findall(
+    r"^```python\n# (\S+)\n(.*?)^```$", CONTRIBUTING.read_text(encoding="utf-8"), re.M | re.S
+)
+
+
+@pytest.mark.parametrize(("file", "excerpt"), EXCERPTS, ids=[file for file, _ in EXCERPTS])
+def test_every_excerpt_is_in_its_file(file: str, excerpt: str) -> None:
+    """A line of "…" stands for lines that are left out."""
+    text = (CHECKOUT / file).read_text(encoding="utf-8")
+    for part in excerpt.split("…\n"):
+        assert part in text, f"CONTRIBUTING.md shows what {file} does not have"
+
+
+def test_every_file_that_is_named_exists() -> None:
+    named_files = re.findall(
+        r"`((?:[a-z_]+/)+[\w.-]*)`",
+        CONTRIBUTING.read_text(encoding="utf-8") + PAGES[0].read_text(encoding="utf-8"),
+    )
+    assert len(named_files) > 30
+    assert not [
+        name for name in named_files if not name.startswith("secrets/") and not (CHECKOUT / name).exists()
+    ]
+
+
+MESSAGES = re.findall(
+    r"^\| (`+) ?([^`].*?) ?\1 \| `([\w./-]+)` \|",
+    (CHECKOUT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("message", "file"), [(text, file) for _, text, file in MESSAGES])
+def test_every_message_is_one_of_its_file(message: str, file: str) -> None:
+    """A message may stand on several lines of Python."""
+    text = (CHECKOUT / file).read_text(encoding="utf-8")
+    joined = re.sub(r'"\s*\n\s*f?"', "", text).replace("\\'", "'").replace('\\"', '"')
+    for part in message.split("…"):
+        assert part in joined, f"docs/troubleshooting.md quotes what {file} does not say"
+
+
+def test_the_messages_are_found() -> None:
+    assert len(MESSAGES) > 60
