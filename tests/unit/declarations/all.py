@@ -17,7 +17,7 @@ allow_untested_os = False
 # Bring a project to a machine that is smaller than it is meant for.
 allow_small_machine = False
 
-# Who answers the projects' prompts: litellm, or ollama: past LiteLLM, with Groq to stand in (notes 3.8).
+# Who answers the projects' prompts: litellm, or ollama: past LiteLLM, with Groq to stand in (requirements 3.8).
 llm_provider = "litellm"
 
 # Optional services of projects that are wanted, by name.
@@ -108,10 +108,10 @@ paths = Paths(
     ollama_models="/usr/share/ollama/.ollama/models",
 )
 
-# Swap on disk, in GiB (notes 1.1).
+# Swap on disk, in GiB (requirements 1.1).
 swap_gib = 24
 
-# How readily the kernel swaps (0..200). High, because the first swap is compressed memory (notes 11.4).
+# How readily the kernel swaps (0..200). High, because the first swap is compressed memory (requirements 11.4).
 swappiness = 150
 
 # Compressed swap: algorithm, and a priority above that of the disk. Its size is the hardware profile's.
@@ -123,12 +123,12 @@ journal_max_mib = 500
 
 # --- what the budgets count beside the containers
 
-# Memory in MiB (notes 2.2): of the system with the Docker engine and Coolify, and of each Ollama instance beside its
-# card.
+# Memory in MiB (requirements 2.2): of the system with the Docker engine and Coolify, and of each Ollama instance beside
+# its card.
 system_memory_mib = 2000
 ollama_memory_mib = 100
 
-# Disk in MiB, estimates: an image unpacked, one with CUDA in it (the notes' 2.1 want 10 GB for voicejury's), and one
+# Disk in MiB, estimates: an image unpacked, one with CUDA in it (10 GB for voicejury's: requirements 2.1), and one
 # day's backup of everything.
 image_mib = 1024
 gpu_image_mib = 10240
@@ -136,7 +136,7 @@ backup_day_mib = 1024
 
 # --- Docker and the network
 
-# What the engine is told (notes 11.5), and the address pools that Coolify's installer would write.
+# What the engine is told (requirements 11.5), and the address pools that Coolify's installer would write.
 docker = DockerSettings(
     log_max_size="10m",
     log_max_file=3,
@@ -153,10 +153,10 @@ docker = DockerSettings(
 docker_minimum = "25.0"
 compose_minimum = "2.20.2"
 
-# The network on which all containers of the platform meet; Coolify's "predefined network" (notes 11.2).
+# The network on which all containers of the platform meet; Coolify's "predefined network" (requirements 11.2).
 coolify_network = "coolify"
 
-# What the world may reach; everything else is dropped, published by Docker or not (notes 11.6).
+# What the world may reach; everything else is dropped, published by Docker or not (requirements 11.6).
 open_tcp_ports = [22, 80, 443]
 open_udp_ports = [443]
 
@@ -164,7 +164,7 @@ open_udp_ports = [443]
 # a project can call its own public domain. Where Coolify runs, SSH as well: it logs in to its host from a container.
 container_tcp_ports = [80, 443]
 
-# The owner's registry of private images (notes 11.3). Logged in to where the secret registry/password is provided.
+# The owner's registry of private images (requirements 11.3). A login needs the secret registry/password.
 registry = "ghcr.io"
 
 # --- schedule
@@ -181,7 +181,7 @@ cron_jobs = [
     CronJob(name="watch", schedule="*/5 * * * *", phase="monitoring"),
 ]
 
-# When the owner is told, and what a phase needs before it begins (notes 10.4 and 2.1).
+# When the owner is told, and what a phase needs before it begins (requirements 10.4 and 2.1).
 thresholds = Thresholds(
     disk_percent=95,
     gpu_vram_percent=90,

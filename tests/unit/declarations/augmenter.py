@@ -1,4 +1,4 @@
-"""augmenter.PRO: its backend and workers, and the software of others that it works with (the notes' 2.2 and 5.4)."""
+"""augmenter.PRO: its backend and workers, and the software of others that it works with (requirements 2.2 and 5.4)."""
 
 from typing import Any
 
@@ -40,20 +40,20 @@ augmenter = Project(
     number=2,
     llm=Team(name="augmenter-pro", key_alias="sk-augmenter", budget_usd=50),
     databases=(
-        # The application's own migrations make its tables; those with vectors are checked (notes 5.4).
+        # The application's own migrations make its tables; those with vectors are checked (requirements 5.4).
         Database(
             "augmenter",
             ("vector",),
             pool=15,
             direct=3,
-            min_dump_kib=100,  # notes 10.4
+            min_dump_kib=100,  # requirements 10.4
             vectors=(VectorColumn("DocumentChunk"), VectorColumn("SnapshotChunk"), VectorColumn("Widget")),
         ),
         # Both migrate at their start, and nango sets a search_path: past PgBouncer.
         Database("nango", pool=1, direct=8),
         Database("postiz", pool=1, direct=6),
     ),
-    # What it had of its own (notes, phase 2). Its queues fill again by themselves.
+    # What it had of its own (requirements 12, phase 2). Its queues fill again by themselves.
     predecessors=(
         Predecessor(
             "augmenter-db",
@@ -177,7 +177,7 @@ augmenter = Project(
             redis=(8,),
             redis_user="postiz",
         ),
-        # For Postiz alone, with a Postgres of its own (notes 2.3).
+        # For Postiz alone, with a Postgres of its own (requirements 2.3).
         Service(
             name="temporal",
             image="temporalio/auto-setup:1.24.2",

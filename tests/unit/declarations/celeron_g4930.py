@@ -1,4 +1,4 @@
-"""The machine as it is (notes 1.1)."""
+"""The machine as it is (requirements 1.1)."""
 
 from blueprint.model import HardwareProfile
 

@@ -1,4 +1,4 @@
-"""coach-credit: advice on credit, with a worker that translates (the notes' section 9)."""
+"""coach-credit: advice on credit, with a worker that translates (requirements 9)."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
@@ -16,7 +16,7 @@ coach_credit = Project(
             memory="384m",
             port=3001,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="api.coach-credit.fr",  # the notes name none: yours goes here
+            domain="api.coach-credit.fr",  # the requirements name none: yours goes here
         ),
         Service(
             name="coach-worker",

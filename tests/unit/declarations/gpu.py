@@ -1,4 +1,4 @@
-"""The cards, and what runs on each of them (the notes' sections 1.4 and 4).
+"""The cards, and what runs on each of them (requirements 1.4 and 4).
 
 Another model on another card: change it here. Ports, units, environment files, firewall, warm-up, watchdog and the
 VRAM budget follow.
@@ -42,7 +42,7 @@ ollama_gpu_overhead_mib = 512
 ollama_version = "0.32.7"
 ollama_sha256 = "ed1e39fe8fea90bd7f4c723bd949a2cea3153e111220ec0a183ea5b8dc8b2cae"
 
-# One speech recogniser for all projects, beside Ollama's twitch on the same card (notes 4.5).
+# One speech recogniser for all projects, beside Ollama's twitch on the same card (requirements 4.5).
 whisper = Whisper(
     image="onerahmet/openai-whisper-asr-webservice:v1.9.1-gpu",
     gpu="GPU-d4fb9c68",

@@ -1,4 +1,4 @@
-"""The machine after the upgrade (notes 1.2 and 1.3)."""
+"""The machine after the upgrade (requirements 1.2 and 1.3)."""
 
 from blueprint.model import HardwareProfile
 

@@ -1,4 +1,4 @@
-"""renov-bati: renovation leads from open data, with maps and embeddings (the notes' section 8)."""
+"""renov-bati: renovation leads from open data, with maps and embeddings (requirements 8)."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
@@ -25,7 +25,7 @@ renov_bati = Project(
             memory="512m",
             port=3001,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="api.renov-bati.fr",  # the notes name none: yours goes here
+            domain="api.renov-bati.fr",  # the requirements name none: yours goes here
         ),
         Service(
             name="renov-etl-worker",

@@ -1,4 +1,4 @@
-"""What all projects share: Postgres, Redis, the LLM gateway (the notes' sections 2, 3, 5 and 6).
+"""What all projects share: Postgres, Redis, the LLM gateway (requirements 2, 3, 5 and 6).
 
 A container's files, environment, network names, limits, proxy labels and health check follow from its `Service`; which
 databases, roles and Redis users there are follows from the tables below and from the projects.
@@ -43,19 +43,19 @@ shared_databases = [
     Database("langfuse", pool=2, direct=10),
 ]
 
-# The pooler before it, for the projects (notes 5.3).
+# The pooler before it, for the projects (requirements 5.3).
 pgbouncer = PgBouncer(max_client_conn=300)
 
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
-# One server, one policy: volatile-lru evicts only keys that expire (notes 6.2 and 6.3). It is Valkey, whose ACLs know
-# databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
+# One server, one policy: volatile-lru evicts only keys that expire (requirements 6.2 and 6.3). It is Valkey, whose ACLs
+# know databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
 # Redis itself: image="redis:7-bookworm", acl_databases=False (docs/shared-services.md).
 redis = RedisServer(
     image="valkey/valkey:9.1.2-trixie", acl_databases=True, maxmemory="256m", policy="volatile-lru"
 )
 
-# Indexes of the shared services (notes 6.1); each project declares its own. Any other claim to an index is refused.
+# Indexes of the shared services (requirements 6.1); projects declare their own. A second claim to an index is refused.
 shared_redis_indexes = [
     RedisIndex(1, "cache and rate limits of LiteLLM", ("litellm",)),
     RedisIndex(4, "queue and cache of Langfuse", ("langfuse",)),
@@ -64,7 +64,7 @@ shared_redis_indexes = [
 # --- LiteLLM ----------------------------------------------------------------------------------------------------------
 
 # Models under the names that callers ask for. Of those on our cards only the instance is named: model and address are
-# the instance's. Limits and timeouts are the notes' 3.3.
+# the instance's. Limits and timeouts are those of requirements 3.3.
 gateway = Gateway(
     container="litellm-proxy",
     port=4000,
@@ -108,7 +108,7 @@ gateway = Gateway(
             timeout_s=15,
             is_embedding=True,
         ),
-        # Google's, for renov-bati's audit of photographs (notes 3.5), which 3.3 has no route for.
+        # Google's, for renov-bati's audit of photographs (requirements 3.5), which 3.3 has no route for.
         Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),
     ),
     # Who is asked when a model fails, in this order. llama3.1-twitch has nobody: a late chat message is no use.
@@ -138,7 +138,7 @@ gateway = Gateway(
     router=RouterSettings(
         strategy="least-busy", num_retries=2, allowed_fails=3, cooldown_s=120, retry_after_s=5
     ),
-    # Kept only for callers who ask for it, for as long as they say (notes 3.6).
+    # Kept only for callers who ask for it, for as long as they say (requirements 3.6).
     cache=ResponseCache(
         host="shared-redis",
         port=6379,
@@ -194,15 +194,15 @@ secret_formats = [
 
 # --- backups and the watch --------------------------------------------------------------------------------------------
 
-# How everything that holds data is saved (notes 5.5); what it holds is said with each container.
+# How everything that holds data is saved (requirements 5.5); what it holds is said with each container.
 backups = Backups(root="/opt/backups", retention_days=7)
 
-# What the watch is told beside the thresholds. LiteLLM's index is a cache: every key in it has to expire (notes 6.3).
+# Settings of the watch beside the thresholds. LiteLLM's index is a cache: each key has to expire (requirements 6.3).
 watch = Watch(caches={1: 0})
 
 # --- dashboards -------------------------------------------------------------------------------------------------------
 
-# Over the BullMQ queues of the projects that have some (notes 10.2), in the stack `monitoring`.
+# Over the BullMQ queues of the projects that have some (requirements 10.2), in the stack `monitoring`.
 bull_board = Service(
     name="bull-board",
     image="ghcr.io/pi3block/sourcefast-bull-board:1.0.0",
@@ -215,7 +215,7 @@ bull_board = Service(
     generated_secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
 )
 
-# Over a project's Celery broker: one for each that there is (notes 10.1), under its own name.
+# Over a project's Celery broker: one for each that there is (requirements 10.1), under its own name.
 flower = Service(
     name="flower",
     image="mher/flower:2.0.1",
@@ -228,7 +228,7 @@ flower = Service(
     generated_secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
 )
 
-# What both parts of Langfuse read (v3; notes 2 and 10).
+# What both parts of Langfuse read (v3; requirements 2 and 10).
 _LANGFUSE_ENV = {
     # Both listen on the address of HOSTNAME, which Docker sets to the container's: its own health check asks 127.0.0.1.
     "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
@@ -271,7 +271,7 @@ _PROXY_OPTIONS = (
 
 # The stacks and their services. `measured_memory` is what the real programs took in the lab once they were up; of what
 # the lab has a stand-in for, nobody knows. `recommended_memory` is Langfuse's own table of requirements
-# (https://langfuse.com/self-hosting/configuration/scaling); the notes give it an eighth of that and less.
+# (https://langfuse.com/self-hosting/configuration/scaling); requirements 2.2 gives it an eighth of that and less.
 shared_stacks = [
     Stack(
         name="postgres",

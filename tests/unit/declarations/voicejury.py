@@ -1,4 +1,4 @@
-"""voicejury: a jury of voices, whose worker takes turns with Ollama's light on one card (the notes' 4.2 and 7)."""
+"""voicejury: a jury of voices, whose worker takes turns with Ollama's light on one card (requirements 4.2 and 7)."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
@@ -9,7 +9,7 @@ _AUDIO = {"audio": "/app/audio_files"}
 _MODELS = "Demucs and CREPE keep what they download below the home folder"
 # By the beginning of its UUID; the container toolkit is given the whole of it.
 _GPU = "GPU-85c38fae"
-# htdemucs 4.0 and CREPE 1.0 GB (notes 4.3).
+# htdemucs 4.0 and CREPE 1.0 GB (requirements 4.3).
 _VRAM_MIB = 5120
 
 voicejury = Project(
@@ -17,7 +17,7 @@ voicejury = Project(
     number=6,
     # Its team is called as it always was.
     llm=Team(name="voicejury", alias="voice-jury", key_alias="sk-voice-jury", budget_usd=10),
-    # Named so because of a corrupt catalogue on the old server (notes 5.2); its role is its own again.
+    # Named so because of a corrupt catalogue on the old server (requirements 5.2); its role is its own again.
     databases=(Database("voicejury_db", owner="voicejury", schema="files/voicejury/schema.sql"),),
     redis=(
         RedisIndex(2, "Celery broker and sessions of voicejury"),
@@ -27,7 +27,7 @@ voicejury = Project(
     results=7,
     ollama="light",
     uses_whisper=True,
-    # On the machine as it is (12 GiB), the others leave no room for it (notes 2.2).
+    # On the machine as it is (12 GiB), the others leave no room for it (requirements 2.2).
     ram_gib=28,
     free_mib=1843,
     env_aliases={
@@ -76,7 +76,7 @@ voicejury = Project(
             stop_s=120,
         ),
     ),
-    # The notes' profile multi-gpu: --data optional_services=voicejury-worker-pool.
+    # The profile multi-gpu of requirements 7.1: --data optional_services=voicejury-worker-pool.
     optional=(
         Service(
             name="voicejury-worker-pool",
