@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from blueprint import yaml_files
 from blueprint.group_data import ENVIRONMENTS, validate_overrides
 from blueprint.problems import DeclarationError, Problem, closest
@@ -139,24 +137,12 @@ def _production(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
     return entries
 
 
-def _production_document(root: Path) -> dict[Any, Any]:
-    remedy = "production.example.yaml shows how it looks"
+def _production_document(root: Path) -> dict[str, Any]:
     try:
-        document = yaml_files.parse((root / PRODUCTION_FILE).read_bytes())
+        return yaml_files.parse(yaml_files.read(root / PRODUCTION_FILE, PRODUCTION_FILE), PRODUCTION_FILE)
     except FileNotFoundError:
-        problem = Problem(PRODUCTION_FILE, "the file", "not there", "there", f"copy and fill it: {remedy}")
-    except OSError as error:
-        problem = Problem(PRODUCTION_FILE, "the file", f"unreadable ({error.strerror})", "readable by you")
-    except yaml.YAMLError as error:
-        reason = getattr(error, "problem", None) or "not YAML"
-        problem = Problem(PRODUCTION_FILE, yaml_files.where(error), f"no YAML ({reason})", "YAML", remedy)
-    else:
-        if isinstance(document, dict):
-            return document
-        problem = Problem(
-            PRODUCTION_FILE, "the file", _kind(document), "a mapping that begins with hosts:", remedy
-        )
-    raise DeclarationError([problem])
+        remedy = "copy and fill it: production.example.yaml shows how it looks"
+        raise DeclarationError([Problem(PRODUCTION_FILE, "the file", "not there", "there", remedy)]) from None
 
 
 def _entry_problems(where: str, fields: object, roles: tuple[str, ...]) -> list[Problem]:
@@ -226,7 +212,7 @@ def _entry(name: str, fields: Mapping[str, Any], roles: tuple[str, ...]) -> Host
 
 
 def _path(path: str) -> Path:
-    return Path(path).expanduser()
+    return yaml_files.expanded(path)
 
 
 def _kind(value: object) -> str:

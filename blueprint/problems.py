@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
+_SHORT.maxlevel = 3
+_KEY_LENGTH = 120
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,12 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        sentence = f"{self.file}: {self.key} is {self.found}, but must be {self.expected}"
+        key = self.key if len(self.key) <= _KEY_LENGTH else f"{self.key[:_KEY_LENGTH]}…"
+        sentence = f"{self.file}: {key} is {self.found}, but must be {self.expected}"
         if self.remedy:
             sentence += f"; {self.remedy}"
+        # A key comes as its file has it: a colour or a line break in it would act on the reader's terminal.
+        sentence = "".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence)
         return sentence if sentence.endswith("?") else f"{sentence}."
 
 
@@ -45,7 +54,7 @@ class DeclarationError(ValueError):
 
 def render_problems(problems: Iterable[Problem]) -> str:
     """One readable report of all problems."""
-    lines = [str(problem) for problem in problems]
+    lines = list(dict.fromkeys(map(str, problems)))
     if len(lines) == 1:
         return lines[0]
     return "\n".join([f"{len(lines)} problems, nothing was changed:", *(f"  - {line}" for line in lines)])
@@ -55,3 +64,11 @@ def closest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt word: "did you mean heavy?", or nothing."""
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {matches[0]}?" if matches else ""
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, of bounded length."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"

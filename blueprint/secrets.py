@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,17 @@ from blueprint.problems import DeclarationError, Problem
 
 IDENTITY_VARIABLE = "SOURCEFAST_AGE_IDENTITY"
 RECIPIENTS_FILE = "recipients"
+_SECRET_KEY = "AGE-SECRET-KEY-"  # noqa: S105 - what one begins with
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+# What stands in an example, or in a file that nobody has filled in yet.
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?(me|it|this).*|replace[-_ ]?(me|it|this).*|to[-_ ]?do|tbd|fixme|placeholder|null|none|~"
+    r"|x{3,}|\*+|\.{3,}|…|your[-_].*|<.*>|\$\{.*\}|\{\{.*\}\}|\*MASKED\*",
+    re.IGNORECASE,
+)
+# Control characters, and those without a width, such as a page that is copied from has them.
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
 
 
 class Secret(str):
@@ -64,7 +78,6 @@ class Secrets:
         :raises DeclarationError: where the file cannot be read, is no YAML, or can be read by others
         """
         opened = cls(environment, folder, variables)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with opened._lock():
             opened._values = opened._read()
             if opened._plain.exists() and opened._recipients():
@@ -136,7 +149,10 @@ class Secrets:
             try:
                 if not self.has(name):
                     expected = "the value that its provider issued"
-                    problems.append(Problem(self.file, name, "missing", expected, self.how_to_write(name)))
+                    remedy = self.how_to_write(name)
+                    if similar := get_close_matches(name, self.names, 1, 0.9):
+                        remedy += f"; is {similar[0]} there meant for it?"
+                    problems.append(Problem(self.file, name, "missing", expected, remedy))
             except DeclarationError as error:
                 problems += error.problems
         return problems
@@ -158,11 +174,9 @@ class Secrets:
         node: Any = self._values
         for part in name.split("/"):
             node = node.get(part) if isinstance(node, dict) else None
-        if node is None or (isinstance(node, str) and not node.strip()):
-            return None
-        if isinstance(node, bool | float | dict | list):
-            raise self._refused(name, f"a {type(node).__name__}", "text", "put it in quotes")
-        return Secret(node)
+        if isinstance(node, dict):
+            raise self._refused(name, "a mapping", "text")
+        return Secret(node) if node and node.strip() else None
 
     def _put(self, name: str, value: str) -> None:
         *parents, leaf = name.split("/")
@@ -181,82 +195,96 @@ class Secrets:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self._folder / ".lock").open("w") as lock:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (self._folder / ".lock").open("w")
+        except OSError as error:
+            found = f"not one that can be written ({error.strerror})"
+            raise DeclarationError([Problem(str(self._folder), "the folder", found, "yours")]) from None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _read(self) -> dict[str, Any]:
-        if self._encrypted.exists() and self._plain.exists():
-            raise self._refused(
-                "the file", f"there twice, as {self._plain.name} too", "there once", "delete the stale one"
-            )
-        path = self._encrypted if self._encrypted.exists() else self._plain
+        encrypted = os.path.lexists(self._encrypted)
+        if encrypted and os.path.lexists(self._plain):
+            found = f"there twice, as {self._plain.name} too"
+            raise self._refused("the file", found, "there once", "delete the stale one")
+        path = self._encrypted if encrypted else self._plain
         try:
-            content = path.read_bytes()
-            mode = path.stat().st_mode & 0o777
+            content = yaml_files.read(path, self.file)
         except FileNotFoundError:
             return {}
-        except OSError as error:
-            raise self._refused("the file", f"unreadable ({error.strerror})", "readable by you") from None
+        mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise self._refused("the file's mode", f"{mode:04o}", "0600", f"run `chmod 600 {path}`")
-        try:
-            values = yaml_files.parse(self._decrypt(content) if path == self._encrypted else content)
-        except yaml.YAMLError as error:
-            raise self._refused(yaml_files.where(error), "no YAML", "YAML") from None
-        except UnicodeDecodeError:
-            raise self._refused("the file", "no text", "YAML") from None
-        if values is None:
-            return {}
-        if not isinstance(values, dict):
-            raise self._refused("the file", f"a {type(values).__name__}", "a mapping of names")
+        values = yaml_files.parse(self._decrypt(content) if encrypted else content, self.file, text_only=True)
+        if problems := list(_problems(values, self.file)):
+            raise DeclarationError(problems)
         return values
 
     def _write(self) -> None:
         content = yaml.safe_dump(self._values, allow_unicode=True, sort_keys=True).encode()
         recipients = self._recipients()
-        if recipients or self._encrypted.exists():
-            everyone = recipients or [identity.to_public() for identity in self._identities()]
-            _replace(self._encrypted, pyrage.encrypt(content, everyone))
-            self._plain.unlink(missing_ok=True)
-        else:
-            _replace(self._plain, content)
+        try:
+            if recipients or self._encrypted.exists():
+                everyone = recipients or [identity.to_public() for identity in self._identities()]
+                _replace(self._encrypted, pyrage.encrypt(content, everyone))
+                self._plain.resolve().unlink(missing_ok=True)
+                self._plain.unlink(missing_ok=True)
+            else:
+                _replace(self._plain, content)
+        except OSError as error:
+            raise self._refused(
+                "the file", f"not written ({error.strerror or error})", "one that can be written"
+            ) from None
 
     # age
 
     def _recipients(self) -> list[pyrage.x25519.Recipient]:
         path = self._folder / RECIPIENTS_FILE
-        if not path.exists():
-            return []
+        recipients: list[pyrage.x25519.Recipient] = []
+        problems: list[Problem] = []
+        expected = "public keys such as age1…, one a line"
         try:
-            return [pyrage.x25519.Recipient.from_str(line) for line in _lines(path)]
-        except pyrage.RecipientError:
-            raise DeclarationError(
-                [Problem(str(path), "a line", "no age public key", "public keys such as age1…, one a line")]
-            ) from None
+            lines = _lines(path, str(path))
+        except FileNotFoundError:
+            return []
+        for number, line in lines.items():
+            try:
+                recipients.append(pyrage.x25519.Recipient.from_str(line))
+            except pyrage.RecipientError:
+                found = "a secret key" if line.startswith(_SECRET_KEY) else "no age public key"
+                problems.append(Problem(str(path), f"line {number}", found, expected))
+        if not lines:
+            remedy = "delete it to keep the secrets in clear"
+            problems.append(Problem(str(path), "the file", "without a key", expected, remedy))
+        if problems:
+            raise DeclarationError(problems)
+        return recipients
 
     def _identities(self) -> list[pyrage.x25519.Identity]:
-        path = Path(self._variables.get(IDENTITY_VARIABLE) or "")
-        if not path.is_file():
-            found = f"{path}, where no file is" if self._variables.get(IDENTITY_VARIABLE) else "not set"
-            expected = f"the path of the age identity that opens {self._encrypted}"
-            raise DeclarationError([Problem("environment variable", IDENTITY_VARIABLE, found, expected)])
+        text = self._variables.get(IDENTITY_VARIABLE) or ""
+        found = "a file without an age identity" if text else "not set"
         try:
-            return [pyrage.x25519.Identity.from_str(line) for line in _lines(path)]
+            if text and (lines := _lines(yaml_files.expanded(text), f"{IDENTITY_VARIABLE}={text}")):
+                return [pyrage.x25519.Identity.from_str(line) for line in lines.values()]
+        except FileNotFoundError:
+            found = f"{text}, where no file is"
         except pyrage.IdentityError:
             found = "a file that is no age identity"
-            expected = "a file as age-keygen writes it (AGE-SECRET-KEY-1…)"
-            raise DeclarationError(
-                [Problem("environment variable", IDENTITY_VARIABLE, found, expected)]
-            ) from None
+        expected = (
+            f"the path of a file as age-keygen writes it ({_SECRET_KEY}1…) that opens {self._encrypted}"
+        )
+        raise DeclarationError([Problem("environment variable", IDENTITY_VARIABLE, found, expected)])
 
     def _decrypt(self, content: bytes) -> bytes:
         try:
             return bytes(pyrage.decrypt(content, self._identities()))
-        except pyrage.DecryptError:
-            raise self._refused(
-                "the file", "encrypted for another identity", f"one that {IDENTITY_VARIABLE}'s identity opens"
-            ) from None
+        except pyrage.DecryptError as error:
+            other = "No matching keys" in str(error)
+            found = "encrypted for another identity" if other else "damaged, or not encrypted by age"
+            raise self._refused("the file", found, f"one that {IDENTITY_VARIABLE}'s identity opens") from None
 
     def _refused(self, key: str, found: str, expected: str, remedy: str = "") -> DeclarationError:
         return DeclarationError([Problem(self.file, key, found, expected, remedy)])
@@ -270,13 +298,52 @@ def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{path}{name}"
 
 
-def _lines(path: Path) -> list[str]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+def _problems(node: Mapping[str, Any], file: str, path: str = "") -> Iterator[Problem]:
+    """What is wrong with a file's names and values; neither a value is shown nor a name that may be one."""
+    for name, value in node.items():
+        key = f"{path}{name}"
+        if not _NAME.fullmatch(name):
+            flat = "/" in name
+            yield Problem(
+                file,
+                f"a name below {path[:-1]}" if path else "a name",
+                "one with a slash" if flat else "one with other characters",
+                "letters, digits, -, _ and .",
+                "write what stands behind the slash below what stands before it, as in an own line"
+                if flat
+                else "",
+            )
+        elif isinstance(value, dict):
+            yield from _problems(value, file, f"{key}/")
+        elif isinstance(value, list):
+            yield Problem(file, key, "a list", "text", "put it in quotes")
+        elif value and value.strip():
+            if _UNSEEN & set(map(unicodedata.category, value)):
+                yield Problem(
+                    file, key, "text with a line break or another character that does not show", "one line"
+                )
+            elif value != value.strip():
+                yield Problem(file, key, "text with a blank before or behind it", "the value alone")
+            elif _PLACEHOLDER.fullmatch(value):
+                yield Problem(file, key, "a placeholder", "the value", "fill it in, or take its line away")
+
+
+def _lines(path: Path, file: str) -> dict[int, str]:
+    """Lines that are neither empty nor a comment, by their numbers."""
+    try:
+        text = yaml_files.read(path, file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DeclarationError([Problem(file, "the file", "no text", "text in UTF-8")]) from None
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
+    return {number: line for number, line in lines.items() if line and not line.startswith("#")}
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in place whole or not at all, readable by its owner only from its first byte."""
+    """Put a file in place whole or not at all, readable by its owner only from its first byte.
+
+    Where the path is a link, the file is put where that leads.
+    """
+    path = path.resolve()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -93,7 +93,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError("no space left")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(DeclarationError, match=r"the file is not written \(no space left\)"):
         opened(tmp_path).generated("second")
     assert yaml.safe_load((tmp_path / "lab.yaml").read_text()) == {"first": str(value)}
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "lab.yaml"]
@@ -183,12 +183,104 @@ def test_a_missing_one_stops_who_asks_for_it(tmp_path: Path) -> None:
         opened(tmp_path).provided("telegram/token")
 
 
-@pytest.mark.parametrize("value", ["true", "1.5", "{a: b}", "[a]"])
-def test_a_secret_is_text(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["0123456", "0x1F", "1_000", "12:30:45", "2020-01-01", "2020-99-99", "true", "1.5", "9" * 5000]
+)
+def test_a_secret_without_quotes_is_what_is_written(tmp_path: Path, value: str) -> None:
     provide(tmp_path, f"telegram: {{token: {value}}}\n")
-    with pytest.raises(DeclarationError, match="but must be text; put it in quotes"):
-        opened(tmp_path).provided("telegram/token")
+    secrets = opened(tmp_path)
+    assert secrets.provided("telegram/token") == value
+    secrets.generated("postgres/litellm")  # writes the file anew
+    assert opened(tmp_path).provided("telegram/token") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[hunter2]", "telegram/token is a list, but must be text; put it in quotes."),
+        ('"hunter2\\n"', "telegram/token is text with a line break or another character that does not show"),
+        ('"hunter2\\nb"', "is text with a line break"),
+        ('"hunter2\\0"', "is text with a line break or another character that does not show"),
+        ("hunter2\u200b", "is text with a line break or another character that does not show, but must be one line."),
+        ("|\n  hunter2", "is text with a line break"),
+        ("' hunter2'", "is text with a blank before or behind it, but must be the value alone."),
+        ('"hunter2\u00a0"', "is text with a blank before or behind it"),
+    ],
+)  # fmt: skip
+def test_what_no_provider_issues_is_refused_and_not_shown(tmp_path: Path, value: str, said: str) -> None:
+    provide(tmp_path, f"telegram:\n token: {value}\nchat: CHANGEME\n")
+    first, second = refused(tmp_path).splitlines()
+    assert said in first
+    assert "hunter2" not in first
+    assert "chat is a placeholder" in second
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CHANGEME",
+        "changeme123",
+        "change-me",
+        "Change_This",
+        "TODO",
+        "tbd",
+        "xxxx",
+        "'****'",
+        "...",
+        "…",
+        "<token>",
+        "your-token-here",
+        "'${TOKEN}'",
+        "'{{token}}'",
+        "'null'",
+        "'*MASKED*'",
+    ],
+)
+def test_a_placeholder_is_no_secret(tmp_path: Path, value: str) -> None:
+    provide(tmp_path, f"telegram: {{token: {value}}}\n")
+    remedy = "fill it in, or take its line away"
+    assert refused(tmp_path) == (
+        f"{tmp_path}/lab.yaml: telegram/token is a placeholder, but must be the value; {remedy}."
+    )
+
+
+def test_a_name_that_could_be_a_value_is_not_shown(tmp_path: Path) -> None:
+    provide(tmp_path, "telegram/token: a\ngroq:\n  'hunter2!': b\n")
+    first, second = refused(tmp_path).splitlines()
+    assert f"{tmp_path}/lab.yaml: a name is one with a slash, but must be" in first
+    assert f"{tmp_path}/lab.yaml: a name below groq is one with other characters, but must be" in second
+    assert "hunter2" not in second
+
+
+def test_a_mapping_in_place_of_a_secret(tmp_path: Path) -> None:
+    provide(tmp_path, "telegram: {token: {bot: b}}\n")
     assert [problem.expected for problem in opened(tmp_path).missing(["telegram/token"])] == ["text"]
+
+
+def test_a_misspelt_name_is_pointed_at(tmp_path: Path) -> None:
+    provide(tmp_path, "telegrm: {token: a}\ngroq: {key: b}\n")
+    first, second = opened(tmp_path).missing(["telegram/token", "openai/key"])
+    assert first.remedy.endswith("below telegram:; is telegrm/token there meant for it?")
+    assert second.remedy.endswith("below openai:")
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    provide(vault, f"telegram: {{token: '{TOKEN}'}}\n")
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "lab.yaml").symlink_to("../vault/lab.yaml")
+    value = opened(folder).generated("postgres/litellm")
+    assert (folder / "lab.yaml").is_symlink()
+    assert yaml.safe_load((vault / "lab.yaml").read_text())["postgres"] == {"litellm": str(value)}
+    assert mode(vault / "lab.yaml") == 0o600
+    assert [path.name for path in vault.iterdir() if path.name != "lab.yaml"] == []
+
+
+def test_a_link_to_a_disk_that_is_not_mounted_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").symlink_to("/nowhere/lab.yaml")
+    assert "lab.yaml: the file is a link to a file that does not exist" in refused(tmp_path)
 
 
 def test_a_name_below_a_text_cannot_be_made(tmp_path: Path) -> None:
@@ -209,8 +301,8 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, wide: int) -> No
     ("text", "said"),
     [
         (f"token: [{TOKEN}\n", "line 2, column 1 is no YAML"),
-        (f"token: {TOKEN}\ntoken: b\n", "line 2, column 1 is no YAML"),
-        (TOKEN, "the file is a str, but must be a mapping of names"),
+        (f"token: {TOKEN}\ntoken: b\n", "line 2, column 1 is a key that is there twice"),
+        (TOKEN, "the file is text, but must be a mapping"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_without_the_secret(tmp_path: Path, text: str, said: str) -> None:
@@ -230,6 +322,11 @@ def test_a_binary_file(tmp_path: Path) -> None:
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "lab.yaml").mkdir()
     assert "the file is unreadable (Is a directory)" in refused(tmp_path)
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "s").touch()
+    assert "s: the folder is not one that can be written (File exists)" in refused(tmp_path / "s")
 
 
 def test_nothing_shows_by_accident(tmp_path: Path) -> None:
@@ -302,7 +399,54 @@ def test_what_age_needs_is_said(tmp_path: Path, identity: tuple[str, str]) -> No
     assert "there twice" in refused(folder, SOURCEFAST_AGE_IDENTITY=path)
 
 
-def test_a_recipient_that_is_none(tmp_path: Path) -> None:
+def test_where_the_clear_file_was_a_link_no_clear_file_is_left(
+    tmp_path: Path, identity: tuple[str, str]
+) -> None:
+    path, public = identity
+    provide(tmp_path / "vault", "a: b\n")
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "lab.yaml").symlink_to("../vault/lab.yaml")
+    (folder / "recipients").write_text(public)
+    assert opened(folder, SOURCEFAST_AGE_IDENTITY=path).provided("a") == "b"
+    assert not (folder / "lab.yaml").is_symlink()
+    assert not (tmp_path / "vault/lab.yaml").exists()
+
+
+def test_a_damaged_file(tmp_path: Path, identity: tuple[str, str]) -> None:
+    path, public = identity
+    (tmp_path / "recipients").write_text(public)
+    opened(tmp_path, SOURCEFAST_AGE_IDENTITY=path).generated("a")
+    encrypted = tmp_path / "lab.yaml.age"
+    encrypted.write_bytes(encrypted.read_bytes()[:-3])
+    assert "is damaged, or not encrypted by age" in refused(tmp_path, SOURCEFAST_AGE_IDENTITY=path)
+
+
+def test_recipients_that_are_none(tmp_path: Path, identity: tuple[str, str]) -> None:
+    path, public = identity
     provide(tmp_path, "a: b\n")
-    (tmp_path / "recipients").write_text("age1nonsense\n")
-    assert "no age public key" in refused(tmp_path)
+    secret = Path(path).read_text().splitlines()[1]
+    (tmp_path / "recipients").write_text(f"# owner\nage1nonsense\n{public}\n{secret}\n")
+    message = refused(tmp_path)
+    assert (
+        f"{tmp_path}/recipients: line 2 is no age public key, but must be public keys such as age1…"
+        in message
+    )
+    assert f"{tmp_path}/recipients: line 4 is a secret key, but must be public keys" in message
+    assert secret not in message
+
+
+@pytest.mark.parametrize("text", ["", "# none yet\n"])
+def test_recipients_without_a_key_do_not_mean_that_secrets_stay_in_clear(tmp_path: Path, text: str) -> None:
+    provide(tmp_path, "a: b\n")
+    (tmp_path / "recipients").write_text(text)
+    assert "the file is without a key, but must be public keys" in refused(tmp_path)
+
+
+def test_recipients_that_cannot_be_read(tmp_path: Path) -> None:
+    recipients = tmp_path / "recipients"
+    recipients.write_bytes(b"\xff")
+    assert "recipients: the file is no text, but must be text in UTF-8." in refused(tmp_path)
+    recipients.unlink()
+    recipients.mkdir()
+    assert "recipients: the file is unreadable (Is a directory)" in refused(tmp_path)
