@@ -30,24 +30,19 @@ def settings_json(applied: Applied, host: str) -> str:
     :param host: how it is called in messages
     """
     blueprint = applied.blueprint
-    paths, thresholds, watch, backups = (
-        blueprint.paths,
-        blueprint.thresholds,
-        blueprint.watch,
-        blueprint.backups,
-    )
+    paths, watch, backups = blueprint.paths, blueprint.watch, blueprint.backups
     servers = [service.name for service in applied.services if isinstance(service.data, RedisData)]
     value = {
         "state": f"{paths.state}/watch",
         "credentials": f"{paths.config}/{CREDENTIALS}",
         "alert": alert(paths, host),
         "limits": {
-            "disk_percent": thresholds.disk_percent,
-            "postgres_connections_percent": thresholds.postgres_connections_percent,
-            "redis_memory_percent": thresholds.redis_memory_percent,
-            "celery_queue": thresholds.celery_queue,
-            "ollama_latency_p95_s": thresholds.ollama_latency_p95_s,
-            "fallback_percent": thresholds.fallback_percent,
+            "disk_percent": watch.disk_alert_percent,
+            "postgres_connections_percent": watch.postgres_connections_percent,
+            "redis_memory_percent": watch.redis_memory_percent,
+            "celery_queue": watch.celery_queue,
+            "ollama_latency_p95_s": watch.ollama_latency_p95_s,
+            "fallback_percent": watch.fallback_percent,
             "backup_age_h": backups.max_age_h,
             "certificate_days": watch.certificate_days,
         },

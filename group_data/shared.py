@@ -197,8 +197,16 @@ secret_formats = [
 # How everything that holds data is saved (requirements 5.5); what it holds is said with each container.
 backups = Backups(root="/opt/backups", retention_days=7)
 
-# Settings of the watch beside the thresholds. LiteLLM's index is a cache: each key has to expire (requirements 6.3).
-watch = Watch(caches={1: 0})
+# When the watch notifies the owner (requirements 10.4). LiteLLM's index is a cache: each key has to expire (6.3).
+watch = Watch(
+    disk_alert_percent=95,
+    postgres_connections_percent=80,
+    redis_memory_percent=80,
+    celery_queue=50,
+    ollama_latency_p95_s=30,
+    fallback_percent=20,
+    caches={1: 0},
+)
 
 # --- dashboards -------------------------------------------------------------------------------------------------------
 

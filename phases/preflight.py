@@ -144,9 +144,12 @@ def _disk_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
         if disk.free < limits.disk_free_gib * GIB:
             free = f"{disk.free / GIB:.1f} GiB free"
             yield Problem(f"disk of {disk.path}", free, f"at least {limits.disk_free_gib} GiB", remedy)
-        elif disk.percent >= limits.disk_percent:
+        elif disk.percent >= limits.disk_refuse_percent:
             yield Problem(
-                f"disk of {disk.path}", f"{disk.percent} % full", f"below {limits.disk_percent} %", remedy
+                f"disk of {disk.path}",
+                f"{disk.percent} % full",
+                f"below {limits.disk_refuse_percent} %",
+                remedy,
             )
 
 

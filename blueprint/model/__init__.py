@@ -6,7 +6,6 @@ from blueprint.model.backup import ClickHouseData as ClickHouseData
 from blueprint.model.backup import PostgresData as PostgresData
 from blueprint.model.backup import RedisData as RedisData
 from blueprint.model.backup import Restic as Restic
-from blueprint.model.backup import Watch as Watch
 from blueprint.model.data_plane import Database as Database
 from blueprint.model.data_plane import PgBouncer as PgBouncer
 from blueprint.model.data_plane import PostgresServer as PostgresServer
@@ -41,3 +40,4 @@ from blueprint.model.system import DockerSettings as DockerSettings
 from blueprint.model.system import Paths as Paths
 from blueprint.model.system import System as System
 from blueprint.model.system import Thresholds as Thresholds
+from blueprint.model.watch import Watch as Watch

@@ -168,32 +168,22 @@ class Paths(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds(Declaration):
-    """When the owner is told (requirements 10.4).
+    """Limits of the GPU watchdog, and of the preflight before each phase (requirements 2.1 and 10.4).
 
-    :param disk_percent: disk used
+    :param disk_free_gib: disk that must be free before a phase begins, in GiB
+    :param disk_refuse_percent: disk used from which no phase begins; the watch alerts at `Watch.disk_alert_percent`
     :param gpu_vram_percent: memory used on a card
     :param gpu_vram_runs: looks at it, five minutes apart, in a row; a model being exchanged fills a card for moments
     :param gpu_xid_quiet_min: minutes without another driver error (Xid) after which one is over
     :param ollama_answer_s: seconds an Ollama instance may take to answer
-    :param disk_free_gib: disk that must be free before a phase begins (requirements 2.1), in GiB
-    :param redis_memory_percent: of Redis' maxmemory
-    :param postgres_connections_percent: of Postgres' max_connections
-    :param fallback_percent: calls answered by a cloud model
-    :param celery_queue: tasks waiting in a queue
-    :param ollama_latency_p95_s: seconds
     """
 
-    disk_percent: int
+    disk_free_gib: int
+    disk_refuse_percent: int
     gpu_vram_percent: int
     gpu_vram_runs: int
     gpu_xid_quiet_min: int
     ollama_answer_s: int
-    disk_free_gib: int
-    redis_memory_percent: int
-    postgres_connections_percent: int
-    fallback_percent: int
-    celery_queue: int
-    ollama_latency_p95_s: int
 
     def __post_init__(self) -> None:
         with checking("thresholds") as check:

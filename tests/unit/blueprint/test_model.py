@@ -22,6 +22,7 @@ from blueprint.model import (
     Paths,
     System,
     Thresholds,
+    Watch,
     Whisper,
     mebibytes,
 )
@@ -78,6 +79,14 @@ SOUND: dict[type[Declaration], dict[str, Any]] = {
     },
     Paths: {field.name: f"/srv/{field.name}" for field in dataclasses.fields(Paths)},
     Thresholds: {field.name: 90 for field in dataclasses.fields(Thresholds)},
+    Watch: {
+        "disk_alert_percent": 90,
+        "postgres_connections_percent": 90,
+        "redis_memory_percent": 90,
+        "celery_queue": 90,
+        "ollama_latency_p95_s": 90,
+        "fallback_percent": 90,
+    },
 }
 
 NONSENSE: list[tuple[type[Declaration], str, Any, str]] = [
@@ -123,7 +132,9 @@ NONSENSE: list[tuple[type[Declaration], str, Any, str]] = [
     (DockerSettings, "address_pool_size", 4, "from 8"),
     (DockerSettings, "log_max_size", "10", '"10m"'),
     (Paths, "scripts", "opt/scripts", "an absolute path"),
-    (Thresholds, "disk_percent", 101, "100"),
+    (Thresholds, "disk_refuse_percent", 101, "100"),
+    (Watch, "disk_alert_percent", 101, "100"),
+    (Watch, "min_calls", 0, "from 1"),
 ]
 
 
@@ -141,6 +152,13 @@ def test_nonsense_is_refused(kind: type[Declaration], key: str, value: Any, expe
     shown = value[0] if isinstance(value, tuple) else value
     assert repr(shown) in problem.found
     assert expected in str(problem)
+
+
+@pytest.mark.parametrize(("caches", "key"), [({16: 0}, "watch.caches"), ({1: -1}, "watch.caches.1")])
+def test_a_cache_of_the_watch_is_an_index_of_redis(caches: dict[int, int], key: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        Watch(**SOUND[Watch] | {"caches": caches})
+    assert [problem.key for problem in refused.value.problems] == [key]
 
 
 def test_all_nonsense_of_one_declaration_is_named_at_once() -> None:

@@ -181,17 +181,12 @@ cron_jobs = [
     CronJob(name="watch", schedule="*/5 * * * *", phase="monitoring"),
 ]
 
-# When the owner is told, and what a phase needs before it begins (requirements 10.4 and 2.1).
+# What a phase needs before it begins, and when the GPU watchdog notifies the owner (requirements 2.1 and 10.4).
 thresholds = Thresholds(
-    disk_percent=95,
+    disk_free_gib=10,
+    disk_refuse_percent=95,
     gpu_vram_percent=90,
     gpu_vram_runs=2,
     gpu_xid_quiet_min=30,
     ollama_answer_s=10,
-    disk_free_gib=10,
-    redis_memory_percent=80,
-    postgres_connections_percent=80,
-    fallback_percent=20,
-    celery_queue=50,
-    ollama_latency_p95_s=30,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from blueprint import backup, watch
 from blueprint.applied import Applied
-from blueprint.model import Backups, Watch
+from blueprint.model import Backups
 from blueprint.phases import LITELLM, MONITORING
 from tests.unit.declared import declared
 from tests.unit.script_host import PASSWORD, ScriptHost
@@ -55,7 +56,7 @@ class WatchHost(ScriptHost):
         blueprint = declared(
             paths=self.paths,
             backups=Backups(root=str(self.backups)),
-            watch=Watch(caches={1: 0}, direct_groups=("groq-fast",)),
+            watch=replace(declared().watch, direct_groups=("groq-fast",)),
         )
         text = watch.settings_json(Applied(blueprint, {LITELLM, MONITORING}), "sourcefast")
         said = json.loads(text)

@@ -23,7 +23,6 @@ from blueprint.model import (
     Restic,
     Service,
     Stack,
-    Watch,
 )
 from blueprint.phases import LITELLM, MONITORING
 from facts.backups import Backups, BackupState, read_backups
@@ -202,8 +201,6 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
         lambda: RedisData("admin", "no secret's name"),
         lambda: BucketData("x", "minio/password", "NO BUCKET"),
         lambda: Restic(repository="two words"),
-        lambda: Watch(caches={16: 0}),
-        lambda: Watch(min_calls=0),
     ],
 )
 def test_nonsense_is_refused(make: object) -> None:
