@@ -2,13 +2,100 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import InitErrorDetails
 
 from blueprint.problems import DeclarationError, Problem
+from blueprint.validation import problems_of, shown, unexpected
+
+_CONFIG = ConfigDict(strict=True, extra="forbid")
+# What tells a declaration from others of its kind, in messages.
+_IDENTITIES = ("name", "uuid", "index", "container", "table", "id")
+
+
+class Declaration:
+    """Base of all declarations."""
+
+    def to_json(self) -> dict[str, Any]:
+        """How `pyinfra inventory.py debug-inventory` shows it."""
+        return dict(dataclasses.asdict(self))  # type: ignore[call-overload]  # each subclass is a dataclass
+
+
+class Conflict(NamedTuple):
+    """Values of one declaration that do not go together.
+
+    :param key: the field that is blamed
+    :param found: what it says
+    :param expected: what it should say, in view of the others
+    :param remedy: what to do, where `expected` does not say it
+    """
+
+    key: str
+    found: object
+    expected: str
+    remedy: str = ""
+
+
+Kind = TypeVar("Kind", bound=type[Declaration])
+Made = TypeVar("Made", bound=Declaration)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def declaration(*, kw_only: bool = True) -> Callable[[Kind], Kind]:
+    """A frozen dataclass of pydantic's that says everything that is wrong with it in one `DeclarationError`."""
+
+    def decorate(kind: Kind) -> Kind:
+        made: Any = dataclass(kind, frozen=True, kw_only=kw_only, config=_CONFIG)
+        validate = made.__init__
+        positional = [field.name for field in dataclasses.fields(made) if not field.kw_only]
+
+        def init(self: Declaration, *args: object, **fields: object) -> None:
+            fields = {**dict(zip(positional, args, strict=False)), **fields}
+            try:
+                validate(self, *args[len(positional) :], **fields)
+            except ValidationError as error:
+                prefix = f"{_called(kind, fields)}."
+                raise DeclarationError(problems_of(error, of=made, prefix=prefix)) from None
+
+        made.__init__ = init
+        return cast(Kind, made)
+
+    return decorate
+
+
+def conflicts(method: Callable[[Made], Iterator[Conflict]]) -> Any:
+    """A validator of fields that are sound by themselves: it refuses every conflict that `method` yields."""
+
+    def check(self: Made) -> Made:
+        errors: list[InitErrorDetails] = [
+            {
+                "type": unexpected(conflict.expected, conflict.remedy, found=shown(conflict.found)),
+                "loc": (conflict.key,),
+                "input": conflict.found,
+            }
+            for conflict in method(self)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(type(self).__name__, errors)
+        return self
+
+    return model_validator(mode="after")(check)
+
+
+def _called(kind: type[Declaration], fields: Mapping[str, object]) -> str:
+    """How a declaration is called in messages: "OllamaInstance heavy"."""
+    known = (shown(fields[key]).strip("'") for key in _IDENTITIES if key in fields)
+    return f"{kind.__name__} {next(known, '')}".strip()
+
+
+# --- OLD
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -19,15 +106,6 @@ IMAGE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?P<digest>@sha256:[0-9a-f]{64})?"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declaration:
-    """Base of all declarations."""
-
-    def to_json(self) -> dict[str, Any]:
-        """How `pyinfra inventory.py debug-inventory` shows it."""
-        return asdict(self)
 
 
 class Check:

@@ -1,0 +1,202 @@
+"""What a single value of a declaration may be. Each type says in words what it expects."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Strict
+
+from blueprint.validation import Expected, Matches, Whole
+
+REDIS_DATABASES = 16
+
+_MEMORY = re.compile(r"([1-9][0-9]{0,8})([kmg])")
+_KIBIBYTES = {"k": 1, "m": 1024, "g": 1024 * 1024}
+_MOST_MIB = 4096 * 1024
+_IMAGE_NAME = r"[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*?"
+# `latest`, `latest-gpu` and no tag at all follow whatever is pushed next.
+_PINNED = re.compile(
+    rf"{_IMAGE_NAME}(?::(?!latest(?:-|$))[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}|"
+    rf"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?@sha256:[0-9a-f]{{64}})"
+)
+_SECRET_NAME = r"[a-z0-9_-]+(?:/[a-z0-9_.-]+)+"
+_IN_BRACES = re.compile(r"\{([^{}]*)\}")
+_PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+# What the distribution and its packages share: a folder of ours is below one of them.
+_SYSTEM_FOLDERS = frozenset(
+    f"{above}/{name}"
+    for above, names in {
+        "": "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var",
+        "/etc": "apt cron.d default docker logrotate.d nginx ssh ssl systemd sysctl.d sudoers.d",
+        "/usr": "bin include lib lib64 libexec local sbin share src",
+        "/usr/local": "bin etc lib sbin share src",
+        "/var": "backups cache lib local lock log mail opt run spool tmp",
+        "/var/lib": "apt docker dpkg containerd systemd",
+    }.items()
+    for name in names.split()
+)
+
+
+def mebibytes(memory: str) -> int:
+    """MiB of a Docker memory size such as "512m" or "4g"."""
+    match = _MEMORY.fullmatch(memory)
+    if match is None:
+        raise ValueError(f"not a memory size: {memory!r}")
+    return int(match[1]) * _KIBIBYTES[match[2]] // 1024
+
+
+def secret_names(text: str) -> list[str]:
+    """Names of the secrets in a `SecretText`."""
+    if "{" in text or "}" in text:
+        rest = _IN_BRACES.sub("", text)
+        return [] if "{" in rest or "}" in rest else _IN_BRACES.findall(text)
+    return [text]
+
+
+def fill(text: str, value: dict[str, str]) -> str:
+    """A `SecretText` with the secrets in it.
+
+    :param value: each secret, percent-encoded where `text` is more than its name
+    """
+    return _IN_BRACES.sub(lambda match: value[match[1]], text) if "{" in text else value[text]
+
+
+def _refuse_unless(holds: object) -> None:
+    if not holds:
+        raise ValueError  # the type's `Expected` has the words
+
+
+def _size(least_mib: int) -> AfterValidator:
+    def check(memory: str) -> str:
+        _refuse_unless(least_mib <= mebibytes(memory) <= _MOST_MIB)
+        return memory
+
+    return AfterValidator(check)
+
+
+def _pinned(image: str) -> str:
+    _refuse_unless(_PINNED.fullmatch(image))
+    return image
+
+
+def _secrets(text: str) -> str:
+    names = secret_names(text)
+    _refuse_unless(names and all(re.fullmatch(_SECRET_NAME, name) for name in names))
+    return text
+
+
+def _line(value: str | int) -> str | int:
+    _refuse_unless(not set(str(value)) & set("\n\r\0"))
+    return value
+
+
+def _own_folder(path: str) -> str:
+    _refuse_unless(path not in _SYSTEM_FOLDERS)
+    return path
+
+
+# --- numbers
+
+Port = Annotated[int, Whole(1, 65535, "a TCP port")]
+Percent = Annotated[int, Whole(1, 100, "%")]
+Mebibytes = Annotated[int, Whole(1, 1024 * 1024, "MiB")]
+Seconds = Annotated[int, Whole(1, 3600, "seconds")]
+Days = Annotated[int, Whole(1, 3650, "days")]
+Pids = Annotated[int, Whole(16, 32_768, "processes and threads")]
+RedisIndexNumber = Annotated[int, Whole(0, REDIS_DATABASES - 1, "a Redis index")]
+
+# --- names
+
+Name = Annotated[
+    str, Matches("[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, beginning with a letter")
+]
+PlainName = Annotated[
+    str, Matches("[a-z][a-z0-9-]*", "lower-case letters, digits and -, beginning with a letter")
+]
+SomeText = Annotated[str, Matches(r"(?s:.+)", "some text")]
+HostName = Annotated[
+    str,
+    Matches(
+        "[a-z](?:[a-z0-9-]*[a-z0-9])?",
+        "a host name: lower-case letters, digits and -, beginning with a letter",
+    ),
+]
+DomainName = Annotated[
+    str, Matches(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a domain in lower case")
+]
+PackageName = Annotated[str, Matches("[a-z0-9][a-z0-9+.-]+", "a package name")]
+SecretName = Annotated[str, Matches(_SECRET_NAME, 'the name of a secret ("groq/api_key")')]
+SecretText = Annotated[
+    str,
+    AfterValidator(_secrets),
+    Expected('the name of a secret ("postgres/litellm"), or a text with such names in braces'),
+]
+# With dots, as Elasticsearch has them.
+EnvName = Annotated[str, Matches("[A-Za-z_][A-Za-z0-9_.]*", "the name of an environment variable")]
+EnvValue = Annotated[
+    str | int, AfterValidator(_line), Expected("one line of text, or a whole number, such as 1 or '1'")
+]
+Capability = Annotated[
+    str,
+    Matches("[A-Z]+(?:_[A-Z]+)*", "a capability without CAP_, such as NET_BIND_SERVICE"),
+]
+UserNumbers = Annotated[str, Matches("[0-9]+(?::[0-9]+)?", 'numeric, such as "999:999"')]
+PostgresName = Annotated[
+    str,
+    Matches(
+        "[a-z][a-z0-9_]{0,62}",
+        "a name of Postgres that needs no quotes: lower-case letters, digits and _, beginning with a letter",
+    ),
+]
+GpuUuid = Annotated[str, Matches("GPU-[0-9a-f]{4}[0-9a-f-]{0,32}", "the uuid of a Gpu")]
+ModelTag = Annotated[
+    str,
+    Matches(
+        "[a-z0-9][a-z0-9._/-]*:[a-z0-9][a-z0-9._-]*",
+        "a model of Ollama's library with its tag, such as qwen3:8b",
+    ),
+]
+Route = Annotated[str, Matches("[a-z0-9][a-z0-9._-]*", "lower-case letters, digits and ._-")]
+
+# --- sizes, images, sums
+
+MemorySize = Annotated[
+    str, _size(1), Expected('a size with its unit k, m or g, such as "512m" or "4g", up to 4096g')
+]
+MemoryLimit = Annotated[
+    str,
+    _size(6),  # Docker's own least
+    Expected('a size with its unit k, m or g, such as "512m" or "4g", from 6m to 4096g'),
+]
+ImageReference = Annotated[
+    str, AfterValidator(_pinned), Expected("name:tag with a tag that stays the same, never latest")
+]
+Sha256 = Annotated[str, Matches("[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
+
+# --- paths and addresses
+
+AbsolutePath = Annotated[
+    str,
+    Matches(
+        r"(?:/(?:[A-Za-z0-9_@-][A-Za-z0-9._@-]*|\.[A-Za-z0-9_@-][A-Za-z0-9._@-]*))+",
+        "an absolute path of letters, digits and ._@-, without . and ..",
+    ),
+]
+OwnPath = Annotated[
+    AbsolutePath,
+    AfterValidator(_own_folder),
+    Expected("an absolute path of letters, digits and ._@- that is no folder of the system's own"),
+]
+RelativePath = Annotated[
+    str,
+    Matches(f"{_PART}(?:/{_PART})*", 'a path below a folder without . and .., such as "redis/redis.conf"'),
+]
+ProjectFolder = Annotated[str, Matches(f"{_PART}(?:/{_PART})*", "a folder of this project")]
+UrlPath = Annotated[str, Matches("/[A-Za-z0-9/._~?&=%-]*", "the path of a URL, such as /health")]
+HttpsUrl = Annotated[str, Matches(r"https://\S+", "an https:// address")]
+Words = Annotated[
+    tuple[str, ...],
+    Strict(False),
+    Expected("a list of words, no text that a shell would have to split"),
+]
