@@ -20,7 +20,7 @@ _PINNED = re.compile(
     rf"{_IMAGE_NAME}(?::(?!latest(?:-|$))[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}|"
     rf"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?@sha256:[0-9a-f]{{64}})"
 )
-_SECRET_NAME = r"[a-z0-9_-]+(?:/[a-z0-9_.-]+)+"
+_GROUPED = r"[a-z0-9_-]+(?:/[a-z0-9_.-]+)+"
 _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 # What the distribution and its packages share: a folder of ours is below one of them.
@@ -82,7 +82,7 @@ def _pinned(image: str) -> str:
 
 def _secrets(text: str) -> str:
     names = secret_names(text)
-    _refuse_unless(names and all(re.fullmatch(_SECRET_NAME, name) for name in names))
+    _refuse_unless(names and all(re.fullmatch(_GROUPED, name) for name in names))
     return text
 
 
@@ -126,7 +126,7 @@ DomainName = Annotated[
     str, Matches(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a domain in lower case")
 ]
 PackageName = Annotated[str, Matches("[a-z0-9][a-z0-9+.-]+", "a package name")]
-SecretName = Annotated[str, Matches(_SECRET_NAME, 'the name of a secret ("groq/api_key")')]
+SecretName = Annotated[str, Matches(_GROUPED, 'the name of a secret ("groq/api_key")')]
 SecretText = Annotated[
     str,
     AfterValidator(_secrets),
