@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint import yaml_files
 from blueprint.host import Blueprint
 from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_type
 from blueprint.model import Project
 from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.validation import shown
 
 FOLDER = Path(__file__).resolve().parent.parent / "group_data"
 ENVIRONMENTS = ("lab", "production")
@@ -71,6 +73,11 @@ class GroupData:
         """
         chosen: dict[str, Any] = {}
         sources: dict[str, str] = {}
+        if missing := {"all", environment} - self.layers.keys():
+            files = [f"group_data/{name}.py" for name in sorted(missing)]
+            raise DeclarationError(
+                [Problem(file, "the file", "missing", "there", f"git restore {file}") for file in files]
+            )
 
         def take(layer: Layer) -> None:
             chosen.update(layer.data)
@@ -82,16 +89,16 @@ class GroupData:
         take(command_line)
         profile = chosen.get("hardware_profile")
         if profile not in self.profiles:
-            allowed = f"one of {', '.join(self.profiles)}"
+            allowed = f"one of {', '.join(self.profiles) or 'those in group_data/, where none is'}"
             file = sources.get("hardware_profile", f"group_data/{environment}.py")
             hint = closest(str(profile), self.profiles)
-            raise DeclarationError([Problem(file, "hardware_profile", repr(profile), allowed, hint)])
+            raise DeclarationError([Problem(file, "hardware_profile", shown(profile), allowed, hint)])
         upgrade = chosen.get("upgrade_to", "")
         if upgrade not in ("", *self.profiles):
             allowed = f'one of {", ".join(self.profiles)}, or ""'
             file = sources["upgrade_to"]
             hint = closest(str(upgrade), self.profiles)
-            raise DeclarationError([Problem(file, "upgrade_to", repr(upgrade), allowed, hint)])
+            raise DeclarationError([Problem(file, "upgrade_to", shown(upgrade), allowed, hint)])
         take(self.layers[profile])
         return checked(chosen, sources)
 
@@ -111,8 +118,8 @@ def read(folder: Path | None = None) -> GroupData:
             problems += error.problems
         else:
             layers[layer.name] = layer
-    if problems:
-        raise DeclarationError(problems)
+    if problems:  # of a file that another imports, twice
+        raise DeclarationError(list(dict.fromkeys(problems)))
     problems = list(_wrong_places(GroupData(layers)))
     if problems:
         raise DeclarationError(problems)
@@ -153,34 +160,38 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
 def _read_file(path: Path) -> Layer:
     file = f"group_data/{path.name}"
     try:
-        assigned = _assigned(path)
+        text = yaml_files.read(path, file).decode()  # pyinfra reads UTF-8, too
+        body = ast.parse(text, filename=str(path)).body
         values = runpy.run_path(str(path))
     except DeclarationError as error:
-        raise error.in_file(file) from None
-    except SyntaxError as error:
-        problem = Problem(file, f"line {error.lineno}", f"no Python ({error.msg})", "Python")
-        raise DeclarationError([problem]) from None
-    except Exception as error:
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-        ]
-        found = f"refused ({type(error).__name__}: {error})"
+        raise error.in_file(_place(error, path)[0]) from None
+    except (Exception, SystemExit) as error:
+        place, line = _place(error, path)
+        found = f"refused ({type(error).__name__}: {str(error)[:200]})"
         expected = "a declaration as blueprint/model/ documents it"
-        raise DeclarationError(
-            [Problem(file, f"line {lines[-1] if lines else 1}", found, expected)]
-        ) from None
-    return Layer(path.stem, file, {name: values[name] for name in assigned})
+        if isinstance(error, SyntaxError):
+            found, expected = f"no Python ({error.msg})", "Python"
+        raise DeclarationError([Problem(place, f"line {line}", found, expected)]) from None
+    imports = (node.names for node in body if isinstance(node, ast.Import | ast.ImportFrom))
+    imported = {alias.asname or alias.name for names in imports for alias in names}
+    # What pyinfra makes data of.
+    data = {key: values[key] for key in values if not key.startswith("_") and key not in imported}
+    annotated = (node.target for node in body if isinstance(node, ast.AnnAssign))
+    names = [target.id for target in annotated if isinstance(target, ast.Name) and target.id not in values]
+    if names:
+        found, expected = "an annotation without a value", "a key with its value"
+        raise DeclarationError([Problem(file, name, found, expected) for name in names])
+    return Layer(path.stem, file, data)
 
 
-def _assigned(path: Path) -> list[str]:
-    """Names that a file assigns, without imports and _private ones: what pyinfra makes data of."""
-    targets: list[ast.expr] = []
-    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
-        if isinstance(node, ast.Assign):
-            targets += node.targets
-        elif isinstance(node, ast.AnnAssign):
-            targets.append(node.target)
-    return [target.id for target in targets if isinstance(target, ast.Name) and not target.id.startswith("_")]
+def _place(error: BaseException, path: Path) -> tuple[str, int]:
+    """File and line of an error: in a group's file or in one that it imports, not in what these call."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((Path(error.filename), error.lineno))
+    own = [(place, line) for place, line in frames if place.parent == path.parent]
+    place, line = own[-1] if own else (path, 1)
+    return f"group_data/{place.name}", line or 1
 
 
 def _wrong_places(group_data: GroupData) -> Iterator[Problem]:
@@ -207,6 +218,7 @@ def _wrong_places(group_data: GroupData) -> Iterator[Problem]:
     for layer in (group_data.layers[name] for name in group_data.profiles):
         for key in layer.data.keys() - _OF_PROFILES:
             yield Problem(layer.file, key, "declared in a hardware profile", "in another group", "move it")
-        if layer.name != layer.data["profile"].name:
-            name = layer.data["profile"].name
+        if problem := wrong_type("profile", layer.data["profile"], layer.file):
+            yield problem
+        elif layer.name != (name := layer.data["profile"].name):
             yield Problem(layer.file, "profile.name", repr(name), f"{layer.name!r}, as the file")

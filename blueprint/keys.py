@@ -10,6 +10,7 @@ from blueprint import host_problems
 from blueprint.host import Blueprint
 from blueprint.model import Declaration, Project
 from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.validation import shown
 
 KEYS: Mapping[str, Any] = {
     key: annotation
@@ -68,16 +69,16 @@ def wrong_type(key: str, value: object, file: str) -> Problem | None:
     """A problem where a value is of another kind than its key's."""
     if _conforms(value, KEYS[key]):
         return None
-    return Problem(file, key, repr(value), _describe(KEYS[key]))
+    return Problem(file, key, shown(value), _describe(KEYS[key]))
 
 
 def _missing_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
-    for key in KEYS.keys() - data.keys():
+    for key in (key for key in KEYS if key not in data):
         yield Problem("group_data/", key, "missing", _describe(KEYS[key]))
 
 
 def _wrong_types(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Problem]:
-    for key in KEYS.keys() & data.keys():
+    for key in (key for key in KEYS if key in data):
         if problem := wrong_type(key, data[key], sources.get(key, "host data")):
             yield problem
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 120
-_SHORT.maxlevel = 3
 _KEY_LENGTH = 120
 
 
@@ -54,7 +50,7 @@ class DeclarationError(ValueError):
 
 def render_problems(problems: Iterable[Problem]) -> str:
     """One readable report of all problems."""
-    lines = list(dict.fromkeys(map(str, problems)))
+    lines = [str(problem) for problem in problems]
     if len(lines) == 1:
         return lines[0]
     return "\n".join([f"{len(lines)} problems, nothing was changed:", *(f"  - {line}" for line in lines)])
@@ -64,11 +60,3 @@ def closest(word: str, known: Iterable[str]) -> str:
     """A hint for a misspelt word: "did you mean heavy?", or nothing."""
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {matches[0]}?" if matches else ""
-
-
-def shown(value: object) -> str:
-    """A value as Python writes it, of bounded length."""
-    try:
-        return _SHORT.repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number of thousands of digits"

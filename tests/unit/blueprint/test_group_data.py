@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import tokenize
 from pathlib import Path
 
@@ -114,6 +115,67 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
     assert "unexpected keyword argument 'bsu'" in problems[2]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\nsys.exit()\n", "line 2 is refused (SystemExit: )"),
+        ("raise SystemExit(3)\n", "line 1 is refused (SystemExit: 3)"),
+        ("raise ValueError('x' * 10**6)\n", "line 1 is refused (ValueError: xxx"),
+        ("def _deeper():\n    _deeper()\n_deeper()\n", "is refused (RecursionError: "),
+        (
+            "x = \0\n",
+            "line 1 is no Python (source code string cannot contain null bytes), but must be Python.",
+        ),
+        (f"x = {'(' * 5000}\n", "line 1 is no Python (too many nested parentheses)"),
+        (b"# \xe9\n", "line 1 is refused (UnicodeDecodeError: "),
+        ("swap_gib: int\n", "swap_gib is an annotation without a value, but must be a key with its value."),
+        ("whatever: int\n", "whatever is an annotation without a value"),
+        ("profile = 'x'\n", "profile is 'x', but must be a HardwareProfile."),
+        ("swap_gib, swapiness = 1, 2\n", "swapiness is not a known key"),
+        ("if True:\n    swapiness = 1\n", "swapiness is not a known key"),
+        ("for swapiness in (1,):\n    pass\n", "swapiness is not a known key"),
+        ("from os.path import *\n", "join is not a known key"),
+    ],
+)
+def test_a_file_that_does_not_do_what_it_should(tmp_path: Path, text: str | bytes, said: str) -> None:
+    (tmp_path / "all.py").write_bytes(text.encode() if isinstance(text, str) else text)
+    problems = refused(tmp_path)
+    assert any(problem.startswith("group_data/all.py: ") and said in problem for problem in problems)
+    assert max(map(len, problems)) < 400
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "all.py").mkdir()
+    (tmp_path / "lab.py").symlink_to("/nowhere")
+    os.mkfifo(tmp_path / "gpu.py")
+    assert [problem.partition(", but")[0] for problem in refused(tmp_path)] == [
+        "group_data/all.py: the file is unreadable (Is a directory)",
+        "group_data/gpu.py: the file is no regular file",
+        "group_data/lab.py: the file is a link to a file that does not exist",
+    ]
+
+
+def test_a_file_is_named_where_it_fails_not_where_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    path = folder(tmp_path, broken_group="\nraise ValueError\n", lab="from broken_group import nothing\n")
+    assert refused(path) == [
+        "group_data/broken_group.py: line 2 is refused (ValueError: ), but must be a declaration as blueprint/model/ "
+        "documents it."
+    ]
+
+
+@pytest.mark.parametrize("missing", ["all", "lab"])
+def test_a_file_that_every_host_needs(missing: str) -> None:
+    read = group_data.read()
+    layers = {name: layer for name, layer in read.layers.items() if name != missing}
+    with pytest.raises(DeclarationError) as error:
+        group_data.GroupData(layers).blueprint("lab")
+    file = f"group_data/{missing}.py"
+    assert str(error.value) == f"{file}: the file is missing, but must be there; git restore {file}."
+
+
 def test_private_and_imported_names_are_no_keys(tmp_path: Path) -> None:
     read = group_data.read(folder(tmp_path, all="import json\n_BASE = 1\nswap_gib: int = _BASE\n"))
     assert read.layers["all"].data == {"swap_gib": 1}
@@ -139,3 +201,21 @@ def test_what_may_be_given_and_what_not() -> None:
     assert second.startswith("--data: swapiness is not a known key, but must be one of phase, ")
     assert second.endswith("did you mean swappiness?")
     assert third.startswith("--data: whisper is given here, but must be changed in group_data/")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("swap_gib", "9" * 10**6),
+        ("swap_gib", [[[[[[[[[]]]]]]]]]),
+        ("swap_gib", 10.0**300),
+        ("remove", [[["x"] * 1000] * 1000]),
+        ("k" * 10**6, 1),
+        ("", 1),
+        ("colour\x1b[31m\n", 1),
+    ],
+)
+def test_an_override_of_any_size_and_depth_is_refused_in_a_line(key: str, value: object) -> None:
+    (problem,) = map(str, group_data.validate_overrides({key: value}, "--data"))
+    assert len(problem) < 2000
+    assert problem.isprintable()
