@@ -52,7 +52,7 @@ for phase in brought:
 if brought:
     closing(applied=Applied(blueprint, frozenset(applied)), secrets=secrets)
 if any(phase.name != HARDWARE for phase in brought):
-    leftovers.tell(blueprint)
+    leftovers.report(blueprint)
 
 if beginning:
     upgrade.begin(blueprint=blueprint, applied=Applied(blueprint, frozenset(there)), mark=mark)

@@ -78,29 +78,29 @@ class Adoption(FactBase[AdoptionState]):
 
 def read_adoption(output: Iterable[str]) -> AdoptionState:
     """Read what files/facts/adoption.sh prints."""
-    said = {title: [line for line in lines if line] for title, lines in script.sections(output)}
-    systems = dict(line.split(" ", 1) for line in said.get("systems", ()) if " " in line)
-    containers = [_container(line, systems) for line in said.get("containers", ())]
+    sections = {title: [line for line in lines if line] for title, lines in script.sections(output)}
+    systems = dict(line.split(" ", 1) for line in sections.get("systems", ()) if " " in line)
+    containers = [_container(line, systems) for line in sections.get("containers", ())]
     return AdoptionState(
         {container.name: container for container in containers},
-        frozenset(said.get("volumes", ())),
-        frozenset(said.get("copied", ())),
-        frozenset(said.get("occupied", ())),
+        frozenset(sections.get("volumes", ())),
+        frozenset(sections.get("copied", ())),
+        frozenset(sections.get("occupied", ())),
     )
 
 
 def _container(line: str, systems: Mapping[str, str]) -> Container:
-    said = script.from_json(line, "docker")
-    name = said["name"].removeprefix("/")
+    answer = script.from_json(line, "docker")
+    name = answer["name"].removeprefix("/")
     return Container(
         name=name,
-        status=said["status"],
-        project=said["project"] or "",
-        service=said["service"] or "",
-        managed=said["managed"] == "true",
-        ours=bool(said["digest"]),
-        image=said["image"],
+        status=answer["status"],
+        project=answer["project"] or "",
+        service=answer["service"] or "",
+        managed=answer["managed"] == "true",
+        ours=bool(answer["digest"]),
+        image=answer["image"],
         os=systems.get(name, ""),
-        restart=said["restart"],
-        volumes={mount["Destination"]: mount.get("Name") or mount["Source"] for mount in said["mounts"]},
+        restart=answer["restart"],
+        volumes={mount["Destination"]: mount.get("Name") or mount["Source"] for mount in answer["mounts"]},
     )

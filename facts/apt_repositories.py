@@ -43,15 +43,15 @@ class Repositories:
 
 def parse(output: Iterable[str]) -> Repositories:
     """The answer of files/facts/apt-repositories.sh."""
-    said = dict(script.sections(output))
+    sections = dict(script.sections(output))
     # "/etc/apt/sources.list.d/debian.sources:Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
     matches = (
         re.fullmatch(r"(/[^:]+):signed-by[=:] *(.+)", line, re.IGNORECASE)
-        for line in said.get("signed-by", [])
+        for line in sections.get("signed-by", [])
     )
     keyrings = {match[1]: match[2] for match in matches if match}
     targets = set()
-    for row in (line.split("|") for line in said.get("targets", [])):
+    for row in (line.split("|") for line in sections.get("targets", [])):
         if len(row) == 4:
             file = row[0].rpartition(":")[0]  # "/etc/apt/sources.list:3"
             targets.add(Target(file, row[1].rstrip("/"), row[2], row[3], keyrings.get(file, "")))
@@ -59,8 +59,8 @@ def parse(output: Iterable[str]) -> Repositories:
         targets=tuple(
             sorted(targets, key=lambda target: (target.uri, target.suite, target.component, target.file))
         ),
-        codename="".join(said.get("codename", [])),
-        fingerprints=tuple(said.get("key", [])),
+        codename="".join(sections.get("codename", [])),
+        fingerprints=tuple(sections.get("key", [])),
     )
 
 

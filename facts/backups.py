@@ -58,8 +58,8 @@ def read_backups(output: Iterable[str]) -> dict[str, BackupState]:
     for title, lines in script.sections(output):
         piece, _, stamp = title.rpartition(" ")
         try:
-            said = json.loads("\n".join(lines))
-            backups[piece] = BackupState(stamp, float(said["time"]), said["doubt"])
+            answer = json.loads("\n".join(lines))
+            backups[piece] = BackupState(stamp, float(answer["time"]), answer["doubt"])
         except (ValueError, KeyError, TypeError):
             backups[piece] = BackupState(stamp, 0.0, "its manifest cannot be read")
     return backups

@@ -106,16 +106,16 @@ class Engine(FactBase[EngineState]):
 
 def read_engine(output: Iterable[str]) -> EngineState:
     """Read what files/facts/docker.sh prints."""
-    said = dict(script.sections(output))
+    sections = dict(script.sections(output))
 
     def first(title: str) -> str | None:
-        return next((line for line in said.get(title, ()) if line), None)
+        return next((line for line in sections.get(title, ()) if line), None)
 
-    config = said.get("config", [])
-    networks = [_network(script.from_json(line, "docker")) for line in said.get("networks", ()) if line]
-    rules = [line for line in said.get("rules", ()) if line]
+    config = sections.get("config", [])
+    networks = [_network(script.from_json(line, "docker")) for line in sections.get("networks", ()) if line]
+    rules = [line for line in sections.get("rules", ()) if line]
     return EngineState(
-        installed="installed" in said,
+        installed="installed" in sections,
         compose=first("compose"),
         server=_server(first("server")),
         config="\n".join(config[1:]) if config else None,
@@ -123,26 +123,28 @@ def read_engine(output: Iterable[str]) -> EngineState:
         started=timestamp(first("started") or ""),
         networks={network.name: network for network in networks},
         rules=read_tables(rules) if rules else None,
-        published=tuple(port for line in said.get("published", ()) for port in _published(line)),
-        logins=dict(line.rsplit(" ", 1) for line in said.get("logins", ()) if line),
+        published=tuple(port for line in sections.get("published", ()) for port in _published(line)),
+        logins=dict(line.rsplit(" ", 1) for line in sections.get("logins", ()) if line),
     )
 
 
-def _network(said: Mapping[str, Any]) -> Network:
-    options = said.get("options") or {}
-    bridge = options.get(f"{BRIDGE}.name", f"br-{said['id'][:12]}") if said["driver"] == "bridge" else None
-    subnets = [each.get("Subnet", "") for each in said.get("addresses") or ()]
+def _network(answer: Mapping[str, Any]) -> Network:
+    options = answer.get("options") or {}
+    bridge = (
+        options.get(f"{BRIDGE}.name", f"br-{answer['id'][:12]}") if answer["driver"] == "bridge" else None
+    )
+    subnets = [each.get("Subnet", "") for each in answer.get("addresses") or ()]
     routed = not options.get(f"{BRIDGE}.gateway_mode_ipv4", "nat").startswith("nat")
     masquerades = (
         bridge
-        and not said["internal"]
+        and not answer["internal"]
         and not routed
         and options.get(f"{BRIDGE}.enable_ip_masquerade") != "false"
     )
     return Network(
-        name=said["name"],
-        driver=said["driver"],
-        internal=said["internal"],
+        name=answer["name"],
+        driver=answer["driver"],
+        internal=answer["internal"],
         bridge=bridge,
         subnets=tuple(subnet for subnet in subnets if "." in subnet) if masquerades else (),
     )
@@ -159,12 +161,12 @@ def _published(line: str) -> Iterator[Published]:
 
 def _server(line: str | None) -> Server | None:
     try:
-        said = json.loads(line or "")
+        answer = json.loads(line or "")
     except json.JSONDecodeError:
         return None
-    if not said["version"]:  # how `docker info` fills in a daemon that it did not reach
+    if not answer["version"]:  # how `docker info` fills in a daemon that it did not reach
         return None
-    return Server(**said)
+    return Server(**answer)
 
 
 class Statuses(FactBase[dict[str, str]]):

@@ -18,7 +18,7 @@ STAGING = ".pyinfra-tree."
 
 
 @dataclass(frozen=True)
-class Found:
+class FileState:
     """What is at a path: its kind (`file`, `directory`, `link`, `special file`) and what can differ about it."""
 
     kind: str
@@ -31,9 +31,9 @@ class Found:
 
 @dataclass(frozen=True)
 class TreeState:
-    """Answer of `Tree`: what was found by path (nothing for a path where nothing is), and abandoned staging."""
+    """Answer of `Tree`: the state of each path that exists, and abandoned staging directories."""
 
-    found: dict[str, Found] = field(default_factory=dict)
+    entries: dict[str, FileState] = field(default_factory=dict)
     abandoned: tuple[str, ...] = ()
 
 
@@ -70,12 +70,12 @@ class Tree(FactBase[TreeState]):
 
 def read_tree(output: Iterable[str]) -> TreeState:
     """Read what `Tree.command` prints."""
-    found: dict[str, Found] = {}
+    found: dict[str, FileState] = {}
     abandoned: list[str] = []
     for line in output:
         if line.startswith("path\t"):
             _, kind, mode, owner, uid, group, gid, path, target = line.split("\t", 8)
-            found[path] = Found(
+            found[path] = FileState(
                 KINDS.get(kind, "special file"), int(mode, 8), (owner, uid), (group, gid), target
             )
         elif line.startswith("abandoned\t"):

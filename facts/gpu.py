@@ -105,11 +105,11 @@ def parse(output: Iterable[str]) -> GpuState:
             status = int(argument)
     listed = parse_list(parts.get("list", []))
     asked = {gpu.uuid: gpu for gpu in parse_query(parts.get("query", []))}
-    said = " ".join(line.strip() for line in parts.get("list", []) if not LISTED.fullmatch(line.strip()))
-    failed = status != 0 or (said and not listed)
+    message = " ".join(line.strip() for line in parts.get("list", []) if not LISTED.fullmatch(line.strip()))
+    failed = status != 0 or (message and not listed)
     return GpuState(
         installed=True,
-        error=(said or f"nvidia-smi -L ended with status {status}") if failed else None,
+        error=(message or f"nvidia-smi -L ended with status {status}") if failed else None,
         gpus=tuple(asked.get(gpu.uuid, gpu) for gpu in listed),
     )
 

@@ -167,17 +167,19 @@ def parse_displays(lines: Iterable[str]) -> tuple[Display, ...]:
 def parse(output: Iterable[str], now: float) -> HostState:
     """The answer of files/facts/host.sh.
 
-    :param now: the controller's clock when the answer came, in seconds since 1970
+    :param now: the controller's clock when the sections came, in seconds since 1970
     """
-    said = dict(script.sections(output))
+    sections = dict(script.sections(output))
 
     def first(section: str) -> str | None:
-        return next((line.strip() for line in said.get(section, []) if line.strip()), None)
+        return next((line.strip() for line in sections.get(section, []) if line.strip()), None)
 
-    system = parse_os_release(said["os-release"])
-    cpu = [line.partition(":") for line in said["cpu"]]
-    root, docker = (_disk(line) for line in said["disks"])
-    units = {int(line.split()[0]): line.split()[1] for line in said.get("units", []) if " " in line.strip()}
+    system = parse_os_release(sections["os-release"])
+    cpu = [line.partition(":") for line in sections["cpu"]]
+    root, docker = (_disk(line) for line in sections["disks"])
+    units = {
+        int(line.split()[0]): line.split()[1] for line in sections.get("units", []) if " " in line.strip()
+    }
     return HostState(
         os=system.get("ID", "unknown"),
         os_version=system.get("VERSION_ID", ""),
@@ -192,10 +194,10 @@ def parse(output: Iterable[str], now: float) -> HostState:
         docker_disk=docker,
         headers=first("headers") or "missing",
         nouveau=first("modules") == "nouveau",
-        secure_boot=_secure_boot(said["secure-boot"]),
+        secure_boot=_secure_boot(sections["secure-boot"]),
         clock_offset_s=int(first("clock") or 0) - now,
-        listeners=parse_listeners(said["listeners"], units) if "listeners" in said else None,
-        displays=parse_displays(said.get("pci", [])),
+        listeners=parse_listeners(sections["listeners"], units) if "listeners" in sections else None,
+        displays=parse_displays(sections.get("pci", [])),
         reboot_required=first("reboot") == "required",
         virtualization=first("virtualization"),
         coolify=first("coolify") == "true",

@@ -92,10 +92,10 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
     line = next((line for line in output if line), None)
     if line is None:
         return ProxyState()
-    said = script.from_json(line, "LiteLLM")
+    answer = script.from_json(line, "LiteLLM")
     return ProxyState(
-        teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in said["teams"]),
-        keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in said["keys"]),
-        users=tuple(User(**user) for user in said["users"]),
-        models=tuple(said["models"]),
+        teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in answer["teams"]),
+        keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in answer["keys"]),
+        users=tuple(User(**user) for user in answer["users"]),
+        models=tuple(answer["models"]),
     )

@@ -40,7 +40,7 @@ class Memory(FactBase[MemoryState]):
 
     def process(self, output: list[str]) -> MemoryState:
         """Read the answer of `command`."""
-        said = dict(script.sections(output))
-        words = " ".join(said.get("available", ())).split()
+        sections = dict(script.sections(output))
+        words = " ".join(sections.get("available", ())).split()
         available = int(words[1]) // 1024 if len(words) > 1 and words[1].isdigit() else None
-        return MemoryState(available, frozenset(line for line in said.get("running", ()) if line))
+        return MemoryState(available, frozenset(line for line in sections.get("running", ()) if line))

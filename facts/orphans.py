@@ -50,15 +50,15 @@ def read_orphans(output: Iterable[str]) -> list[Container]:
     """Read what files/facts/orphans.sh prints."""
     found = []
     for line in filter(None, output):
-        said = script.from_json(line, "docker")
+        answer = script.from_json(line, "docker")
         found.append(
             Container(
-                name=said["name"].removeprefix("/"),
-                status=said["status"],
-                project=said["project"] or "",
-                folder=said["folder"] or "",
-                managed=said["managed"] == "true",
-                stray=tuple(said["stray"]),
+                name=answer["name"].removeprefix("/"),
+                status=answer["status"],
+                project=answer["project"] or "",
+                folder=answer["folder"] or "",
+                managed=answer["managed"] == "true",
+                stray=tuple(answer["stray"]),
             )
         )
     return sorted(found, key=lambda container: container.name)

@@ -38,5 +38,5 @@ class Answers(FactBase[dict[str, str]]):
 
     def process(self, output: list[str]) -> dict[str, str]:
         """Read the answer of `command`."""
-        said = {title: "\n".join(lines).strip() for title, lines in script.sections(output)}
-        return {title.removeprefix("database").strip(): text for title, text in said.items()}
+        sections = {title: "\n".join(lines).strip() for title, lines in script.sections(output)}
+        return {title.removeprefix("database").strip(): text for title, text in sections.items()}

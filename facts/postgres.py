@@ -152,11 +152,11 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
         if title == "refusal":
             refusal = "\n".join(lines).strip()
             continue
-        said = script.from_json(next((line for line in lines if line), "null"), "Postgres")
-        if said and title == "cluster":
-            cluster = said
-        elif said:
-            inside[said["name"]] = said
+        answer = script.from_json(next((line for line in lines if line), "null"), "Postgres")
+        if answer and title == "cluster":
+            cluster = answer
+        elif answer:
+            inside[answer["name"]] = answer
     if not cluster:
         return ClusterState(refusal=refusal)
     return ClusterState(
@@ -182,24 +182,24 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
 _ATTRIBUTES = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
 
 
-def _role(said: dict[str, Any]) -> Role:
+def _role(answer: dict[str, Any]) -> Role:
     return Role(
-        name=said["name"],
-        password_sha256=said["password_sha256"],
-        attributes=frozenset(attribute for attribute in _ATTRIBUTES if said[attribute]),
-        connection_limit=said["connection_limit"],
-        valid_until=said["valid_until"],
-        member_of=frozenset(said["member_of"]),
-        admin_of=frozenset(said["admin_of"]),
+        name=answer["name"],
+        password_sha256=answer["password_sha256"],
+        attributes=frozenset(attribute for attribute in _ATTRIBUTES if answer[attribute]),
+        connection_limit=answer["connection_limit"],
+        valid_until=answer["valid_until"],
+        member_of=frozenset(answer["member_of"]),
+        admin_of=frozenset(answer["admin_of"]),
     )
 
 
-def _database(said: dict[str, Any], inside: dict[str, Any], cluster: dict[str, Any]) -> Database:
+def _database(answer: dict[str, Any], inside: dict[str, Any], cluster: dict[str, Any]) -> Database:
     grants: dict[str | None, set[str]] = {}
-    for grantee, privilege in said.pop("acl") or ():
+    for grantee, privilege in answer.pop("acl") or ():
         grants.setdefault(grantee, set()).add(privilege)
     return Database(
-        **said,
+        **answer,
         grants={grantee: frozenset(privileges) for grantee, privileges in grants.items()},
         extensions=(extensions := inside.get("extensions", {})),
         relations=frozenset(inside.get("relations", ())),
@@ -252,7 +252,7 @@ class Vectors(FactBase[tuple[Vector, ...]]):
 
     def process(self, output: list[str]) -> tuple[Vector, ...]:
         """Read the answer of `command`."""
-        said = script.from_json(next((line for line in output if line), "[]"), "Postgres")
+        answer = script.from_json(next((line for line in output if line), "[]"), "Postgres")
         return tuple(
             Vector(
                 column["table"],
@@ -263,5 +263,5 @@ class Vectors(FactBase[tuple[Vector, ...]]):
                     for index in column["indexes"]
                 ),
             )
-            for column in said
+            for column in answer
         )

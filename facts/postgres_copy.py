@@ -79,17 +79,17 @@ class PostgresCopy(FactBase[CopyState]):
 
 def read_copy(output: Iterable[str]) -> CopyState:
     """Read what files/facts/postgres-copy.sh prints."""
-    said = {title: [line for line in lines if line] for title, lines in script.sections(output)}
-    free = said.get("free") or ["0"]
+    sections = {title: [line for line in lines if line] for title, lines in script.sections(output)}
+    free = sections.get("free") or ["0"]
     return CopyState(
-        recorded=frozenset(said.get("recorded", ())),
-        complete="complete" in said,
+        recorded=frozenset(sections.get("recorded", ())),
+        complete="complete" in sections,
         free=int(free[0]),
-        status=next(iter(said.get("source", ())), None),
-        source=_databases(said.get("source databases")),
-        target=_databases(said.get("target databases")),
-        roles=frozenset(said.get("target roles", ())),
-        available=frozenset(said.get("target extensions", ())),
+        status=next(iter(sections.get("source", ())), None),
+        source=_databases(sections.get("source databases")),
+        target=_databases(sections.get("target databases")),
+        roles=frozenset(sections.get("target roles", ())),
+        available=frozenset(sections.get("target extensions", ())),
     )
 
 
@@ -98,6 +98,6 @@ def _databases(lines: list[str] | None) -> dict[str, Database] | None:
         return None
     found = {}
     for line in lines:
-        said = script.from_json(line, "Postgres")
-        found[said["name"]] = Database(**{**said, "extensions": tuple(said["extensions"])})
+        answer = script.from_json(line, "Postgres")
+        found[answer["name"]] = Database(**{**answer, "extensions": tuple(answer["extensions"])})
     return found

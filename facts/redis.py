@@ -100,15 +100,15 @@ class Redis(FactBase[RedisState]):
 
 def read_redis(output: Iterable[str]) -> RedisState:
     """Read what files/facts/redis.sh prints."""
-    said = dict(script.sections(output))
-    pairs = said.get("settings", [])
+    sections = dict(script.sections(output))
+    pairs = sections.get("settings", [])
     return RedisState(
-        answer=next((line for line in said.get("ping", ()) if line), None),
-        refusal="\n".join(said.get("refusal", ())).strip(),
+        answer=next((line for line in sections.get("ping", ()) if line), None),
+        refusal="\n".join(sections.get("refusal", ())).strip(),
         settings=dict(zip(pairs[::2], pairs[1::2], strict=False)),
-        users=read_users(said.get("users", ())),
-        file_sha256=next((line.split()[0] for line in said.get("file", ()) if line), None),
-        declared=read_users(said.get("declared", ())),
+        users=read_users(sections.get("users", ())),
+        file_sha256=next((line.split()[0] for line in sections.get("file", ()) if line), None),
+        declared=read_users(sections.get("declared", ())),
     )
 
 

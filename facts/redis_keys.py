@@ -50,10 +50,10 @@ class RedisKeys(FactBase[KeysState]):
 
 def read_keys(output: Iterable[str]) -> KeysState:
     """Read what files/facts/redis-keys.sh prints."""
-    said = {title: [line for line in lines if line] for title, lines in script.sections(output)}
-    keyspace = "\n".join(said.get("keyspace", ()))
+    sections = {title: [line for line in lines if line] for title, lines in script.sections(output)}
+    keyspace = "\n".join(sections.get("keyspace", ()))
     return KeysState(
-        status=next(iter(said.get("status", ())), None),
-        answer=next(iter(said.get("ping", ())), ""),
+        status=next(iter(sections.get("status", ())), None),
+        answer=next(iter(sections.get("ping", ())), ""),
         keys={int(index): int(count) for index, count in _KEYSPACE.findall(keyspace)},
     )

@@ -116,44 +116,48 @@ def normalized_reference(reference: str) -> str:
 
 def read_stacks(output: Iterable[str]) -> StacksState:
     """Read what files/facts/stacks.sh prints."""
-    said = dict(script.sections(output))
-    changed = [line.partition("\t") for line in said.get("changed", ()) if line]
-    containers = [_container(script.from_json(line, "docker")) for line in said.get("containers", ()) if line]
+    sections = dict(script.sections(output))
+    changed = [line.partition("\t") for line in sections.get("changed", ()) if line]
+    containers = [
+        _container(script.from_json(line, "docker")) for line in sections.get("containers", ()) if line
+    ]
     images: dict[str, Image] = {}
-    for line in said.get("images", ()):
+    for line in sections.get("images", ()):
         if line:
             image = script.from_json(line, "docker")
             for name in (*(image["tags"] or ()), *(image["digests"] or ())):
                 images[name] = Image(image["id"], image["build"] or "")
     return StacksState(
-        tree=read_tree(said.get("files", ())),
+        tree=read_tree(sections.get("files", ())),
         changed={path: float(seconds) for seconds, _, path in changed},
         containers={container.name: container for container in containers},
         images=images,
         networks={
             name: internal == "true"
-            for name, _, internal in (line.partition(" ") for line in said.get("networks", ()) if line)
+            for name, _, internal in (line.partition(" ") for line in sections.get("networks", ()) if line)
         },
     )
 
 
-def _container(said: Mapping[str, Any]) -> Container:
+def _container(answer: Mapping[str, Any]) -> Container:
     return Container(
-        name=said["name"].removeprefix("/"),
-        project=said["project"] or "",
-        service=said["service"] or "",
-        folder=said["folder"] or "",
-        digest=said["digest"] or "",
-        managed=said["managed"] == "true",
-        aliases=frozenset(alias for names in said["aliases"] for alias in names or ()),
-        networks=frozenset(name for name in said["networks"] if name),
-        image_id=said["image_id"],
-        status=said["status"],
-        health=said["health"],
-        failing=said["failing"] or 0,
-        checked=max((time for text in said["checked"] if text and (time := _timestamp(text))), default=None),
-        started=_timestamp(said["started"]),
-        published=frozenset(_published(said["ports"] or {})),
+        name=answer["name"].removeprefix("/"),
+        project=answer["project"] or "",
+        service=answer["service"] or "",
+        folder=answer["folder"] or "",
+        digest=answer["digest"] or "",
+        managed=answer["managed"] == "true",
+        aliases=frozenset(alias for names in answer["aliases"] for alias in names or ()),
+        networks=frozenset(name for name in answer["networks"] if name),
+        image_id=answer["image_id"],
+        status=answer["status"],
+        health=answer["health"],
+        failing=answer["failing"] or 0,
+        checked=max(
+            (time for text in answer["checked"] if text and (time := _timestamp(text))), default=None
+        ),
+        started=_timestamp(answer["started"]),
+        published=frozenset(_published(answer["ports"] or {})),
     )
 
 

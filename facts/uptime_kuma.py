@@ -121,23 +121,23 @@ def read(output: Iterable[str]) -> KumaState:
     """Read what files/uptime-kuma/client.js prints."""
     text = "\n".join(output)
     try:
-        said = json.loads(text)
+        answer = json.loads(text)
         return KumaState(
-            absent=said.get("absent", False),
-            setup=said.get("setup", False),
-            refused=said.get("refused"),
+            absent=answer.get("absent", False),
+            setup=answer.get("setup", False),
+            refused=answer.get("refused"),
             monitors=tuple(
                 FoundMonitor(**{**monitor, "notifications": frozenset(monitor["notifications"])})
-                for monitor in said.get("monitors", ())
+                for monitor in answer.get("monitors", ())
             ),
-            notifications=tuple(FoundNotification(**each) for each in said.get("notifications", ())),
-            logins=_logins(said.get("logins")),
+            notifications=tuple(FoundNotification(**each) for each in answer.get("notifications", ())),
+            logins=_logins(answer.get("logins")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FactProcessError(f"not an answer of Uptime Kuma: {text[:200]!r}") from error
 
 
-def _logins(said: Mapping[str, Any] | None) -> Logins | None:
-    if said is None:
+def _logins(answer: Mapping[str, Any] | None) -> Logins | None:
+    if answer is None:
         return None
-    return Logins(tuple(said["users"]), tuple(said["apiKeys"]), bool(said["open"]))
+    return Logins(tuple(answer["users"]), tuple(answer["apiKeys"]), bool(answer["open"]))

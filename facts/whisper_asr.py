@@ -46,20 +46,20 @@ class WhisperAsrState:
 
 def parse(output: Iterable[str]) -> WhisperAsrState:
     """The answer of files/facts/whisper-asr.sh."""
-    said = dict(script.sections(output))
-    inspected = "".join(said.get("container", []))
+    sections = dict(script.sections(output))
+    inspected = "".join(sections.get("container", []))
     if not inspected:
         return WhisperAsrState()
     container = json.loads(inspected)
     settings = (variable.partition("=") for variable in container["settings"] if variable)
-    models = (line.rpartition(" ") for line in said.get("models", []) if line)
+    models = (line.rpartition(" ") for line in sections.get("models", []) if line)
     return WhisperAsrState(
         status=container["status"],
         image=container["image"],
         settings={key: value for key, _, value in settings},
         gpus=tuple(gpu for request in container["devices"] or () for gpu in request["DeviceIDs"] or ()),
         memory=container["memory"],
-        answers="200" in said.get("docs", []),
+        answers="200" in sections.get("docs", []),
         models={folder: state == "complete" for folder, _, state in models},
     )
 

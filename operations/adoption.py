@@ -46,19 +46,19 @@ class Successor:
         """What an old container of its name is called from now on."""
         return self.name + ASIDE
 
-    def foreign(self, found: AdoptionState) -> Container | None:
+    def foreign(self, actual: AdoptionState) -> Container | None:
         """The container of its name that is somebody else's."""
-        there = found.containers.get(self.name)
-        return None if there is None or there.ours or self._goes_on(there) else there
+        existing = actual.containers.get(self.name)
+        return None if existing is None or existing.ours or self._goes_on(existing) else existing
 
-    def replaces(self, there: Container) -> bool:
+    def replaces(self, existing: Container) -> bool:
         """Whether Compose takes a container for an earlier one of this, and removes it."""
-        return (there.project, there.service) == (self.project, self.name)
+        return (existing.project, existing.service) == (self.project, self.name)
 
-    def _goes_on(self, there: Container) -> bool:
+    def _goes_on(self, existing: Container) -> bool:
         # Compose makes it anew with the volumes that it has. A Postgres of another image does not survive that.
-        same = all(there.volumes.get(path) == volume for path, (volume, _) in self.volumes.items())
-        return self.replaces(there) and same and self.kind != "postgres"
+        same = all(existing.volumes.get(path) == volume for path, (volume, _) in self.volumes.items())
+        return self.replaces(existing) and same and self.kind != "postgres"
 
 
 def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
@@ -77,29 +77,29 @@ class Step:
     path: str | None = None
 
 
-def difference(successors: Sequence[Successor], found: AdoptionState) -> list[Step]:
+def difference(successors: Sequence[Successor], actual: AdoptionState) -> list[Step]:
     """What is to be done, in its order; nothing where nothing was there before."""
     steps = []
     for successor in successors:
-        foreign = successor.foreign(found)
+        foreign = successor.foreign(actual)
         if foreign:
             steps.append(Step(successor))
-        old = foreign or found.containers.get(successor.aside)
+        old = foreign or actual.containers.get(successor.aside)
         if old and successor.kind != "postgres":
             steps += [
                 Step(successor, path)
                 for path, (volume, _) in successor.volumes.items()
-                if volume not in found.volumes and path in old.volumes
+                if volume not in actual.volumes and path in old.volumes
             ]
     return steps
 
 
 def problems(
-    successors: Sequence[Successor], found: AdoptionState, state_folder: str, migrate_postgres: bool
+    successors: Sequence[Successor], actual: AdoptionState, state_folder: str, migrate_postgres: bool
 ) -> Iterator[Problem]:
     """What stands in the way of taking over what was there before. Arguments as of `adopted`."""
     for successor in successors:
-        foreign = successor.foreign(found)
+        foreign = successor.foreign(actual)
         if foreign is None:
             continue
         what = f"container {successor.name}"
@@ -110,7 +110,7 @@ def problems(
                 "one of ours, or none",
                 "hand it over in Coolify, which would bring it back",
             )
-        elif successor.aside in found.containers:
+        elif successor.aside in actual.containers:
             yield Problem(
                 what,
                 f"not ours, and {successor.aside} is there too",
@@ -142,14 +142,14 @@ def problems(
                 "--data postgres_migrate=true, which dumps it, restores into a "
                 "new volume, compares table by table and keeps the old one",
             )
-        elif successor.kind == "postgres" and successor.aside in found.copied:
+        elif successor.kind == "postgres" and successor.aside in actual.copied:
             volumes = [volume for volume, _ in successor.volumes.values()]
             yield _back_again(what, volumes, f"rm -r {state_folder}/{successor.aside}")
         else:
             for path, (volume, _) in successor.volumes.items():
-                if volume in found.volumes:
+                if volume in actual.volumes:
                     yield _back_again(what, [volume], f"rm {state_folder}/volumes/{volume}")
-                elif volume in found.occupied:
+                elif volume in actual.occupied:
                     yield Problem(
                         what,
                         f"a volume {volume} that holds something, which is what ours is called",
@@ -210,15 +210,15 @@ def adopted(
     + state_folder: private folder of the host for records
     + migrate_postgres: a Postgres that was there before is set aside, to be copied from
     """
-    found: AdoptionState = host.get_fact(Adoption, state=state_folder, **asked(successors))
-    todo = difference(successors, found)
-    if wrong := list(problems(successors, found, state_folder, migrate_postgres)):
+    actual: AdoptionState = host.get_fact(Adoption, state=state_folder, **asked(successors))
+    todo = difference(successors, actual)
+    if wrong := list(problems(successors, actual, state_folder, migrate_postgres)):
         raise OperationError(report(REFUSED, wrong))
     if not todo:
         host.noop("nothing was there before")
         return
     for step in todo:
-        host.log_styled(_sentence(step, found), fg="yellow", log_func=logger.warning)
+        host.log_styled(_sentence(step, actual), fg="yellow", log_func=logger.warning)
     # What reads a copy is there before anything is stopped.
     if images := sorted({step.successor.image for step in todo if step.successor.kind == "redis"}):
         yield script.run("docker/pull.sh", *images, stream=True)
@@ -226,9 +226,9 @@ def adopted(
         yield _command(step, state_folder)
 
 
-def _sentence(step: Step, found: AdoptionState) -> str:
+def _sentence(step: Step, actual: AdoptionState) -> str:
     successor = step.successor
-    old = successor.foreign(found) or found.containers[successor.aside]
+    old = successor.foreign(actual) or actual.containers[successor.aside]
     if step.path is None:
         owner = f"of the Compose project {old.project}" if old.project else "of no Compose project"
         return f"{successor.name} {owner} ({old.image}) is set aside as {successor.aside}, with its volumes"
@@ -259,9 +259,9 @@ def _command(step: Step, state_folder: str) -> StringCommand:
     )
 
 
-def old(containers: Sequence[str], found: AdoptionState) -> list[Container]:
+def old(containers: Sequence[str], actual: AdoptionState) -> list[Container]:
     """Of some containers, those that are there."""
-    return [found.containers[name] for name in containers if name in found.containers]
+    return [actual.containers[name] for name in containers if name in actual.containers]
 
 
 @operation()
@@ -271,8 +271,8 @@ def retired(containers: Sequence[str], state_folder: str) -> Generator[StringCom
     + containers: names; those that do not exist are none
     + state_folder: private folder of the host for records
     """
-    found: AdoptionState = host.get_fact(Adoption, state=state_folder, names=containers)
-    todo = [each.name for each in old(containers, found) if each.status == "running" or each.restart != "no"]
+    actual: AdoptionState = host.get_fact(Adoption, state=state_folder, names=containers)
+    todo = [each.name for each in old(containers, actual) if each.status == "running" or each.restart != "no"]
     if todo:
         yield script.run("migration/retire.sh", *todo, stream=True)
     else:
@@ -286,8 +286,8 @@ def removed(containers: Sequence[str], state_folder: str) -> Generator[StringCom
     + containers: names; those that do not exist are none
     + state_folder: private folder of the host for records
     """
-    found: AdoptionState = host.get_fact(Adoption, state=state_folder, names=containers)
-    todo = [each.name for each in old(containers, found)]
+    actual: AdoptionState = host.get_fact(Adoption, state=state_folder, names=containers)
+    todo = [each.name for each in old(containers, actual)]
     if todo:
         yield script.run("migration/remove.sh", *todo, stream=True)
     else:

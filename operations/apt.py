@@ -47,38 +47,38 @@ class Step:
     reason: str
 
 
-def difference(present: Sequence[Package], held: Sequence[Package], found: PackagesState) -> list[Step]:
-    """What has to be done to `found`; an empty list when it is as declared.
+def difference(present: Sequence[Package], held: Sequence[Package], actual: PackagesState) -> list[Step]:
+    """What has to be done to `actual`; an empty list when it is as declared.
 
     Lists are fetched only if there is something to install and they are older than the sources or than a day, or do
     not know it.
     """
-    steps = [Step("repair", name, "was interrupted while it was installed") for name in found.broken]
+    steps = [Step("repair", name, "was interrupted while it was installed") for name in actual.broken]
     missing = []
     for package in (*present, *held):
-        if any(name in found.installed for name in package.unless):
+        if any(name in actual.installed for name in package.unless):
             continue
-        if package.name not in found.installed:
+        if package.name not in actual.installed:
             missing.append(package.name)
             steps += [Step("mask", unit, f"{package.name} would start it") for unit in package.masks]
             steps.append(Step("install", package.name, "is missing"))
-        if package in held and package.name not in found.held:
+        if package in held and package.name not in actual.held:
             steps.append(Step("hold", package.name, "is not held"))
-    stale = _stale(missing, found) if missing else None
+    stale = _stale(missing, actual) if missing else None
     if stale is not None:
         steps.insert(0, Step("update", "lists", stale))
     return steps
 
 
-def _stale(missing: Sequence[str], found: PackagesState) -> str | None:
+def _stale(missing: Sequence[str], actual: PackagesState) -> str | None:
     """Why the lists have to be fetched before anything is installed, None if they need not be."""
-    if found.updated is None:
+    if actual.updated is None:
         return "were never fetched"
-    if found.sources_changed is not None and found.sources_changed > found.updated:
+    if actual.sources_changed is not None and actual.sources_changed > actual.updated:
         return "are older than the sources"
-    if found.now - found.updated > LISTS_VALID_S:
-        return f"are {(found.now - found.updated) / 3600:.0f} hours old"
-    unknown = [name for name in missing if name not in found.candidates]
+    if actual.now - actual.updated > LISTS_VALID_S:
+        return f"are {(actual.now - actual.updated) / 3600:.0f} hours old"
+    unknown = [name for name in missing if name not in actual.candidates]
     return f"do not know {unknown[0]}" if unknown else None
 
 
@@ -97,15 +97,15 @@ def packages(
     + held: installed and kept at the version by every upgrade
     + no_recommends: install without recommended packages
     """
-    wanted = [Package(one) if isinstance(one, str) else one for one in present]
+    desired = [Package(one) if isinstance(one, str) else one for one in present]
     kept = [Package(one) if isinstance(one, str) else one for one in held]
-    names = [package.name for package in (*wanted, *kept)]
-    others = [name for package in (*wanted, *kept) for name in package.unless]
+    names = [package.name for package in (*desired, *kept)]
+    others = [name for package in (*desired, *kept) for name in package.unless]
     if not names:
         host.noop("nothing declared")
         return
-    found: PackagesState = cached_fact(Packages, names=names, others=others)
-    steps = difference(wanted, kept, found)
+    actual: PackagesState = cached_fact(Packages, names=names, others=others)
+    steps = difference(desired, kept, actual)
     if not steps:
         host.noop(f"{len(names)} packages installed as declared")
         return

@@ -17,18 +17,18 @@ SOURCES = "/etc/apt/sources.list.d"
 KEYRINGS = "/etc/apt/keyrings"
 
 
-def further_components(state: Repositories, wanted: Sequence[str], path: str) -> str | None:
-    """Content of the sources file that adds `wanted` wherever the distribution's `main` comes from.
+def further_components(state: Repositories, desired: Sequence[str], path: str) -> str | None:
+    """Content of the sources file that adds `desired` wherever the distribution's `main` comes from.
 
     None where nothing has to be added. What `path` itself brings already does not count as there.
     """
     others = [target for target in state.targets if target.file != path]
     stanzas = []
     for main in _distribution(others, state.codename):
-        there = {
+        present = {
             target.component for target in others if (target.uri, target.suite) == (main.uri, main.suite)
         }
-        missing = [component for component in wanted if component not in there]
+        missing = [component for component in desired if component not in present]
         if missing:
             stanzas.append(_stanza(main.uri, main.suite, missing, main.signed_by))
     return "\n".join(stanzas) or None
@@ -54,16 +54,16 @@ def _stanza(uri: str, suite: str, components: Sequence[str], signed_by: str) -> 
 
 
 @operation()
-def components(name_of_file: str, wanted: Sequence[str]) -> Generator[StringCommand, None, None]:
+def components(name_of_file: str, desired: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Have further components of the distribution itself, from the mirror it already uses.
 
     + name_of_file: of the file in /etc/apt/sources.list.d that adds them, without its ending
-    + wanted: components, such as "contrib" and "non-free"
+    + desired: components, such as "contrib" and "non-free"
     """
     path = f"{SOURCES}/{name_of_file}.sources"
-    content = further_components(cached_fact(AptRepositories, keyring=""), wanted, path)
+    content = further_components(cached_fact(AptRepositories, keyring=""), desired, path)
     if content is None:
-        host.noop(f"{', '.join(wanted)} configured")
+        host.noop(f"{', '.join(desired)} configured")
         return
     yield from tree._inner(entries=[File(path, content)])
 

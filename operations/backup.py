@@ -67,8 +67,8 @@ def first(
     + pieces, command, root: as of `Saving`
     """
     before: dict[str, BackupState] = cached_fact(Backups, root=root)
-    if wanted := [piece for piece, states in of(pieces, before).items() if not states]:
-        yield from save(wanted, command, root, before)
+    if missing := [piece for piece, states in of(pieces, before).items() if not states]:
+        yield from save(missing, command, root, before)
     else:
         host.noop("each has one")
 

@@ -87,13 +87,13 @@ def insist(
     :param seconds: for how long it is asked again
     :param every_s: seconds between two questions
     """
-    deadline, told = time.monotonic() + seconds, list[str]()
+    deadline, reported = time.monotonic() + seconds, list[str]()
     answer = question()
     while (missing := list(lacks(answer))) and time.monotonic() < deadline:
-        if missing != told:
+        if missing != reported:
             more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
             host.log(f"waiting for {', '.join(missing[:_NAMED])}{more}")
-            told = missing
+            reported = missing
         time.sleep(every_s)
         cache.clear()
         answer = question()

@@ -22,8 +22,8 @@ def stopped(containers: Sequence[str]) -> Generator[StringCommand, None, None]:
 
     + containers: names, in the order in which they are stopped
     """
-    found: dict[str, str] = host.get_fact(Statuses, names=containers)
-    if todo := [name for name in containers if found.get(name) in UP]:
+    actual: dict[str, str] = host.get_fact(Statuses, names=containers)
+    if todo := [name for name in containers if actual.get(name) in UP]:
         yield script.run("docker/stop.sh", *todo, stream=True)
     else:
         host.noop("none of them runs")

@@ -64,10 +64,10 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[1].split("."))) if match else ()
 
 
-def merge(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """`wanted` over `current`: what both say is as wanted, objects key by key; the rest stays."""
+def merge(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
+    """`desired` over `current`: what both say is as wanted, objects key by key; the rest stays."""
     merged = dict(current)
-    for key, value in wanted.items():
+    for key, value in desired.items():
         before = merged.get(key)
         both = isinstance(before, Mapping) and isinstance(value, Mapping)
         merged[key] = merge(before, value) if both else value  # type: ignore[arg-type] # `both` says so
@@ -130,8 +130,8 @@ def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]
             if not any(f"-s {subnet} " in rule and "-j MASQUERADE" in rule for rule in nat)
         ]
     for one in engine.published:
-        wanted = f"-p {one.protocol} -m {one.protocol} --dport {one.port} -j DNAT"
-        if not any(wanted in rule for rule in translated):
+        rule_text = f"-p {one.protocol} -m {one.protocol} --dport {one.port} -j DNAT"
+        if not any(rule_text in rule for rule in translated):
             missing.append(f"nat: nothing leads from {one.port}/{one.protocol} to {one.container}")
     return missing + _accepted_too_early(rules.get(("filter", "FORWARD"), ()), engine.networks.values())
 
@@ -159,10 +159,10 @@ def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
             "switches it off leaves them dead: stop them first (docker stop), or keep live-restore"
         )
     for key, found in (("storage-driver", server.driver), ("data-root", server.root)):
-        wanted = settings.get(key, found)
-        if wanted != found and server.containers:
+        desired = settings.get(key, found)
+        if desired != found and server.containers:
             return (
-                f"found {server.containers} containers with {key} {found}; wanted {key} {wanted}, under which "
+                f"found {server.containers} containers with {key} {found}; wanted {key} {desired}, under which "
                 f"Docker would find neither them nor their images: declare {key} {found}, or remove them first"
             )
     return None
@@ -183,27 +183,31 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
     """
     engine: EngineState = cached_fact(Engine, parts=ASKED)
     current = read_config(engine.config)
-    wanted = merge(current, settings)
-    changed = wanted != current
+    desired = merge(current, settings)
+    changed = desired != current
     missing = missing_rules(engine, current)
     for each in missing:
         host.log(f"rules of the engine: {each}")
     if not changed and not missing and not restart_needed(engine):
         host.noop(f"the daemon runs with {CONFIG} as declared")
         return
-    if reason := refusal(engine, wanted):
+    if reason := refusal(engine, desired):
         raise OperationError(reason)
     if changed:
-        content = json.dumps(wanted, indent=2) + "\n"
+        content = json.dumps(desired, indent=2) + "\n"
         yield from tree._inner(entries=[Directory("/etc/docker"), File(CONFIG, content, validate=VALIDATE)])
-    yield script.run("docker/restart.sh", json.dumps(bool(wanted.get("live-restore"))), stream=True)
-    if missing and state.is_executing and (left := missing_rules(host.get_fact(Engine, parts=ASKED), wanted)):
+    yield script.run("docker/restart.sh", json.dumps(bool(desired.get("live-restore"))), stream=True)
+    if (
+        missing
+        and state.is_executing
+        and (missing_still := missing_rules(host.get_fact(Engine, parts=ASKED), desired))
+    ):
         remedy = (
             f"is the engine told on its command line not to keep rules? Say so in {CONFIG} "
             '("iptables": false); does another program keep them away?'
         )
         problem = Problem(
-            "rules of the Docker engine", "; ".join(left), "all of them after its restart", remedy
+            "rules of the Docker engine", "; ".join(missing_still), "all of them after its restart", remedy
         )
         yield failure("Docker", [problem])
 
@@ -282,8 +286,8 @@ def images(references: Sequence[str]) -> Generator[StringCommand, None, None]:
             raise OperationValueError(
                 f"image {reference!r}: wanted a reference with a tag or a digest, such as redis:7-alpine"
             )
-    there = cached_fact(Images, references=references) if references else {}
-    if missing := [reference for reference in dict.fromkeys(references) if reference not in there]:
+    pulled = cached_fact(Images, references=references) if references else {}
+    if missing := [reference for reference in dict.fromkeys(references) if reference not in pulled]:
         yield script.run("docker/pull.sh", *missing, stream=True)
     else:
         host.noop("all images are there")

@@ -18,7 +18,7 @@ from pyinfra.context import host, state
 from pyinfra.operations.util.files import generate_color_diff
 
 from facts.cache import cached_fact
-from facts.files import Contents, Found, Tree, TreeState
+from facts.files import Contents, FileState, Tree, TreeState
 from operations import script
 
 
@@ -133,59 +133,59 @@ def difference(entries: Iterable[Entry], tree: TreeState) -> list[Change]:
     """
     changes = [Change("abandoned", path, reason="left by an interrupted run") for path in tree.abandoned]
     for entry in entries:
-        found = tree.found.get(entry.path)
-        action, reason = _step(entry, found)
+        actual = tree.entries.get(entry.path)
+        action, reason = _step(entry, actual)
         if action:
             changes.append(Change(action, entry.path, entry, reason))
     return changes
 
 
-def _step(entry: Entry, found: Found | None) -> tuple[str, str]:
+def _step(entry: Entry, actual: FileState | None) -> tuple[str, str]:
     """Action and reason for one entry, both empty when there is nothing to do."""
     if isinstance(entry, Absent):
-        return ("absent", f"is a {found.kind}") if found else ("", "")
-    if found is None:
+        return ("absent", f"is a {actual.kind}") if actual else ("", "")
+    if actual is None:
         return _ACTIONS[type(entry)], "is missing"
     if isinstance(entry, Directory):
-        if found.kind != "directory":
-            raise _in_the_way(entry, found, "directory")
-        wrong = _wrong_access(entry, found)
+        if actual.kind != "directory":
+            raise _in_the_way(entry, actual, "directory")
+        wrong = _wrong_access(entry, actual)
         return ("directory", wrong) if wrong else ("", "")
     if isinstance(entry, Link):
-        if found.kind not in ("link", "file"):
-            raise _in_the_way(entry, found, "link")
-        if found.kind == "link" and found.target == entry.target:
+        if actual.kind not in ("link", "file"):
+            raise _in_the_way(entry, actual, "link")
+        if actual.kind == "link" and actual.target == entry.target:
             return "", ""
-        return "link", f"is a {found.kind}" + (f" to {found.target}" if found.target else "")
-    if found.kind not in ("file", "link"):
-        raise _in_the_way(entry, found, "file")
-    if found.kind == "link":
-        return "file", f"is a link to {found.target}"
-    if found.sha256 != entry.sha256:
+        return "link", f"is a {actual.kind}" + (f" to {actual.target}" if actual.target else "")
+    if actual.kind not in ("file", "link"):
+        raise _in_the_way(entry, actual, "file")
+    if actual.kind == "link":
+        return "file", f"is a link to {actual.target}"
+    if actual.sha256 != entry.sha256:
         return "file", "has another content"
-    wrong = _wrong_access(entry, found)
+    wrong = _wrong_access(entry, actual)
     return ("attributes", wrong) if wrong else ("", "")
 
 
 _ACTIONS: dict[type, str] = {File: "file", Directory: "directory", Link: "link"}
 
 
-def _in_the_way(entry: Entry, found: Found, wanted: str) -> OperationError:
-    what = f"{found.kind} to {found.target}" if found.target else found.kind
+def _in_the_way(entry: Entry, actual: FileState, expected: str) -> OperationError:
+    what = f"{actual.kind} to {actual.target}" if actual.target else actual.kind
     return OperationError(
-        f"{entry.path}: found a {what}, wanted a {wanted}; nothing is removed unasked: "
+        f"{entry.path}: found a {what}, wanted a {expected}; nothing is removed unasked: "
         "look at it, move it away and run again"
     )
 
 
-def _wrong_access(entry: File | Directory, found: Found) -> str:
+def _wrong_access(entry: File | Directory, actual: FileState) -> str:
     wrong = []
-    if found.mode != int(entry.mode, 8):
-        wrong.append(f"mode {found.mode:04o} instead of {entry.mode}")
-    if entry.owner not in found.owner:
-        wrong.append(f"owner {found.owner[0]} instead of {entry.owner}")
-    if entry.group not in found.group:
-        wrong.append(f"group {found.group[0]} instead of {entry.group}")
+    if actual.mode != int(entry.mode, 8):
+        wrong.append(f"mode {actual.mode:04o} instead of {entry.mode}")
+    if entry.owner not in actual.owner:
+        wrong.append(f"owner {actual.owner[0]} instead of {entry.owner}")
+    if entry.group not in actual.group:
+        wrong.append(f"group {actual.group[0]} instead of {entry.group}")
     return ", ".join(wrong)
 
 
@@ -228,29 +228,29 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
     if not entries:
         host.noop("nothing declared")
         return
-    found: TreeState = cached_fact(Tree, paths=[entry.path for entry in entries])
-    if command := apply(entries, found):
+    actual: TreeState = cached_fact(Tree, paths=[entry.path for entry in entries])
+    if command := apply(entries, actual):
         yield command
     else:
         host.noop(f"{summary(entries)} up to date")
 
 
-def apply(entries: Sequence[Entry], found: TreeState) -> StringCommand | None:
+def apply(entries: Sequence[Entry], actual: TreeState) -> StringCommand | None:
     """What `tree` yields, for an operation that has asked for the tree in a question of its own.
 
     + entries: what is wanted, directories in the order in which they have to be made
-    + found: what is there, by the paths of all entries at least; more does not matter
+    + actual: what is there, by the paths of all entries at least; more does not matter
 
     Returns None where nothing differs.
     """
     twice = [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]
     if twice:
         raise OperationValueError(f"declared more than once: {', '.join(twice)}")
-    changes = difference(entries, found)
+    changes = difference(entries, actual)
     if not changes:
         return None
     if state.config.DIFF:
-        _show(changes, found)
+        _show(changes, actual)
     return script.run("host/apply-tree.sh", payload=payload(changes), stream=True)
 
 
@@ -267,7 +267,7 @@ def summary(entries: Iterable[Entry]) -> str:
 def _show(changes: Sequence[Change], tree: TreeState) -> None:
     """Log what `--diff` promises."""
     shown = [change.entry for change in changes if change.action == "file" and _may_be_shown(change, tree)]
-    existing = [entry.path for entry in shown if entry and entry.path in tree.found]
+    existing = [entry.path for entry in shown if entry and entry.path in tree.entries]
     old: dict[str, bytes] = host.get_fact(Contents, paths=existing) if existing else {}
     for change in changes:
         host.log(f"{change.path}: {change.reason}")
@@ -285,5 +285,5 @@ def _may_be_shown(change: Change, tree: TreeState) -> bool:
     """A file that was private on the host may hold what a declaration no longer calls a secret."""
     if not isinstance(change.entry, File) or change.entry.secret or not int(change.entry.mode, 8) & 0o004:
         return False
-    found = tree.found.get(change.path)
-    return found is None or (found.kind == "file" and bool(found.mode & 0o004))
+    actual = tree.entries.get(change.path)
+    return actual is None or (actual.kind == "file" and bool(actual.mode & 0o004))

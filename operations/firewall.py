@@ -101,9 +101,9 @@ def difference(ruleset: Ruleset, state: FirewallState) -> list[str]:
     return reasons
 
 
-def _family_difference(family: str, wanted: str, live: Tables) -> list[str]:
+def _family_difference(family: str, desired: str, live: Tables) -> list[str]:
     reasons = []
-    for (table, chain), rules in read_tables(wanted.splitlines()).items():
+    for (table, chain), rules in read_tables(desired.splitlines()).items():
         found = live.get((table, chain))
         if found is None:
             reasons.append(f"{family}: there is no chain {chain}")
@@ -135,7 +135,7 @@ KEEP = OverNewConnection(
     "keep",
     rollback=StringCommand(SCRIPT, "rollback"),
     tried="firewall rules",
-    look=(
+    advice=(
         "Look whether the address and port that SSH uses from here reach the host directly, and whether its tcp ports "
         "are among the open ones"
     ),

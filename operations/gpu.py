@@ -93,9 +93,9 @@ def time_sharing(sharing: TimeSharing, state_file: str, lock: str) -> Generator[
     if sharing.mib <= 0 or sharing.answer_s <= 0:
         raise OperationValueError(f"{sharing.mib} MiB and {sharing.answer_s} s: wanted numbers above 0")
     tree: TreeState = cached_fact(Tree, paths=[state_file])
-    there = tree.found.get(state_file)
+    mark = tree.entries.get(state_file)
     marked = hashlib.sha256(f"{sharing.mark}\n".encode()).hexdigest()
-    if there is not None and there.sha256 == marked:
+    if mark is not None and mark.sha256 == marked:
         host.noop(f"{sharing.container} and {sharing.model} were seen to take turns")
         return
     yield script.run(

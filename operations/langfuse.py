@@ -62,7 +62,7 @@ def quick_hash(secret_key: str, salt: str) -> str:
 
 
 def difference(
-    langfuse: LangfuseState, organisation: str, wanted: Iterable[Project], salt: str
+    langfuse: LangfuseState, organisation: str, desired: Iterable[Project], salt: str
 ) -> list[Change]:
     """What brings projects and keys to their declared state; empty when they are in it.
 
@@ -79,72 +79,72 @@ def difference(
     for key in langfuse.keys:
         if (key.note or "").startswith(REMOVED):
             changes.append(_forgotten(key.id, (key.note or "").removeprefix(REMOVED)))
-    for project in wanted:
+    for project in desired:
         changes += _project_changes(langfuse, organisation, project)
         changes += _key_changes(langfuse, project, quick_hash(project.secret_key, salt))
     return changes
 
 
-def _project_changes(langfuse: LangfuseState, organisation: str, wanted: Project) -> Iterator[Change]:
-    project = next((project for project in langfuse.projects if project.id == wanted.id), None)
+def _project_changes(langfuse: LangfuseState, organisation: str, desired: Project) -> Iterator[Change]:
+    project = next((project for project in langfuse.projects if project.id == desired.id), None)
     if project is None:
         statement = "INSERT INTO projects (id, name, org_id) VALUES ({}, {}, {})"
-        yield Change(f"project {wanted.id}: made", (_sql(statement, wanted.id, wanted.id, organisation),))
+        yield Change(f"project {desired.id}: made", (_sql(statement, desired.id, desired.id, organisation),))
         return
     if project.deleted:
         raise OperationError(
-            f"project {wanted.id} of Langfuse: found deleted by somebody, and its traces not gone yet; wanted there, "
+            f"project {desired.id} of Langfuse: found deleted by somebody, and its traces not gone yet; wanted there, "
             "or gone: run again when Langfuse's page shows it no longer, and it is made anew"
         )
     if project.organisation != organisation:
         yield Change(
-            f"project {wanted.id}: in organisation {organisation} instead of {project.organisation}",
-            (_sql("UPDATE projects SET org_id = {} WHERE id = {}", organisation, wanted.id),),
-            cached=tuple(key.hash for key in langfuse.keys if key.project == wanted.id and key.hash),
+            f"project {desired.id}: in organisation {organisation} instead of {project.organisation}",
+            (_sql("UPDATE projects SET org_id = {} WHERE id = {}", organisation, desired.id),),
+            cached=tuple(key.hash for key in langfuse.keys if key.project == desired.id and key.hash),
         )
 
 
-def _key_changes(langfuse: LangfuseState, wanted: Project, hashed: str) -> Iterator[Change]:
-    there = False
+def _key_changes(langfuse: LangfuseState, desired: Project, hashed: str) -> Iterator[Change]:
+    exists = False
     for key in langfuse.keys:
         note = key.note or ""
         if note.startswith(REMOVED):
             continue
-        if (key.public_key, key.hash, key.project) == (wanted.public_key, hashed, wanted.id):
-            there = True
+        if (key.public_key, key.hash, key.project) == (desired.public_key, hashed, desired.id):
+            exists = True
             if note == NEW:
-                yield _known(wanted, hashed)
+                yield _known(desired, hashed)
         # What has one of our keys elsewhere, or with another half, was rotated out; so was another that we noted.
-        elif wanted.public_key == key.public_key or key.hash == hashed or _is_ours(key, wanted.id):
+        elif desired.public_key == key.public_key or key.hash == hashed or _is_ours(key, desired.id):
             yield _removed(key)
-    if not there:
-        known = _known(wanted, hashed)
-        yield Change(f"keys of {wanted.id}: made", (_insertion(wanted, hashed),), known.cached, known.after)
+    if not exists:
+        known = _known(desired, hashed)
+        yield Change(f"keys of {desired.id}: made", (_insertion(desired, hashed),), known.cached, known.after)
 
 
 def _is_ours(key: Key, project: str) -> bool:
     return key.project == project and key.note in (OURS, NEW)
 
 
-def _insertion(wanted: Project, hashed: str) -> str:
+def _insertion(desired: Project, hashed: str) -> str:
     """As Langfuse's `createAndAddApiKeysToDb` does it."""
     return _sql(
         "INSERT INTO api_keys (id, note, public_key, hashed_secret_key, fast_hashed_secret_key, "
         "display_secret_key, project_id) VALUES ({}, {}, {}, {}, {}, {}, {})",
         f"c{secrets.token_hex(12)}",
         NEW,
-        wanted.public_key,
-        bcrypt.hashpw(wanted.secret_key.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode(),
+        desired.public_key,
+        bcrypt.hashpw(desired.secret_key.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode(),
         hashed,
-        f"{wanted.secret_key[:6]}...{wanted.secret_key[-4:]}",
-        wanted.id,
+        f"{desired.secret_key[:6]}...{desired.secret_key[-4:]}",
+        desired.id,
     )
 
 
-def _known(wanted: Project, hashed: str) -> Change:
+def _known(desired: Project, hashed: str) -> Change:
     """A new pair that the cache may still take for one that there is not."""
     statement = _sql("UPDATE api_keys SET note = {} WHERE fast_hashed_secret_key = {}", OURS, hashed)
-    return Change(f"keys of {wanted.id}: known", (), (hashed,), (statement,))
+    return Change(f"keys of {desired.id}: known", (), (hashed,), (statement,))
 
 
 def _removed(key: Key) -> Change:
@@ -194,7 +194,7 @@ def projects(
     redis_password_file: str,
     redis_index: int,
     organisation: str,
-    wanted: Sequence[Project],
+    desired: Sequence[Project],
     salt: str,
 ) -> Generator[StringCommand, None, None]:
     """Give every project its place in Langfuse, and its key pair the values that it should have.
@@ -209,12 +209,12 @@ def projects(
     + redis_password_file: file in that container with the user's password
     + redis_index: where Langfuse caches keys
     + organisation: id of the one that all projects are in
-    + wanted: the projects; another project's traces are none of theirs
+    + desired: the projects; another project's traces are none of theirs
     + salt: with which Langfuse hashes keys
 
     Raises `OperationValueError` for keys that Langfuse's clients would not take.
     """
-    for project in wanted:
+    for project in desired:
         if not project.public_key.startswith("pk-lf-") or not project.secret_key.startswith("sk-lf-"):
             raise OperationValueError(f"the keys of {project.id} have to begin with pk-lf- and sk-lf-")
     # The run that is being prepared may be the one that brings it.
@@ -223,7 +223,7 @@ def projects(
         raise OperationError(
             f"{container}: found {langfuse.reason}, wanted its projects: docker logs --tail 20 {container}"
         )
-    changes = difference(langfuse, organisation, wanted, salt)
+    changes = difference(langfuse, organisation, desired, salt)
     if not changes:
         host.noop("every project of Langfuse and its keys are as wanted")
         return

@@ -66,11 +66,11 @@ class Step:
     body: dict[str, Any] = field(repr=False)
 
 
-def steps(proxy: ProxyState, wanted: Iterable[Team], absent: Iterable[str] = ()) -> list[Step]:
+def steps(proxy: ProxyState, desired: Iterable[Team], absent: Iterable[str] = ()) -> list[Step]:
     """What has to be asked of the proxy, in order. Teams and keys that nobody named are left alone."""
     found = list[Step]()
     actual = {team.id: team for team in proxy.teams}
-    for team in wanted:
+    for team in desired:
         found += _team_steps(actual.get(team.id), team)
         found += _key_steps(proxy, team)
     for team_id in absent:
@@ -83,15 +83,15 @@ def steps(proxy: ProxyState, wanted: Iterable[Team], absent: Iterable[str] = ())
     return found
 
 
-def _team_steps(actual: ActualTeam | None, wanted: Team) -> list[Step]:
+def _team_steps(actual: ActualTeam | None, desired: Team) -> list[Step]:
     settings: dict[str, Any] = {
-        "team_alias": wanted.alias,
-        "max_budget": wanted.max_budget,
-        "budget_duration": wanted.budget_duration,
-        "models": list(wanted.models),
+        "team_alias": desired.alias,
+        "max_budget": desired.max_budget,
+        "budget_duration": desired.budget_duration,
+        "models": list(desired.models),
     }
     if actual is None:
-        return [Step(f"team {wanted.id}: create", "/team/new", {"team_id": wanted.id, **settings})]
+        return [Step(f"team {desired.id}: create", "/team/new", {"team_id": desired.id, **settings})]
     present: dict[str, Any] = {
         "team_alias": actual.alias,
         "max_budget": actual.max_budget,
@@ -102,27 +102,29 @@ def _team_steps(actual: ActualTeam | None, wanted: Team) -> list[Step]:
     changed = {name: value for name, value in settings.items() if value != present[name]}
     if not changed:
         return []
-    told = ", ".join(f"{name} {present[name]!r} to {value!r}" for name, value in changed.items())
-    return [Step(f"team {wanted.id}: {told}", "/team/update", {"team_id": wanted.id, **changed})]
+    changes = ", ".join(f"{name} {present[name]!r} to {value!r}" for name, value in changed.items())
+    return [Step(f"team {desired.id}: {changes}", "/team/update", {"team_id": desired.id, **changed})]
 
 
-def _key_steps(proxy: ProxyState, wanted: Team) -> list[Step]:
+def _key_steps(proxy: ProxyState, desired: Team) -> list[Step]:
     found = []
     # An alias belongs to one key. What has ours with another value was rotated out.
     for key in proxy.keys:
-        if key.alias == wanted.key_alias and key.hash != wanted.key_hash:
+        if key.alias == desired.key_alias and key.hash != desired.key_hash:
             found.append(
-                Step(f"key {wanted.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]})
+                Step(f"key {desired.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]})
             )
     # The team says which models: a key of its own list would have to be kept in step with it.
-    settings = {"key_alias": wanted.key_alias, "team_id": wanted.id, "models": list[str]()}
-    actual = next((key for key in proxy.keys if key.hash == wanted.key_hash), None)
+    settings = {"key_alias": desired.key_alias, "team_id": desired.id, "models": list[str]()}
+    actual = next((key for key in proxy.keys if key.hash == desired.key_hash), None)
     if actual is None:
         found.append(
-            Step(f"key {wanted.key_alias}: create", "/key/generate", {"key": wanted.key, **settings})
+            Step(f"key {desired.key_alias}: create", "/key/generate", {"key": desired.key, **settings})
         )
     elif {"key_alias": actual.alias, "team_id": actual.team, "models": list(actual.models)} != settings:
-        found.append(Step(f"key {wanted.key_alias}: correct", "/key/update", {"key": wanted.key, **settings}))
+        found.append(
+            Step(f"key {desired.key_alias}: correct", "/key/update", {"key": desired.key, **settings})
+        )
     return found
 
 
@@ -130,7 +132,7 @@ def _key_steps(proxy: ProxyState, wanted: Team) -> list[Step]:
 def teams(
     container: str,
     port: int,
-    wanted: Sequence[Team],
+    desired: Sequence[Team],
     absent: Sequence[str] = (),
     known: Sequence[str] = (),
     remedy: str = "it stays until it is named in `absent`",
@@ -143,7 +145,7 @@ def teams(
 
     + container: the proxy's; the requests are made inside it, with the master key that it has anyway
     + port: where the proxy listens in there
-    + wanted: the teams
+    + desired: the teams
     + absent: ids of teams to delete, with their keys
     + known: ids of further teams that are declared, and which another run brings
     + remedy: what becomes of a team that nobody declares, for whoever reads of it
@@ -151,20 +153,20 @@ def teams(
 
     Raises `OperationValueError` for a key that LiteLLM would not take.
     """
-    for team in wanted:
+    for team in desired:
         if not team.key.startswith("sk-") or len(team.key) < MINIMUM_KEY_LENGTH:
             raise OperationValueError(
                 f"the key of team {team.id} has to begin with sk- and have at least {MINIMUM_KEY_LENGTH} characters"
             )
-    if both := {team.id for team in wanted} & set(absent):
+    if both := {team.id for team in desired} & set(absent):
         raise OperationValueError(f"teams both wanted and absent: {', '.join(sorted(both))}")
     # The run that is being prepared may be the one that brings it back.
     found: ProxyState = cached_fact(Proxy, container=container, port=port, required=state.is_executing)
-    declared = {team.id for team in wanted}.union(absent, known)
+    declared = {team.id for team in desired}.union(absent, known)
     for name in sorted({team.id for team in found.teams} - declared):
         if state.is_executing:
             host.log_styled(f"team {name} is not declared; {remedy}", fg="yellow", log_func=logger.warning)
-    todo = steps(found, wanted, absent)
+    todo = steps(found, desired, absent)
     if not todo:
         host.noop("every team and its key are as wanted")
         return
@@ -172,7 +174,7 @@ def teams(
         pieces = [piece for pieces in before_deletion.pieces.values() for piece in pieces]
         before: dict[str, BackupState] = cached_fact(Backups, root=before_deletion.root)
         yield from backup.save(pieces, before_deletion.command, before_deletion.root, before)
-    yield _tell(container, port, "apply", [asdict(step) for step in todo])
+    yield _request(container, port, "apply", [asdict(step) for step in todo])
 
 
 def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[Key]:
@@ -281,11 +283,11 @@ def verify(
         "priced": priced,
         "traced": traced,
     }
-    yield _tell(container, port, "verify", asked)
+    yield _request(container, port, "verify", asked)
 
 
-def _tell(container: str, port: int, action: str, told: Any) -> script.Script:
+def _request(container: str, port: int, action: str, data: Any) -> script.Script:
     program = PROGRAM.read_text()
     return script.run(
-        "litellm/tell.sh", container, program, port, WAIT_S, action, payload=json.dumps(told), stream=True
+        "litellm/tell.sh", container, program, port, WAIT_S, action, payload=json.dumps(data), stream=True
     )

@@ -16,7 +16,7 @@ P = ParamSpec("P")
 
 
 def notice(sentences: Callable[P, Iterable[str]]) -> PyinfraOperation[P]:
-    """Make an operation of a function that reads facts and returns what there is to tell.
+    """Make an operation of a function that reads facts and returns what a person should know.
 
     Like a check, the function is called when everything before it has been done. The operation changes nothing.
 
@@ -30,14 +30,14 @@ def notice(sentences: Callable[P, Iterable[str]]) -> PyinfraOperation[P]:
         found = list(sentences(*args, **kwargs))
         for sentence in found:
             host.log_styled(sentence, fg="yellow", log_func=logger.warning)
-        host.noop("told" if found else "nothing to tell")
+        host.noop("reported" if found else "nothing to report")
         yield from ()
 
     return operation()(wrapped)
 
 
 @notice
-def told(lines: Sequence[str]) -> Iterable[str]:
+def notify(lines: Sequence[str]) -> Iterable[str]:
     """Say something.
 
     + lines: one after the other

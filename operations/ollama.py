@@ -79,7 +79,7 @@ def models(placements: Sequence[Placement]) -> Generator[script.Script, None, No
             raise OperationValueError(
                 f"instance {placement.instance}: {placement.model!r} is no name of a model, such as qwen3:8b"
             )
-    state = _ask(placements)
+    state = _read_state(placements)
     pulls = missing(state, placements)
     if not pulls:
         host.noop("every model is in the store")
@@ -117,7 +117,7 @@ def answers(placements: Sequence[Placement], version: str | None = None) -> Iter
     + placements: the instances
     + version: release they have to be, "0.15.2"; None takes any
     """
-    return unanswered(_ask(placements), placements, version)
+    return unanswered(_read_state(placements), placements, version)
 
 
 def misplaced(state: OllamaState, placements: Iterable[Placement]) -> list[Problem]:
@@ -143,10 +143,10 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
     + placements: the instances with their models and cards
     """
     # In a run, not an answer from before: a model that was on its way then has come by itself.
-    state = _ask_now(placements) if run.is_executing else _ask(placements)
+    state = _read_again(placements) if run.is_executing else _read_state(placements)
     if lost := [one for one in unloaded(state, placements) if not state.others(one.gpu, one.unit)]:
         yield StringCommand("systemctl", "restart", *(placement.warmup for placement in lost))
-        state = _ask_now(placements)
+        state = _read_again(placements)
     if not run.is_executing:
         return  # what the run will do for them is not done yet
     # Whatever gives way at other times: what was loaded just now has to be there.
@@ -157,7 +157,7 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
         host.noop("as it should be")
 
 
-def _ask(placements: Sequence[Placement]) -> OllamaState:
+def _read_state(placements: Sequence[Placement]) -> OllamaState:
     """An instance that does not answer is asked again, unless the run is being prepared, which may bring it."""
     ports = [placement.port for placement in placements]
 
@@ -168,9 +168,9 @@ def _ask(placements: Sequence[Placement]) -> OllamaState:
     return state
 
 
-def _ask_now(placements: Sequence[Placement]) -> OllamaState:
+def _read_again(placements: Sequence[Placement]) -> OllamaState:
     cache.clear()
-    return _ask(placements)
+    return _read_state(placements)
 
 
 def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:

@@ -34,7 +34,7 @@ def findings(found: Iterable[Container], root: str, known: Collection[str]) -> I
 
 
 @notice
-def told(root: str, known: Collection[str] = ()) -> Iterable[str]:
+def report(root: str, known: Collection[str] = ()) -> Iterable[str]:
     """Say which containers belong to nobody, and which variables look like a mistake.
 
     + root: folder that our own projects are started from

@@ -22,14 +22,14 @@ def pgbouncer(
     + passfile: file in the container with its password, as libpq reads it
     + databases: whom to ask
     """
-    said = cached_fact(
+    answers = cached_fact(
         Answers, container=container, host=host, port=port, user=user, passfile=passfile, databases=databases
     )
     for database in databases:
-        if said.get(database) != database:
+        if answers.get(database) != database:
             yield Problem(
                 f"database {database} through {host}:{port}",
-                said.get(database) or said.get(REFUSAL) or "no answer, and no reason",
+                answers.get(database) or answers.get(REFUSAL) or "no answer, and no reason",
                 "its name, as an answer to SELECT current_database()",
                 f"docker logs --tail 20 {host} says whether it has read its files, and whom it refused",
             )

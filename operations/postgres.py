@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts import postgres as found
+from facts import postgres as postgres_facts
 from facts.cache import cached_fact
 from facts.postgres import MAINTENANCE, Cluster, ClusterState
 from operations import script
@@ -117,59 +117,59 @@ def literal(text: str) -> str:
     return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
 
 
-def difference(wanted: Sequence[Database], roles: Sequence[Role], cluster: ClusterState) -> list[Change]:
+def difference(desired: Sequence[Database], roles: Sequence[Role], cluster: ClusterState) -> list[Change]:
     """What brings the roles and databases to their declared state; empty when they are in it. Nothing is dropped.
 
     Raises `OperationError` for what cannot be changed in place: an encoding, and an extension that the server does
     not have.
     """
     everyone: dict[str, Role] = {}
-    for role in [*roles, *(role for database in wanted for role in (database.owner, *database.connect))]:
+    for role in [*roles, *(role for database in desired for role in (database.owner, *database.connect))]:
         if everyone.setdefault(role.name, role) != role:
             raise OperationValueError(f"role {role.name} is declared twice, and not the same")
     changes = [change for role in everyone.values() for change in _role_changes(role, cluster)]
-    for database in wanted:
+    for database in desired:
         changes += _database_changes(database, cluster)
     for name in MAINTENANCE:
-        if there := cluster.databases.get(name):
-            changes += _grant_changes(there, {there.owner: there.grants.get(there.owner, _NONE)})
+        if existing := cluster.databases.get(name):
+            changes += _grant_changes(existing, {existing.owner: existing.grants.get(existing.owner, _NONE)})
     changes += _override_changes({role.name for role in roles}, cluster)
     return changes
 
 
 def _role_changes(role: Role, cluster: ClusterState) -> Iterator[Change]:
     name = identifier(role.name)
-    there = cluster.roles.get(role.name)
-    if there is None:
+    existing = cluster.roles.get(role.name)
+    if existing is None:
         limit = f" CONNECTION LIMIT {role.connection_limit}" if role.connection_limit != -1 else ""
         yield Change(
             f"role {role.name}: made", f"CREATE ROLE {name} LOGIN{limit} PASSWORD {literal(role.verifier)}"
         )
     else:
-        if there.password_sha256 != role.sha256:
+        if existing.password_sha256 != role.sha256:
             yield Change(
                 f"role {role.name}: another password", f"ALTER ROLE {name} PASSWORD {literal(role.verifier)}"
             )
-        if there.attributes != _ORDINARY:
-            wrong = " ".join(sorted(there.attributes ^ _ORDINARY))
+        if existing.attributes != _ORDINARY:
+            wrong = " ".join(sorted(existing.attributes ^ _ORDINARY))
             ordinary = "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
             yield Change(f"role {role.name}: {wrong} the other way", f"ALTER ROLE {name} {ordinary}")
-        if there.connection_limit != role.connection_limit:
+        if existing.connection_limit != role.connection_limit:
             limit = "any number of" if role.connection_limit == -1 else f"at most {role.connection_limit}"
             yield Change(
                 f"role {role.name}: {limit} connections",
                 f"ALTER ROLE {name} CONNECTION LIMIT {role.connection_limit}",
             )
-        if there.valid_until not in (None, "infinity"):
+        if existing.valid_until not in (None, "infinity"):
             yield Change(
                 f"role {role.name}: its password does not end", f"ALTER ROLE {name} VALID UNTIL 'infinity'"
             )
-    member_of = there.member_of if there else frozenset()
+    member_of = existing.member_of if existing else frozenset()
     for other in sorted(set(role.member_of) - member_of):
         yield Change(f"role {role.name}: member of {other}", f"GRANT {identifier(other)} TO {name}")
     for other in sorted(member_of - set(role.member_of)):
         yield Change(f"role {role.name}: no member of {other}", f"REVOKE {identifier(other)} FROM {name}")
-    for other in sorted((there.admin_of if there else frozenset()) & set(role.member_of)):
+    for other in sorted((existing.admin_of if existing else frozenset()) & set(role.member_of)):
         yield Change(
             f"role {role.name}: hands {other} on to nobody",
             f"REVOKE ADMIN OPTION FOR {identifier(other)} FROM {name}",
@@ -201,61 +201,63 @@ def _override_changes(platform: Collection[str], cluster: ClusterState) -> Itera
 
 def _database_changes(database: Database, cluster: ClusterState) -> Iterator[Change]:
     name, owner = identifier(database.name), identifier(database.owner.name)
-    there = cluster.databases.get(database.name)
-    if there is None:
+    existing = cluster.databases.get(database.name)
+    if existing is None:
         yield Change(
             f"database {database.name}: made",
             f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8'",
         )
         public = {None: frozenset({"CONNECT", "TEMPORARY"}), database.owner.name: _ALL}
-        there = found.Database(database.name, database.owner.name, grants=public)
-    if there.encoding != "UTF8":
+        existing = postgres_facts.Database(database.name, database.owner.name, grants=public)
+    if existing.encoding != "UTF8":
         raise OperationError(
-            f"database {database.name}: found encoding {there.encoding}, wanted UTF8, which cannot be changed in "
+            f"database {database.name}: found encoding {existing.encoding}, wanted UTF8, which cannot be changed in "
             "place: dump it, rename it (ALTER DATABASE … RENAME TO …), run again and restore the dump"
         )
-    if there.owner != database.owner.name:
+    if existing.owner != database.owner.name:
         yield Change(
-            f"database {database.name}: owned by {database.owner.name} instead of {there.owner}",
+            f"database {database.name}: owned by {database.owner.name} instead of {existing.owner}",
             f"ALTER DATABASE {name} OWNER TO {owner}",
         )
         # What the old owner had as such, the new one has.
-        grants = {grantee: rights for grantee, rights in there.grants.items() if grantee != there.owner}
-        there = found.Database(
-            **vars(there) | {"owner": database.owner.name, "grants": grants | {database.owner.name: _ALL}}
+        grants = {grantee: rights for grantee, rights in existing.grants.items() if grantee != existing.owner}
+        existing = postgres_facts.Database(
+            **vars(existing) | {"owner": database.owner.name, "grants": grants | {database.owner.name: _ALL}}
         )
-    if not there.allows_connections:
+    if not existing.allows_connections:
         yield Change(
             f"database {database.name}: allows connections", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"
         )
-    if there.connection_limit != -1:
+    if existing.connection_limit != -1:
         yield Change(
             f"database {database.name}: no connection limit", f"ALTER DATABASE {name} CONNECTION LIMIT -1"
         )
-    wanted = {role.name: frozenset({"CONNECT"}) for role in database.connect}
-    yield from _grant_changes(there, wanted | {database.owner.name: _ALL})
-    yield from _extension_changes(database, there, cluster)
+    desired = {role.name: frozenset({"CONNECT"}) for role in database.connect}
+    yield from _grant_changes(existing, desired | {database.owner.name: _ALL})
+    yield from _extension_changes(database, existing, cluster)
 
 
-def _grant_changes(there: found.Database, wanted: Mapping[str, frozenset[str]]) -> Iterator[Change]:
+def _grant_changes(
+    existing: postgres_facts.Database, desired: Mapping[str, frozenset[str]]
+) -> Iterator[Change]:
     """Privileges on a database: of PUBLIC none, and nobody has others than wanted."""
-    name = identifier(there.name)
-    grantees = sorted(there.grants, key=lambda grantee: grantee or "")
+    name = identifier(existing.name)
+    grantees = sorted(existing.grants, key=lambda grantee: grantee or "")
     for grantee in grantees:
-        if excess := there.grants.get(grantee, frozenset()) - (
-            wanted.get(grantee, frozenset()) if grantee else _NONE
+        if excess := existing.grants.get(grantee, frozenset()) - (
+            desired.get(grantee, frozenset()) if grantee else _NONE
         ):
             rights = ", ".join(sorted(excess))
             whom = "PUBLIC" if grantee is None else identifier(grantee)
             yield Change(
-                f"database {there.name}: {rights} revoked from {grantee or 'PUBLIC'}",
+                f"database {existing.name}: {rights} revoked from {grantee or 'PUBLIC'}",
                 f"REVOKE {rights} ON DATABASE {name} FROM {whom}",
             )
-    for role, rights_wanted in sorted(wanted.items()):
-        if missing := rights_wanted - there.grants.get(role, frozenset()):
+    for role, desired_rights in sorted(desired.items()):
+        if missing := desired_rights - existing.grants.get(role, frozenset()):
             rights = ", ".join(sorted(missing))
             yield Change(
-                f"database {there.name}: {rights} granted to {role}",
+                f"database {existing.name}: {rights} granted to {role}",
                 f"GRANT {rights} ON DATABASE {name} TO {identifier(role)}",
             )
 
@@ -263,9 +265,11 @@ def _grant_changes(there: found.Database, wanted: Mapping[str, frozenset[str]]) 
 _NONE: frozenset[str] = frozenset()
 
 
-def _extension_changes(database: Database, there: found.Database, cluster: ClusterState) -> Iterator[Change]:
+def _extension_changes(
+    database: Database, existing: postgres_facts.Database, cluster: ClusterState
+) -> Iterator[Change]:
     for extension in database.extensions:
-        newest, installed = cluster.available.get(extension), there.extensions.get(extension)
+        newest, installed = cluster.available.get(extension), existing.extensions.get(extension)
         if cluster.version is not None and newest is None:
             raise OperationError(
                 f"database {database.name}: extension {extension} is not among those of the server "
@@ -315,7 +319,7 @@ def _answering(container: str) -> ClusterState:
 
 @operation()
 def databases(
-    container: str, wanted: Sequence[Database], roles: Sequence[Role] = ()
+    container: str, desired: Sequence[Database], roles: Sequence[Role] = ()
 ) -> Generator[StringCommand, None, None]:
     """Bring databases, their owners and other roles, grants and extensions to their declared state.
 
@@ -325,14 +329,14 @@ def databases(
     taken back; what an owner set for himself is his.
 
     + container: in which the server runs
-    + wanted: databases
+    + desired: databases
     + roles: roles that own none of them
     """
     cluster = _answering(container)
-    if changes := difference(wanted, roles, cluster):
+    if changes := difference(desired, roles, cluster):
         yield script.run("database/psql.sh", container, payload=sql(changes), stream=True)
     else:
-        host.noop(f"{len(wanted)} databases of {container} as declared")
+        host.noop(f"{len(desired)} databases of {container} as declared")
 
 
 def created(text: str) -> frozenset[str]:
@@ -356,10 +360,10 @@ def schema(container: str, database: str, owner: str, sql_file: str) -> Generato
     if re.search(r"^\s*\\", text, re.MULTILINE):
         raise OperationValueError(f"{sql_file}: commands of psql are not for here, only SQL")
     cluster = _answering(container)
-    there = cluster.databases.get(database)
+    existing = cluster.databases.get(database)
     comment = _SCHEMA_COMMENT + hashlib.sha256(text.encode()).hexdigest()
-    missing = created(text) - (there.relations if there else frozenset())
-    if there and there.comment == comment and not missing:
+    missing = created(text) - (existing.relations if existing else frozenset())
+    if existing and existing.comment == comment and not missing:
         host.noop(f"schema of {database} as in {sql_file}")
         return
     steps = [
@@ -392,16 +396,16 @@ def _normal(value: str) -> object:
     return value
 
 
-def settings_difference(wanted: Mapping[str, str], cluster: ClusterState) -> tuple[list[str], list[str]]:
+def settings_difference(desired: Mapping[str, str], cluster: ClusterState) -> tuple[list[str], list[str]]:
     """Settings that are not as wanted, and those that ALTER SYSTEM put over the file's, declared or not."""
     altered = sorted(cluster.altered)
     wrong = [
         name
-        for name, value in wanted.items()
+        for name, value in desired.items()
         if name in {each.lower() for each in altered}
-        or (there := cluster.settings.get(name)) is None
-        or there.pending_restart
-        or not same(there.value, value)
+        or (current := cluster.settings.get(name)) is None
+        or current.pending_restart
+        or not same(current.value, value)
     ]
     return wrong, altered
 
@@ -412,21 +416,21 @@ def _hba_differs(hba: str | None, cluster: ClusterState) -> bool:
 
 @operation()
 def settings(
-    container: str, wanted: Mapping[str, str], hba: str | None = None
+    container: str, desired: Mapping[str, str], hba: str | None = None
 ) -> Generator[StringCommand, None, None]:
     """Have the server run with the settings of its file: reloaded, and restarted only where a setting needs that.
 
     What somebody has put over the file with ALTER SYSTEM is taken back, whatever it sets.
 
     + container: in which the server runs; its file, which says what is wanted, is put there by somebody else
-    + wanted: settings and their values, as Postgres shows them
+    + desired: settings and their values, as Postgres shows them
     + hba: what the file says that says who may log in, put there likewise; None for whatever it says
     """
-    for name in wanted:
+    for name in desired:
         if not SETTING.fullmatch(name):
             raise OperationValueError(f"{name!r} is no name of a setting")
     cluster = _answering(container)
-    wrong, overridden = settings_difference(wanted, cluster)
+    wrong, overridden = settings_difference(desired, cluster)
     if not wrong and not overridden and not _hba_differs(hba, cluster):
         host.noop(f"settings of {container} as declared")
         return
@@ -442,14 +446,14 @@ def _dotted(name: str) -> str:
 @insistent()
 def postgres(
     container: str,
-    wanted: Sequence[Database] = (),
+    desired: Sequence[Database] = (),
     settings: Mapping[str, str] | None = None,
     hba: str | None = None,
 ) -> Iterator[Problem]:
     """The server runs, has what is declared and as it is declared.
 
     + container: in which it runs
-    + wanted: databases that it must have by now
+    + desired: databases that it must have by now
     + settings: settings with which it must run
     + hba: what the file has to say that says who may log in; None for whatever it says
     """
@@ -462,7 +466,7 @@ def postgres(
             f"docker logs --tail 20 {container}",
         )
         return
-    for change in difference(wanted, (), cluster):
+    for change in difference(desired, (), cluster):
         yield Problem(
             container, f"not done: {change.why}", "done", "run again; somebody undoes it if that stays"
         )
@@ -501,12 +505,14 @@ class VectorColumn:
         return frozenset({f"m={self.m}", f"ef_construction={self.ef_construction}"})
 
 
-def vector_shortfalls(wanted: Iterable[VectorColumn], vectors: Iterable[found.Vector]) -> Iterator[str]:
+def vector_shortfalls(
+    desired: Iterable[VectorColumn], vectors: Iterable[postgres_facts.Vector]
+) -> Iterator[str]:
     """What searches in these columns lack, a sentence each."""
-    there = {(vector.table, vector.column): vector for vector in vectors}
-    for column in wanted:
+    existing = {(vector.table, vector.column): vector for vector in vectors}
+    for column in desired:
         name = f"{column.table}.{column.column}"
-        vector = there.get((column.table, column.column))
+        vector = existing.get((column.table, column.column))
         if vector is None:
             yield f"{name}: found no such column of vectors, wanted vector({column.dimensions})"
             continue
@@ -521,13 +527,13 @@ def vector_shortfalls(wanted: Iterable[VectorColumn], vectors: Iterable[found.Ve
 
 
 @notice
-def tell_vectors(container: str, database: str, wanted: Sequence[VectorColumn]) -> Iterable[str]:
+def report_vectors(container: str, database: str, desired: Sequence[VectorColumn]) -> Iterable[str]:
     """Say which columns of vectors are not there or not indexed as wanted. An application's migrations make them, so
     that nothing is made here, and nothing fails.
 
     + container: in which the server runs
     + database: its name
-    + wanted: columns
+    + desired: columns
     """
-    vectors = host.get_fact(found.Vectors, container=container, database=database)
-    return (f"{database}: {sentence}" for sentence in vector_shortfalls(wanted, vectors))
+    vectors = host.get_fact(postgres_facts.Vectors, container=container, database=database)
+    return (f"{database}: {sentence}" for sentence in vector_shortfalls(desired, vectors))

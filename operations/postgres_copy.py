@@ -46,51 +46,51 @@ class Copy:
             )
 
 
-def difference(copies: Sequence[Copy], found: CopyState) -> list[Copy]:
+def difference(copies: Sequence[Copy], actual: CopyState) -> list[Copy]:
     """The databases that are not recorded as copied, in their order; without those that may be missing and are."""
 
     def may_be_there(copy: Copy) -> bool:
-        return not found.complete and (found.source is None or copy.database in found.source)
+        return not actual.complete and (actual.source is None or copy.database in actual.source)
 
     return [
         copy
         for copy in copies
-        if _unfinished(copy, found)
-        or (copy.database not in found.recorded and (copy.required or may_be_there(copy)))
+        if _unfinished(copy, actual)
+        or (copy.database not in actual.recorded and (copy.required or may_be_there(copy)))
     ]
 
 
-def _unfinished(copy: Copy, found: CopyState) -> bool:
+def _unfinished(copy: Copy, actual: CopyState) -> bool:
     """Whether a run died right after it recorded the copy: it still has its mark."""
-    there = (found.target or {}).get(copy.database)
-    return there is not None and there.copied_from is not None
+    existing = (actual.target or {}).get(copy.database)
+    return existing is not None and existing.copied_from is not None
 
 
-def others(copies: Sequence[Copy], leave: Sequence[str], found: CopyState) -> list[Database]:
+def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> list[Database]:
     """Databases of the source with something in them of which nobody says what becomes of them."""
     known = {copy.database for copy in copies} | set(leave)
     return [
         database
-        for database in (found.source or {}).values()
+        for database in (actual.source or {}).values()
         if database.name not in known and database.objects
     ]
 
 
 def refusals(
-    source: str, target: str, copies: Sequence[Copy], leave: Sequence[str], found: CopyState
+    source: str, target: str, copies: Sequence[Copy], leave: Sequence[str], actual: CopyState
 ) -> Iterator[Problem]:
     """What stands in the way of copying. Of a server that does not run yet, nothing can be said.
 
     Arguments as of `copied`.
     """
-    todo = difference(copies, found)
-    if found.status is None:
+    todo = difference(copies, actual)
+    if actual.status is None:
         return
-    yield from _written_again(source, target, copies, found)
-    if not todo and found.complete:
+    yield from _written_again(source, target, copies, actual)
+    if not todo and actual.complete:
         return
-    yield from _of_todo(source, target, todo, found)
-    for other in others(copies, leave, found):
+    yield from _of_todo(source, target, todo, actual)
+    for other in others(copies, leave, actual):
         yield Problem(
             f"{source}: database {other.name}",
             f"{other.objects} tables, indexes and the like, and nothing says what becomes of them",
@@ -99,11 +99,11 @@ def refusals(
         )
 
 
-def _written_again(source: str, target: str, copies: Sequence[Copy], found: CopyState) -> Iterator[Problem]:
+def _written_again(source: str, target: str, copies: Sequence[Copy], actual: CopyState) -> Iterator[Problem]:
     """Somebody has gone back to the source: what it is told now is in no copy."""
     for copy in copies:
-        old = (found.source or {}).get(copy.database)
-        if old is not None and copy.database in found.recorded and not old.frozen:
+        old = (actual.source or {}).get(copy.database)
+        if old is not None and copy.database in actual.recorded and not old.frozen:
             yield Problem(
                 f"{source}: database {copy.database}",
                 "copied before, and it takes writes again",
@@ -113,38 +113,38 @@ def _written_again(source: str, target: str, copies: Sequence[Copy], found: Copy
             )
 
 
-def _of_todo(source: str, target: str, todo: Sequence[Copy], found: CopyState) -> Iterator[Problem]:
-    wanted = 0.0
+def _of_todo(source: str, target: str, todo: Sequence[Copy], actual: CopyState) -> Iterator[Problem]:
+    needed = 0.0
     for copy in todo:
         database = f"database {copy.database}"
-        old = (found.source or {}).get(copy.database)
-        if found.source is not None and old is None:
-            there = ", ".join(sorted(found.source)) or "none"
+        old = (actual.source or {}).get(copy.database)
+        if actual.source is not None and old is None:
+            names = ", ".join(sorted(actual.source)) or "none"
             yield Problem(
                 f"{source}: {database}",
-                f"not there; there are: {there}",
+                f"not there; there are: {names}",
                 "one that is there",
                 "declare what is there",
             )
         elif old is not None:
-            wanted += old.bytes * DUMP_SHARE
-            yield from _of_source(source, target, old, found)
-        yield from _of_target(f"{source}/{copy.database}", target, copy, found)
-    if wanted > found.free:
+            needed += old.bytes * DUMP_SHARE
+            yield from _of_source(source, target, old, actual)
+        yield from _of_target(f"{source}/{copy.database}", target, copy, actual)
+    if needed > actual.free:
         yield Problem(
             "disk for the dumps",
-            f"{found.free / MIB:.0f} MiB free",
-            f"{wanted / MIB:.0f} MiB, about what the dumps of {len(todo)} databases take",
+            f"{actual.free / MIB:.0f} MiB free",
+            f"{needed / MIB:.0f} MiB, about what the dumps of {len(todo)} databases take",
             "docker image prune -a, or move old backups away",
         )
 
 
-def _of_source(source: str, target: str, old: Database, found: CopyState) -> Iterator[Problem]:
+def _of_source(source: str, target: str, old: Database, actual: CopyState) -> Iterator[Problem]:
     if old.encoding != "UTF8":
         yield Problem(
             f"{source}: database {old.name}", f"encoding {old.encoding}", "UTF8", "convert it by hand first"
         )
-    if found.target is not None and (missing := sorted(set(old.extensions) - found.available)):
+    if actual.target is not None and (missing := sorted(set(old.extensions) - actual.available)):
         yield Problem(
             f"{source}: database {old.name}",
             f"extensions {', '.join(missing)}",
@@ -153,18 +153,18 @@ def _of_source(source: str, target: str, old: Database, found: CopyState) -> Ite
         )
 
 
-def _of_target(copied: str, target: str, copy: Copy, found: CopyState) -> Iterator[Problem]:
-    if found.target is None:
+def _of_target(copied: str, target: str, copy: Copy, actual: CopyState) -> Iterator[Problem]:
+    if actual.target is None:
         return
-    there = found.target.get(copy.database)
-    if there and there.objects and there.copied_from != copied:
+    existing = actual.target.get(copy.database)
+    if existing and existing.objects and existing.copied_from != copied:
         yield Problem(
             f"{target}: database {copy.database}",
-            f"{there.objects} tables, indexes and the like that are not a copy of {copied}",
+            f"{existing.objects} tables, indexes and the like that are not a copy of {copied}",
             "none, or an empty database: nothing is ever overwritten",
             "save it, rename it away (ALTER DATABASE … RENAME TO …), and run again",
         )
-    if state.is_executing and copy.owner not in found.roles:
+    if state.is_executing and copy.owner not in actual.roles:
         yield Problem(
             f"{target}: role {copy.owner}", "not there", f"the owner of {copy.database}", "make it before"
         )
@@ -189,12 +189,12 @@ def copied(
     + state_folder: private folder of the host for dumps and records
     + leave: names of databases of the source that stay behind
     """
-    found: CopyState = host.get_fact(PostgresCopy, state=state_folder, source=source, target=target)
-    if wrong := list(refusals(source, target, databases, leave, found)):
+    actual: CopyState = host.get_fact(PostgresCopy, state=state_folder, source=source, target=target)
+    if wrong := list(refusals(source, target, databases, leave, actual)):
         raise OperationError(report(REFUSED.format(source), wrong))
-    todo = difference(databases, found)
-    if found.status is None or (not todo and found.complete):
-        host.noop(f"databases of {source} are copied" if found.status else f"there is no container {source}")
+    todo = difference(databases, actual)
+    if actual.status is None or (not todo and actual.complete):
+        host.noop(f"databases of {source} are copied" if actual.status else f"there is no container {source}")
         return
     for copy in todo:
         yield script.run(

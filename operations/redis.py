@@ -31,11 +31,11 @@ def _normal(value: str) -> object:
     return value.strip('"')
 
 
-def settings_difference(wanted: Mapping[str, str], redis: RedisState) -> dict[str, str]:
+def settings_difference(desired: Mapping[str, str], redis: RedisState) -> dict[str, str]:
     """Settings, with their wanted values, with which the server does not run."""
     return {
         name: value
-        for name, value in wanted.items()
+        for name, value in desired.items()
         if name not in redis.settings or not same(redis.settings[name], value)
     }
 
@@ -86,17 +86,17 @@ def redis(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:
     """The server answers and runs with these settings and users. Arguments as of `server`."""
-    found: RedisState = cached_fact(
+    actual: RedisState = cached_fact(
         Redis, container=container, settings=list(settings), user=user, password_file=password_file
     )
     logs = f"docker logs --tail 20 {container}"
-    if not found.answers:
-        yield Problem(container, found.answer or found.refusal or "no Redis that answers", "PONG", logs)
+    if not actual.answers:
+        yield Problem(container, actual.answer or actual.refusal or "no Redis that answers", "PONG", logs)
         return
-    for name, value in settings_difference(settings, found).items():
-        yield Problem(f"{container}: {name}", found.settings.get(name, "nothing"), value, logs)
-    for name in users_difference(acl, found):
-        there = "there" if name in found.users else "missing"
+    for name, value in settings_difference(settings, actual).items():
+        yield Problem(f"{container}: {name}", actual.settings.get(name, "nothing"), value, logs)
+    for name in users_difference(acl, actual):
+        state = "there" if name in actual.users else "missing"
         yield Problem(
-            f"{container}: user {name}", f"{there}, not as in its ACL file", "as in its ACL file", logs
+            f"{container}: user {name}", f"{state}, not as in its ACL file", "as in its ACL file", logs
         )

@@ -15,13 +15,13 @@ from facts.releases import Release, ReleaseState
 from operations import script
 
 
-def difference(found: ReleaseState, mark: str, paths: Sequence[str]) -> str | None:
+def difference(actual: ReleaseState, mark: str, paths: Sequence[str]) -> str | None:
     """Why the release has to be installed, None if it is."""
-    if found.stamp is None:
+    if actual.stamp is None:
         return "is not installed, or its installation was interrupted"
-    if found.stamp != mark:
-        return f"is another one ({found.stamp})"
-    missing = [path for path in paths if path not in found.present]
+    if actual.stamp != mark:
+        return f"is another one ({actual.stamp})"
+    missing = [path for path in paths if path not in actual.present]
     return f"has lost {', '.join(missing)}" if missing else None
 
 

@@ -23,9 +23,9 @@ DIRECTORY = "/data"
 _LOGINS = ("users", "service-accounts", "groups")
 
 
-def _ask(container: str) -> StorageState:
-    found: StorageState = cached_fact(Storage, container=container, directory=DIRECTORY)
-    return found
+def _read_state(container: str) -> StorageState:
+    actual: StorageState = cached_fact(Storage, container=container, directory=DIRECTORY)
+    return actual
 
 
 @operation()
@@ -49,7 +49,7 @@ def bucket(
         )
     if any(not key or "\n" in key for key in (access_key, secret_key)):
         raise OperationValueError(f"bucket {bucket}: a key is empty or has a line break")
-    if bucket in _ask(container).buckets:
+    if bucket in _read_state(container).buckets:
         host.noop(f"bucket {bucket} is there")
         return
     yield script.run(
@@ -57,12 +57,12 @@ def bucket(
     )
 
 
-def right_problems(container: str, found: StorageState) -> Iterator[Problem]:
+def right_problems(container: str, actual: StorageState) -> Iterator[Problem]:
     """Who logs in beside its root.
 
     :param container: that serves it
     """
-    for kind, name in sorted(found.identities):
+    for kind, name in sorted(actual.identities):
         if kind in _LOGINS:
             yield Problem(
                 f"{container}: {KINDS[kind]} {name}",
@@ -72,14 +72,14 @@ def right_problems(container: str, found: StorageState) -> Iterator[Problem]:
             )
 
 
-def stray_sentences(container: str, declared: Iterable[str], found: StorageState) -> Iterator[str]:
+def stray_sentences(container: str, declared: Iterable[str], actual: StorageState) -> Iterator[str]:
     """Buckets and policies that nothing declares.
 
     :param declared: names of buckets
     """
     strays = {
-        "buckets": found.buckets - {*declared},
-        "policies": {name for kind, name in found.identities if kind == "policies"},
+        "buckets": actual.buckets - {*declared},
+        "policies": {name for kind, name in actual.identities if kind == "policies"},
     }
     for kind, names in strays.items():
         if names:

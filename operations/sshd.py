@@ -25,7 +25,7 @@ KEEP = OverNewConnection(
     f"systemctl stop {UNIT}.timer && rm -r {TRIAL}",
     rollback=StringCommand(f"systemctl start {UNIT}.service; systemctl stop {UNIT}.timer"),
     tried="settings of sshd",
-    look="Look whether the key that is used from here opens the host by itself (ssh -o PasswordAuthentication=no)",
+    advice="Look whether the key that is used from here opens the host by itself (ssh -o PasswordAuthentication=no)",
 )
 
 
@@ -46,31 +46,31 @@ class Setting:
         return value is not None and value.lower() in (self.value, *self.as_good)
 
 
-def owners(settings: Iterable[Setting], found: SshdState) -> dict[str, Line]:
+def owners(settings: Iterable[Setting], actual: SshdState) -> dict[str, Line]:
     """For each of `settings` that the owner has set for everybody: where he did. The first of several holds."""
-    wanted = {setting.keyword.lower() for setting in settings}
+    desired = {setting.keyword.lower() for setting in settings}
     first: dict[str, Line] = {}
-    for line in found.lines:
-        if line.keyword in wanted and line.match is None:
+    for line in actual.lines:
+        if line.keyword in desired and line.match is None:
             first.setdefault(line.keyword, line)
     return first
 
 
-def render(settings: Sequence[Setting], found: SshdState) -> str:
+def render(settings: Sequence[Setting], actual: SshdState) -> str:
     """Text of our file: all but what the owner has set himself."""
-    his = owners(settings, found)
-    ours = [setting for setting in settings if setting.keyword.lower() not in his]
+    overridden = owners(settings, actual)
+    ours = [setting for setting in settings if setting.keyword.lower() not in overridden]
     return FOR_EVERYBODY + "".join(f"{setting.keyword} {setting.value}\n" for setting in ours)
 
 
-def contradictions(settings: Sequence[Setting], found: SshdState) -> Iterator[str]:
+def contradictions(settings: Sequence[Setting], actual: SshdState) -> Iterator[str]:
     """Sentences about what the owner has set otherwise; it stays."""
-    his = owners(settings, found)
-    for line in found.lines:
+    overridden = owners(settings, actual)
+    for line in actual.lines:
         setting = next((each for each in settings if each.keyword.lower() == line.keyword), None)
         if setting is None or setting.accepts(line.value):
             continue
-        if line.match is None and his[line.keyword] is not line:
+        if line.match is None and overridden[line.keyword] is not line:
             continue  # another of his lines comes first, and holds
         whom = f" ({line.match})" if line.match else ""
         yield (
@@ -79,34 +79,34 @@ def contradictions(settings: Sequence[Setting], found: SshdState) -> Iterator[st
         )
 
 
-def ineffective(settings: Sequence[Setting], found: SshdState) -> Iterator[Problem]:
+def ineffective(settings: Sequence[Setting], actual: SshdState) -> Iterator[Problem]:
     """What is set in our file, and is not what sshd does."""
-    his = owners(settings, found)
+    overridden = owners(settings, actual)
     for setting in settings:
         name = setting.keyword.lower()
-        if name in his or setting.accepts(found.effective.get(name)):
+        if name in overridden or setting.accepts(actual.effective.get(name)):
             continue
         yield Problem(
             f"sshd: {setting.keyword}",
-            found.effective.get(name, "no answer of sshd -T"),
+            actual.effective.get(name, "no answer of sshd -T"),
             setting.value,
             "does /etc/ssh/sshd_config begin with `Include /etc/ssh/sshd_config.d/*.conf`? sshd -T says what is wrong",
         )
 
 
-def lockout(settings: Sequence[Setting], found: SshdState, method: str | None) -> Iterator[Problem]:
+def lockout(settings: Sequence[Setting], actual: SshdState, method: str | None) -> Iterator[Problem]:
     """Why nobody could log in any more as this session did.
 
     + method: of this session's login, "publickey"; None where nobody can tell
     """
     closed = {each.keyword.lower() for each in settings if each.value == "no"} - owners(
-        settings, found
+        settings, actual
     ).keys()
     if method in PASSWORDS:
         locked_out = PASSWORDS[method] in closed
     else:
-        locked_out = method is None and not found.keys and closed.issuperset(PASSWORDS.values())
-    if found.installed and locked_out:
+        locked_out = method is None and not actual.keys and closed.issuperset(PASSWORDS.values())
+    if actual.installed and locked_out:
         yield Problem(
             "SSH",
             "this session logged in with a password" if method else "no key that opens this user's login",
@@ -147,21 +147,21 @@ def settings(
             settings=[Setting("PasswordAuthentication", "no")],
         )
     """
-    found: SshdState = cached_fact(Sshd, path=path)
-    if not found.installed:
+    actual: SshdState = cached_fact(Sshd, path=path)
+    if not actual.installed:
         host.noop("there is no sshd")
         return
     if state.is_executing:
-        for sentence in contradictions(settings, found):
+        for sentence in contradictions(settings, actual):
             host.log_styled(sentence, fg="yellow", log_func=logger.warning)
-    text = render(settings, found)
-    if found.ours != text or found.trial:
+    text = render(settings, actual)
+    if actual.ours != text or actual.trial:
         yield script.run("ssh/try.sh", path, CONFIRM_WITHIN, UNIT, payload=text)
         yield KEEP
         if not state.is_executing:
             return
-        found = host.get_fact(Sshd, path=path)
-    if problems := list(ineffective(settings, found)):
+        actual = host.get_fact(Sshd, path=path)
+    if problems := list(ineffective(settings, actual)):
         yield failure("Settings of sshd", problems)
-    elif found.ours == text:
+    elif actual.ours == text:
         host.noop("as declared")

@@ -76,10 +76,10 @@ class Build:
     @cached_property
     def digest(self) -> str:
         """Hash of everything that the build is given."""
-        given = [
+        inputs = [
             [name, executable, hashlib.sha256(data).hexdigest()] for name, executable, data in self._context
         ]
-        return _sha256([given, sorted(self.args.items())])
+        return _sha256([inputs, sorted(self.args.items())])
 
     def archive(self) -> str:
         """The folder as a tar archive in base64."""
@@ -289,46 +289,49 @@ class Difference:
         )
 
 
-def difference(stack: Stack, found: StacksState) -> Difference:
-    """What has to be done to `found`.
+def difference(stack: Stack, actual: StacksState) -> Difference:
+    """What has to be done to `actual`.
 
     Raises `OperationError` where one of the names or ports belongs to somebody else, or one of the networks is another.
     """
-    if refusals := [*_foreign(stack, found), *_taken_ports(stack, found), *_open_networks(stack, found)]:
+    if refusals := [*_foreign(stack, actual), *_taken_ports(stack, actual), *_open_networks(stack, actual)]:
         raise OperationError("\n".join(refusals))
     entries = stack.entries()
-    changed = {change.path for change in files.difference(entries, _below(entries, found.tree))}
+    changed = {change.path for change in files.difference(entries, _below(entries, actual.tree))}
     builds = tuple(
         reference
         for reference, build in stack.builds.items()
-        if (image := found.images.get(normalized_reference(reference))) is None or image.build != build.digest
+        if (image := actual.images.get(normalized_reference(reference))) is None
+        or image.build != build.digest
     )
-    starts = tuple(step for name in stack.services if (step := _start(stack, name, found, builds)))
+    starts = tuple(step for name in stack.services if (step := _start(stack, name, actual, builds)))
     started = {step.container for step in starts}
     missing = {
         stack.services[name]["image"]: None
         for name in stack.services
-        if name in started and normalized_reference(stack.services[name]["image"]) not in found.images
+        if name in started and normalized_reference(stack.services[name]["image"]) not in actual.images
     }
     return Difference(
         stack,
         files=tuple(sorted(changed)),
-        networks=tuple(sorted(stack.networks - found.networks.keys())),
+        networks=tuple(sorted(stack.networks - actual.networks.keys())),
         builds=builds,
         pulls=tuple(reference for reference in missing if reference not in stack.builds),
         starts=starts,
         reloads=tuple(
-            name for name in stack.reload if name not in started and _must_reload(stack, name, found, changed)
+            name
+            for name in stack.reload
+            if name not in started and _must_reload(stack, name, actual, changed)
         ),
     )
 
 
-def _start(stack: Stack, name: str, found: StacksState, builds: Iterable[str]) -> Start | None:
-    container = found.containers.get(name)
+def _start(stack: Stack, name: str, actual: StacksState, builds: Iterable[str]) -> Start | None:
+    container = actual.containers.get(name)
     if container is None:
         return Start(name, "is missing")
     reference = stack.services[name]["image"]
-    image = found.images.get(normalized_reference(reference))
+    image = actual.images.get(normalized_reference(reference))
     if container.digest != stack.digest(name):
         return Start(name, "was made from another declaration", recreates=True)
     if reference in builds or (image and image.id != container.image_id):
@@ -348,7 +351,7 @@ def _start(stack: Stack, name: str, found: StacksState, builds: Iterable[str]) -
     return None
 
 
-def _must_reload(stack: Stack, name: str, found: StacksState, changed: set[str]) -> bool:
+def _must_reload(stack: Stack, name: str, actual: StacksState, changed: set[str]) -> bool:
     """Whether a file has changed since the container read it, or is just about to.
 
     By the times on the host, as a run may have died between the file and the reload.
@@ -356,14 +359,14 @@ def _must_reload(stack: Stack, name: str, found: StacksState, changed: set[str])
     mounted = stack.mounted(name)
     if changed.intersection(mounted):
         return True
-    container = found.containers[name]
-    read = max(container.started or 0.0, found.changed.get(f"{stack.folder}/{RELOADED}/{name}", 0.0))
-    return any(found.changed.get(path, 0.0) > read for path in mounted)
+    container = actual.containers[name]
+    read = max(container.started or 0.0, actual.changed.get(f"{stack.folder}/{RELOADED}/{name}", 0.0))
+    return any(actual.changed.get(path, 0.0) > read for path in mounted)
 
 
-def _foreign(stack: Stack, found: StacksState) -> Iterator[str]:
+def _foreign(stack: Stack, actual: StacksState) -> Iterator[str]:
     for name in stack.services:
-        container = found.containers.get(name)
+        container = actual.containers.get(name)
         if container and (container.project, container.service) != (stack.name, name):
             yield (
                 f"container {name}: found one {_owner(container)}; wanted the one of {stack.name}. It is not removed "
@@ -371,14 +374,14 @@ def _foreign(stack: Stack, found: StacksState) -> Iterator[str]:
             )
 
 
-def _set_aside(stacks: Iterable[Stack], found: StacksState) -> StacksState:
+def _set_aside(stacks: Iterable[Stack], actual: StacksState) -> StacksState:
     """What is there once containers of others under the names of stacks that adopt have been set aside."""
     ours = {name: stack.name for stack in stacks if stack.adopts for name in stack.services}
     return replace(
-        found,
+        actual,
         containers={
             name: container
-            for name, container in found.containers.items()
+            for name, container in actual.containers.items()
             if name not in ours or (container.project, container.service) == (ours[name], name)
         },
     )
@@ -389,27 +392,27 @@ def _owner(container: Container) -> str:
     return f"{project}, managed by Coolify" if container.managed else project
 
 
-def managed(declared: Iterable[Outline], found: StacksState, remedy: str) -> Iterator[Problem]:
+def managed(declared: Iterable[Outline], actual: StacksState, remedy: str) -> Iterator[Problem]:
     """A problem for each container of Coolify's that has a declared container's name, or answers to one on a network.
 
     :param declared: the stacks that are about to be brought up
-    :param found: the host
+    :param actual: the host
     :param remedy: how such a container is handed over
     """
     ours = {name: stack.name for stack in declared for name in stack.names}
-    for container in found.containers.values():
+    for container in actual.containers.values():
         if container.managed and (names := sorted(ours.keys() & {container.name, *container.aliases})):
             called = "" if names == [container.name] else f", which answers to {' and '.join(names)}"
-            wanted = f"these names for stack {' and '.join(sorted({ours[name] for name in names}))}"
-            yield Problem(f"container {container.name}", f"{_owner(container)}{called}", wanted, remedy)
+            expected = f"these names for stack {' and '.join(sorted({ours[name] for name in names}))}"
+            yield Problem(f"container {container.name}", f"{_owner(container)}{called}", expected, remedy)
 
 
-def _taken_ports(stack: Stack, found: StacksState) -> Iterator[str]:
+def _taken_ports(stack: Stack, actual: StacksState) -> Iterator[str]:
     for name, service in stack.services.items():
         for published in service.get("ports", ()):
             address, _, protocol = published.partition("/")
             port = f"{address.split(':')[-2]}/{protocol or 'tcp'}"
-            for other in found.containers.values():
+            for other in actual.containers.values():
                 if port in other.published and other.status == "running" and other.project != stack.name:
                     yield (
                         f"container {name}: found port {port} of the host published by container {other.name}; "
@@ -417,9 +420,9 @@ def _taken_ports(stack: Stack, found: StacksState) -> Iterator[str]:
                     )
 
 
-def _open_networks(stack: Stack, found: StacksState) -> Iterator[str]:
-    for name in sorted(stack.networks & found.networks.keys()):
-        if not found.networks[name]:
+def _open_networks(stack: Stack, actual: StacksState) -> Iterator[str]:
+    for name in sorted(stack.networks & actual.networks.keys()):
+        if not actual.networks[name]:
             yield (
                 f"network {name}: found it with a way out; wanted it internal. It is not removed unasked: disconnect "
                 f"its containers (docker network inspect {name}), `docker network rm {name}`, and run again"
@@ -470,29 +473,29 @@ def up(
         if str(PurePosixPath(stack.folder).parent) != root:
             raise OperationValueError(f"stack {stack.name}: its folder {stack.folder} is not in {root}")
 
-    found = _seen(root, stacks)
-    if skip_if_running and (other := _in_place(skip_if_running, stacks, found)):
+    actual = _seen(root, stacks)
+    if skip_if_running and (other := _in_place(skip_if_running, stacks, actual)):
         host.noop(f"{other.name} of {other.project or 'somebody else'} does this")
         return
 
-    def look() -> tuple[StacksState, list[Difference]]:
-        said = _seen(root, stacks)
-        return said, [step for stack in stacks if (step := difference(stack, said))]
+    def differing() -> tuple[StacksState, list[Difference]]:
+        actual = _seen(root, stacks)
+        return actual, [step for stack in stacks if (step := difference(stack, actual))]
 
     patience_s = min(SETTLED_S, timeout_s) if state.is_executing else 0
-    found, todo = insist(look, lambda answer: _comes_by_itself(answer[1]), patience_s)
+    actual, todo = insist(differing, lambda answer: _comes_by_itself(answer[1]), patience_s)
     names = ", ".join(stack.name for stack in stacks)
     if not todo:
         host.noop(f"{names}: as declared")
         return
-    _tell(todo)
+    _report_reasons(todo)
     if losing := [name for step in todo for name in step.loses_state]:
-        yield from _saved(losing, before_recreate, found)
+        yield from _saved(losing, before_recreate, actual)
     # Before the files: what runs keeps its own for as long as an image cannot be had.
     for step in todo:
         yield from _images(step)
     entries = list(dict.fromkeys(entry for step in todo for entry in step.stack.entries()))
-    if command := files.apply(entries, _below(entries, found.tree)):
+    if command := files.apply(entries, _below(entries, actual.tree)):
         yield command
     if networks := list(dict.fromkeys(name for step in todo for name in step.networks)):
         yield script.run("docker/networks.sh", *networks)
@@ -502,8 +505,8 @@ def up(
 
 def _seen(root: str, stacks: Iterable[Stack]) -> StacksState:
     """The host; for a run that is being prepared, without what it will set aside."""
-    found: StacksState = cached_fact(Stacks, root=root)
-    return found if state.is_executing else _set_aside(stacks, found)
+    actual: StacksState = cached_fact(Stacks, root=root)
+    return actual if state.is_executing else _set_aside(stacks, actual)
 
 
 def _comes_by_itself(todo: Sequence[Difference]) -> list[str]:
@@ -513,13 +516,13 @@ def _comes_by_itself(todo: Sequence[Difference]) -> list[str]:
     return [f"{start.container}, which {start.reason}" for step in todo for start in step.starts]
 
 
-def unsettled(stacks: Iterable[Outline], found: StacksState) -> Iterator[Problem]:
+def unsettled(stacks: Iterable[Outline], actual: StacksState) -> Iterator[Problem]:
     """What `settled` finds: containers that run, and of which Docker does not know that they are healthy by now."""
     ours = [
         container
         for stack in stacks
         for name in sorted(stack.containers)
-        if (container := found.containers.get(name)) and container.project == stack.name
+        if (container := actual.containers.get(name)) and container.project == stack.name
     ]
     data = {name for stack in stacks for name in stack.stateful}
     begun = max((one.started or 0.0 for one in ours if one.name in data), default=0.0)
@@ -557,8 +560,8 @@ def settled(root: str, stacks: Sequence[Outline]) -> Iterator[Problem]:
     yield from unsettled(stacks, cached_fact(Stacks, root=root))
 
 
-def _in_place(name: str, stacks: Iterable[Stack], found: StacksState) -> Container | None:
-    container = found.containers.get(name)
+def _in_place(name: str, stacks: Iterable[Stack], actual: StacksState) -> Container | None:
+    container = actual.containers.get(name)
     ours = {stack.name for stack in stacks}
     return (
         container if container and container.status == "running" and container.project not in ours else None
@@ -569,10 +572,10 @@ def _below(entries: Iterable[Entry], tree: TreeState) -> TreeState:
     """The part of a tree that is about these entries' folders: what other stacks left half done is theirs."""
     folders = tuple(f"{entry.path}/" for entry in entries if isinstance(entry, Directory))
     abandoned = tuple(path for path in tree.abandoned if path.rpartition("/")[0] + "/" in folders)
-    return TreeState(tree.found, abandoned)
+    return TreeState(tree.entries, abandoned)
 
 
-def _tell(todo: Iterable[Difference]) -> None:
+def _report_reasons(todo: Iterable[Difference]) -> None:
     if not (state.is_executing or state.config.DIFF):
         return
     for step in todo:
@@ -583,7 +586,7 @@ def _tell(todo: Iterable[Difference]) -> None:
 
 
 def _saved(
-    containers: Sequence[str], saving: Saving | None, found: StacksState
+    containers: Sequence[str], saving: Saving | None, actual: StacksState
 ) -> Iterator[StringCommand | FunctionCommand]:
     pieces = saving.pieces if saving else {}
     if saving is None or (homeless := [name for name in containers if not pieces.get(name)]):
@@ -592,16 +595,16 @@ def _saved(
             "recreate what holds data only after its backup, and no backup is there to be made: save it, remove the "
             "container (its volumes stay), and run again"
         )
-    if down := [name for name in containers if found.containers[name].status != "running"]:
+    if down := [name for name in containers if actual.containers[name].status != "running"]:
         names = " ".join(down)
         raise OperationError(
             f"{', '.join(down)}: found made from another declaration, and not running; wanted to recreate what holds "
             "data only after its backup, and that is made of what runs: "
             f"docker start {names}, or if that is in vain docker rm --force {names} (the volumes stay), and run again"
         )
-    wanted = [piece for name in containers for piece in pieces[name]]
+    required = [piece for name in containers for piece in pieces[name]]
     before: dict[str, BackupState] = host.get_fact(Backups, root=saving.root)
-    yield from backup.save(wanted, saving.command, saving.root, before)
+    yield from backup.save(required, saving.command, saving.root, before)
 
 
 def _images(step: Difference) -> Iterator[StringCommand]:
@@ -675,11 +678,11 @@ class Undeclared:
     files: tuple[str, ...] = ()
 
 
-def undeclared(root: str, declared: Iterable[Outline], found: StacksState) -> Undeclared:
-    """What `found` has that is not declared, of what lies in `root` or was started from there."""
+def undeclared(root: str, declared: Iterable[Outline], actual: StacksState) -> Undeclared:
+    """What `actual` has that is not declared, of what lies in `root` or was started from there."""
     stacks = {stack.name: stack for stack in declared}
-    folders = {path.rpartition("/")[2] for path in found.tree.found if path.rpartition("/")[0] == root}
-    ours = [c for c in found.containers.values() if c.folder == root or c.folder.startswith(f"{root}/")]
+    folders = {path.rpartition("/")[2] for path in actual.tree.entries if path.rpartition("/")[0] == root}
+    ours = [c for c in actual.containers.values() if c.folder == root or c.folder.startswith(f"{root}/")]
     projects = folders | {container.project for container in ours}
     known = {path for stack in stacks.values() for path in stack.paths}
     return Undeclared(
@@ -687,14 +690,14 @@ def undeclared(root: str, declared: Iterable[Outline], found: StacksState) -> Un
         containers=tuple(
             sorted(
                 container.name
-                for container in found.containers.values()
+                for container in actual.containers.values()
                 if container.project in stacks and container.name not in stacks[container.project].containers
             )
         ),
         files=tuple(
             sorted(
                 path
-                for path, entry in found.tree.found.items()
+                for path, entry in actual.tree.entries.items()
                 if entry.kind != "directory"
                 and path not in known
                 and f"/{RELOADED}/" not in path
@@ -705,7 +708,7 @@ def undeclared(root: str, declared: Iterable[Outline], found: StacksState) -> Un
 
 
 @notice
-def tell_undeclared(
+def report_undeclared(
     root: str, declared: Sequence[Outline], remedy: str = "they stay until they are removed by name"
 ) -> Iterable[str]:
     """Say which stacks, containers and files are on the host and no longer declared; nothing of it is removed.
@@ -714,9 +717,9 @@ def tell_undeclared(
     + declared: all stacks that are declared, whatever the run is for
     + remedy: what becomes of what is found, for whoever reads it
     """
-    left = undeclared(root, declared, cached_fact(Stacks, root=root))
+    undeclared_names = undeclared(root, declared, cached_fact(Stacks, root=root))
     for kind in ("stacks", "containers", "files"):
-        if names := getattr(left, kind):
+        if names := getattr(undeclared_names, kind):
             yield f"{kind} that are not declared: {', '.join(names)}; {remedy}"
 
 
@@ -736,14 +739,14 @@ def removed(
     for name in names:
         if not _NAME.fullmatch(name):
             raise OperationValueError(f"{name!r} is not the name of a stack or a container")
-    found: StacksState = cached_fact(Stacks, root=root)
-    there = []
+    actual: StacksState = cached_fact(Stacks, root=root)
+    existing = []
     for name in names:
-        container = found.containers.get(name)
+        container = actual.containers.get(name)
         alone = container is not None and container.folder.startswith(f"{root}/")
-        if found.of_project(name) or f"{root}/{name}" in found.tree.found or alone:
-            there.append(name)
-    if there:
-        yield script.run("stacks/remove.sh", root, saved or "", *there, stream=True)
+        if actual.of_project(name) or f"{root}/{name}" in actual.tree.entries or alone:
+            existing.append(name)
+    if existing:
+        yield script.run("stacks/remove.sh", root, saved or "", *existing, stream=True)
     else:
         host.noop("none of them is there")

@@ -68,34 +68,34 @@ _ENABLED = {"enabled", "static", "generated", "transient", "alias", "indirect"}
 _DISABLED = {"disabled", "static", "generated", "transient", "alias", "indirect", "masked", "bad", ""}
 
 
-def difference(units: Iterable[Unit], found: UnitsState) -> list[Step]:
-    """What has to be done to `found`; an empty list when it is as declared."""
+def difference(units: Iterable[Unit], actual: UnitsState) -> list[Step]:
+    """What has to be done to `actual`; an empty list when it is as declared."""
     steps: list[Step] = []
     for unit in units:
-        steps += _steps(unit, found.units.get(unit.name, UnitState()), found.mtimes)
+        steps += _steps(unit, actual.units.get(unit.name, UnitState()), actual.mtimes)
     return steps
 
 
-def _steps(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
-    masked = "masked" in (found.load, found.file) or found.file == "masked-runtime"
+def _steps(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+    masked = "masked" in (actual.load, actual.file) or actual.file == "masked-runtime"
     if unit.masked:
-        if not masked or found.file == "masked-runtime":
-            yield Step("mask", unit.name, f"is {found.file or found.load}")
-        elif _is_up(found):
-            yield Step("stop", unit.name, f"is masked and still {found.active}")
+        if not masked or actual.file == "masked-runtime":
+            yield Step("mask", unit.name, f"is {actual.file or actual.load}")
+        elif _is_up(actual):
+            yield Step("stop", unit.name, f"is masked and still {actual.active}")
         return
     steps = []
     if masked:
         steps.append(Step("unmask", unit.name, "is masked"))
-    if unit.enabled is True and (masked or found.file not in _ENABLED):
-        steps.append(Step("enable", unit.name, f"is {found.file or found.load}"))
-    if unit.enabled is False and found.file not in _DISABLED:
-        steps.append(Step("disable", unit.name, f"is {found.file}"))
-    steps += _running(unit, found, mtimes)
+    if unit.enabled is True and (masked or actual.file not in _ENABLED):
+        steps.append(Step("enable", unit.name, f"is {actual.file or actual.load}"))
+    if unit.enabled is False and actual.file not in _DISABLED:
+        steps.append(Step("disable", unit.name, f"is {actual.file}"))
+    steps += _running(unit, actual, mtimes)
     # Only when it is needed: containers with a GPU can lose it in a reload. Of a unit that is unwanted and gone,
     # systemd may remember the last file for as long as it likes.
     unwanted = unit.enabled is False and unit.running is False
-    if (found.needs_daemon_reload and (steps or not unwanted)) or (steps and found.load == "not-found"):
+    if (actual.needs_daemon_reload and (steps or not unwanted)) or (steps and actual.load == "not-found"):
         yield Step("daemon-reload", unit.name, "its unit files changed")
     yield from steps
 
@@ -107,55 +107,55 @@ def _comes_by_itself(steps: Sequence[Step]) -> list[str]:
     )
 
 
-def _running(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+def _running(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
     if unit.running is False:
-        if _is_up(found):
-            yield Step("stop", unit.name, f"is {found.active}")
-        elif found.active == "failed":
+        if _is_up(actual):
+            yield Step("stop", unit.name, f"is {actual.active}")
+        elif actual.active == "failed":
             yield Step("reset-failed", unit.name, "has failed")
         return
-    newer = _newest_since(found.started, (*found.files, *unit.restart_on), mtimes)
-    if found.active in ("active", "reloading") or (unit.running is None and _is_up(found)):
+    newer = _newest_since(actual.started, (*actual.files, *unit.restart_on), mtimes)
+    if actual.active in ("active", "reloading") or (unit.running is None and _is_up(actual)):
         if newer:
             yield Step("restart", unit.name, f"{newer} changed since it started")
-        elif found.needs_daemon_reload:
+        elif actual.needs_daemon_reload:
             yield Step("restart", unit.name, "its unit files changed since they were read")
-        elif reloaded := _newest_since(found.settled, unit.reload_on, mtimes):
+        elif reloaded := _newest_since(actual.settled, unit.reload_on, mtimes):
             yield Step("reload", unit.name, f"{reloaded} changed since it read it")
         return
     if unit.running is None:
         return
-    if _waits_for_its_conditions(unit, found, mtimes) or (_has_done_its_work(found) and not newer):
+    if _waits_for_its_conditions(unit, actual, mtimes) or (_has_done_its_work(actual) and not newer):
         return
-    if found.sub == "auto-restart" or (newer and _is_up(found)):
-        yield Step("restart", unit.name, f"is {found.active} ({found.sub})")
+    if actual.sub == "auto-restart" or (newer and _is_up(actual)):
+        yield Step("restart", unit.name, f"is {actual.active} ({actual.sub})")
     else:  # of a unit that is on its way up, this is the wait for it
-        yield Step("start", unit.name, f"is {found.active}", waits=found.active == "activating")
+        yield Step("start", unit.name, f"is {actual.active}", waits=actual.active == "activating")
 
 
-def _is_up(found: UnitState) -> bool:
-    return found.active in ("active", "reloading", "activating", "deactivating")
+def _is_up(actual: UnitState) -> bool:
+    return actual.active in ("active", "reloading", "activating", "deactivating")
 
 
-def _waits_for_its_conditions(unit: Unit, found: UnitState, mtimes: dict[str, float]) -> bool:
+def _waits_for_its_conditions(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> bool:
     """Whether systemd has looked at its conditions since anything changed, and said no."""
     return (
-        found.active == "inactive"
-        and not found.condition_met
-        and found.condition_checked is not None
-        and not found.needs_daemon_reload
-        and not _newest_since(found.condition_checked, (*found.files, *unit.restart_on), mtimes)
+        actual.active == "inactive"
+        and not actual.condition_met
+        and actual.condition_checked is not None
+        and not actual.needs_daemon_reload
+        and not _newest_since(actual.condition_checked, (*actual.files, *unit.restart_on), mtimes)
     )
 
 
-def _has_done_its_work(found: UnitState) -> bool:
+def _has_done_its_work(actual: UnitState) -> bool:
     return (
-        found.active == "inactive"
-        and found.type == "oneshot"
-        and not found.remains
-        and found.started is not None
-        and found.result == "success"
-        and not found.needs_daemon_reload
+        actual.active == "inactive"
+        and actual.type == "oneshot"
+        and not actual.remains
+        and actual.started is not None
+        and actual.result == "success"
+        and not actual.needs_daemon_reload
     )
 
 
@@ -188,10 +188,10 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     paths = sorted({path for unit in units for path in (*unit.restart_on, *unit.reload_on)})
     names = [unit.name for unit in units]
 
-    def look() -> list[Step]:
+    def differing() -> list[Step]:
         return difference(units, cached_fact(Units, names=names, paths=paths))
 
-    steps = insist(look, _comes_by_itself, STARTED_S if state.is_executing else 0)
+    steps = insist(differing, _comes_by_itself, STARTED_S if state.is_executing else 0)
     if not steps:
         host.noop(f"{', '.join(unit.name for unit in units)} as declared")
         return

@@ -27,8 +27,8 @@ def test_message(
     + stamp: absolute path of the note that it was done
     """
     data = credentials.encode() if isinstance(credentials, str) else credentials
-    wanted = hashlib.sha256(data).hexdigest()
-    if cached_fact(Stamp, path=stamp) == wanted:
+    desired = hashlib.sha256(data).hexdigest()
+    if cached_fact(Stamp, path=stamp) == desired:
         host.noop("this bot has written to this chat")
         return
-    yield script.run("monitoring/test-message.sh", stamp, *command, payload=f"{wanted}\n", stream=True)
+    yield script.run("monitoring/test-message.sh", stamp, *command, payload=f"{desired}\n", stream=True)

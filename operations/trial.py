@@ -29,12 +29,12 @@ class OverNewConnection(StringCommand):
     + bits: the command, which keeps what is on trial
     + rollback: command that undoes it, sent over the connection of the run where no new one is possible
     + tried: what is on trial, "firewall rules"
-    + look: what the reader looks at then
+    + advice: what the reader looks at then
     """
 
-    def __init__(self, *bits: str, rollback: StringCommand, tried: str, look: str) -> None:
+    def __init__(self, *bits: str, rollback: StringCommand, tried: str, advice: str) -> None:
         super().__init__(*bits)
-        self.rollback, self.tried, self.look = rollback, tried, look
+        self.rollback, self.tried, self.advice = rollback, tried, advice
 
     def execute(
         self, state: State, host: Host, connector_arguments: ConnectorArguments
@@ -51,7 +51,7 @@ class OverNewConnection(StringCommand):
             host.log_styled(
                 f"found no new SSH connection to this host possible with the new {self.tried} ({error}); "
                 f"wanted one to confirm them. The former {self.tried} come back now, or within "
-                f"{CONFIRM_WITHIN} seconds if this session cannot see to it. {self.look}",
+                f"{CONFIRM_WITHIN} seconds if this session cannot see to it. {self.advice}",
                 fg="red",
                 log_func=logger.error,
             )

@@ -173,11 +173,11 @@ def owner_of(monitor: FoundMonitor) -> str | None:
 
 
 def difference(
-    found: KumaState, owner: str, monitors: Sequence[Monitor], telegram: Telegram | None
+    actual: KumaState, owner: str, monitors: Sequence[Monitor], telegram: Telegram | None
 ) -> list[Action]:
     """What has to be done; an empty list when everything of `owner` is as declared."""
     notification = next(
-        (each for each in found.notifications if telegram and each.name == telegram.name), None
+        (each for each in actual.notifications if telegram and each.name == telegram.name), None
     )
     actions = []
     if telegram and not (notification and notification.active and _same(telegram.settings(), notification)):
@@ -187,31 +187,33 @@ def difference(
             )
         )
     ours: dict[str, FoundMonitor] = {}
-    for monitor in sorted(found.monitors, key=lambda each: each.id):
+    for monitor in sorted(actual.monitors, key=lambda each: each.id):
         if owner_of(monitor) == owner:
             if monitor.name in ours:
                 actions.append(Action("delete", monitor.name, monitor.id))
             ours.setdefault(monitor.name, monitor)
-    for wanted in monitors:
-        there = ours.pop(wanted.name, None)
-        settings = wanted.settings(owner)
-        if there is None:
-            actions.append(Action("add", wanted.name, settings=settings))
+    for desired in monitors:
+        existing = ours.pop(desired.name, None)
+        settings = desired.settings(owner)
+        if existing is None:
+            actions.append(Action("add", desired.name, settings=settings))
             continue
-        told = telegram is None or (notification is not None and notification.id in there.notifications)
-        if not (told and _same(settings, there)):
-            actions.append(Action("edit", wanted.name, there.id, settings))
-        if not there.active:
-            actions.append(Action("resume", wanted.name, there.id))
+        notifies = telegram is None or (
+            notification is not None and notification.id in existing.notifications
+        )
+        if not (notifies and _same(settings, existing)):
+            actions.append(Action("edit", desired.name, existing.id, settings))
+        if not existing.active:
+            actions.append(Action("resume", desired.name, existing.id))
     actions += [Action("delete", monitor.name, monitor.id) for monitor in ours.values()]
     return actions
 
 
-def _same(settings: dict[str, Any], found: FoundMonitor | FoundNotification) -> bool:
-    told = {"name": found.name, **found.settings}
-    if isinstance(found, FoundMonitor):
-        told["description"] = found.description
-    return all(told.get(key) == _shown(key, value) for key, value in settings.items())
+def _same(settings: dict[str, Any], actual: FoundMonitor | FoundNotification) -> bool:
+    current = {"name": actual.name, **actual.settings}
+    if isinstance(actual, FoundMonitor):
+        current["description"] = actual.description
+    return all(current.get(key) == _shown(key, value) for key, value in settings.items())
 
 
 def _shown(key: str, value: object) -> object:
@@ -255,20 +257,20 @@ def monitors(
     + telegram: what is told of their state; None leaves notifications alone
     """
     _refuse_nonsense(owner, monitors)
-    found = _ask(container, username, password)
-    if found.refused is not None:
+    actual = _read_state(container, username, password)
+    if actual.refused is not None:
         raise OperationError(
-            f"Uptime Kuma in {container}: found that it refuses the login of {username} ({found.refused}); wanted the "
+            f"Uptime Kuma in {container}: found that it refuses the login of {username} ({actual.refused}); wanted the "
             f"password of the secrets and no second factor. Give it that password: "
             f"docker exec -it --user USER {container} npm run reset-password (npm run remove-2fa for the second "
             "factor), as the user to whom its data belongs"
         )
-    actions = difference(found, owner, monitors, telegram)
-    if not actions and not found.setup and not found.absent:
+    actions = difference(actual, owner, monitors, telegram)
+    if not actions and not actual.setup and not actual.absent:
         host.noop(f"{len(monitors)} monitors of {owner} as declared")
         return
     notification = next(
-        (each.id for each in found.notifications if telegram and each.name == telegram.name), None
+        (each.id for each in actual.notifications if telegram and each.name == telegram.name), None
     )
     yield script.run(
         "uptime-kuma/apply.sh",
@@ -297,7 +299,7 @@ def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
             )
 
 
-def _ask(container: str, username: str, password: str) -> KumaState:
+def _read_state(container: str, username: str, password: str) -> KumaState:
     state: KumaState = cached_fact(Kuma, **_question(container, username, password))
     return state
 
@@ -311,15 +313,15 @@ def _question(container: str, username: str, password: str) -> dict[str, Any]:
     }
 
 
-def not_up(found: KumaState) -> Iterator[Problem]:
+def not_up(actual: KumaState) -> Iterator[Problem]:
     """What `all_up` finds."""
-    if found.absent or found.setup or found.refused is not None:
-        reason = found.refused or ("no container" if found.absent else "no administrator yet")
+    if actual.absent or actual.setup or actual.refused is not None:
+        reason = actual.refused or ("no container" if actual.absent else "no administrator yet")
         yield Problem(
             "Uptime Kuma", reason, "an Uptime Kuma that can be asked", "run the phase that brings it"
         )
         return
-    for monitor in _not_up(found):
+    for monitor in _not_up(actual):
         state = STATUS[monitor.status] if monitor.active else "paused"
         yield Problem(
             f"monitor {monitor.name}",
@@ -329,10 +331,10 @@ def not_up(found: KumaState) -> Iterator[Problem]:
         )
 
 
-def _not_up(found: KumaState) -> list[FoundMonitor]:
+def _not_up(actual: KumaState) -> list[FoundMonitor]:
     return [
         monitor
-        for monitor in found.monitors
+        for monitor in actual.monitors
         if owner_of(monitor) is not None
         and monitor.settings.get("type") != "push"
         and not (monitor.active and monitor.status == _UP)
@@ -350,18 +352,18 @@ def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     + container: in which Uptime Kuma runs
     + username, password: of its administrator
     """
-    return not_up(_ask(container, username, password))
+    return not_up(_read_state(container, username, password))
 
 
-def right_problems(found: KumaState, username: str, container: str) -> Iterator[Problem]:
+def right_problems(actual: KumaState, username: str, container: str) -> Iterator[Problem]:
     """Whether it has more than one administrator, or one that need not log in.
 
     :param username: the administrator's
     :param container: in which it runs
     """
-    if found.logins is None:
+    if actual.logins is None:
         return
-    if found.logins.open:
+    if actual.logins.open:
         yield Problem(
             "Uptime Kuma",
             "open to everybody who finds its page",
@@ -369,21 +371,21 @@ def right_problems(found: KumaState, username: str, container: str) -> Iterator[
             "Settings, Security, Enable Auth",
         )
     # While it is new it has none; the name of its one administrator a person may have changed.
-    others = sorted(name for name in found.logins.users if name != username)
-    if len(found.logins.users) > 1:
+    others = sorted(name for name in actual.logins.users if name != username)
+    if len(actual.logins.users) > 1:
         yield Problem(
             f"Uptime Kuma: {', '.join(others)}",
-            f"{len(found.logins.users)} users, each of which may do everything",
+            f"{len(actual.logins.users)} users, each of which may do everything",
             f"one administrator, {username}",
             f"its page knows only one: delete the others from the table `user` of /app/data/kuma.db in {container}",
         )
 
 
-def stray_sentences(found: KumaState) -> Iterator[str]:
+def stray_sentences(actual: KumaState) -> Iterator[str]:
     """Keys that read its metrics: nothing declares one."""
-    if found.logins is None:
-        if not found.absent and not found.setup:
+    if actual.logins is None:
+        if not actual.absent and not actual.setup:
             yield "Uptime Kuma: its database cannot be read, so that nobody knows who may log in"
-    elif found.logins.api_keys:
-        names = ", ".join(found.logins.api_keys)
+    elif actual.logins.api_keys:
+        names = ", ".join(actual.logins.api_keys)
         yield f"API keys in Uptime Kuma that are not declared: {names}; they read its metrics until they are deleted"

@@ -16,21 +16,21 @@ from facts.users import Account, AccountState
 NOBODY_LOGS_IN = "/usr/sbin/nologin"
 
 
-def difference(found: AccountState, user: str, home: str, groups: Sequence[str]) -> list[tuple[str, ...]]:
+def difference(actual: AccountState, user: str, home: str, groups: Sequence[str]) -> list[tuple[str, ...]]:
     """Commands that bring an account to its state; an empty list when it is as declared."""
-    missing = [group for group in groups if group not in found.known_groups]
+    missing = [group for group in groups if group not in actual.known_groups]
     commands: list[tuple[str, ...]] = [("groupadd", "--system", group) for group in missing]
-    if not found.exists:
-        own = ("--gid", user) if user in found.known_groups else ("--user-group",)
+    if not actual.exists:
+        own = ("--gid", user) if user in actual.known_groups else ("--user-group",)
         more = ("--groups", ",".join(groups)) if groups else ()
         options = ("--system", *own, *more, "--home-dir", home, "--no-create-home", "--shell", NOBODY_LOGS_IN)
         return [*commands, ("useradd", *options, user)]
     changed: list[str] = []
-    if found.home != home:
+    if actual.home != home:
         changed += ["--home", home]
-    if found.shell != NOBODY_LOGS_IN:
+    if actual.shell != NOBODY_LOGS_IN:
         changed += ["--shell", NOBODY_LOGS_IN]
-    if new := [group for group in groups if group not in found.groups]:
+    if new := [group for group in groups if group not in actual.groups]:
         changed += ["--append", "--groups", ",".join(new)]
     return [*commands, ("usermod", *changed, user)] if changed else commands
 

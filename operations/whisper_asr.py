@@ -40,35 +40,40 @@ class Service:
     memory_mib: int
 
 
-def problems(found: WhisperAsrState, wanted: Service) -> Iterator[Problem]:
+def problems(actual: WhisperAsrState, desired: Service) -> Iterator[Problem]:
     """In which ways the service is another than the wanted one."""
-    restart = f"systemctl restart {wanted.unit}, and journalctl -u {wanted.unit} if it stays"
-    if found.status != "running":
-        yield Problem(wanted.unit, found.status or f"no container {wanted.container}", "running", restart)
+    restart = f"systemctl restart {desired.unit}, and journalctl -u {desired.unit} if it stays"
+    if actual.status != "running":
+        yield Problem(desired.unit, actual.status or f"no container {desired.container}", "running", restart)
         return
     facts = {
-        "image": (found.image, wanted.image),
-        "memory limit": (f"{found.memory // MIB} MiB", f"{wanted.memory_mib} MiB"),
-        **{key: (found.settings.get(key, "not set"), value) for key, value in wanted.settings.items()},
+        "image": (actual.image, desired.image),
+        "memory limit": (f"{actual.memory // MIB} MiB", f"{desired.memory_mib} MiB"),
+        **{key: (actual.settings.get(key, "not set"), value) for key, value in desired.settings.items()},
     }
-    for what, (actual, declared) in facts.items():
-        if actual != declared:
-            yield Problem(f"{what} of {wanted.container}", actual, declared, restart)
-    if len(found.gpus) != 1 or not found.gpus[0].startswith(wanted.gpu):
-        cards = ", ".join(found.gpus) or "no card"
-        yield Problem(f"GPU of {wanted.container}", cards, f"{wanted.gpu} alone", restart)
-    model = wanted.settings["ASR_MODEL"]
-    if not found.has(model):
-        there = (f"{folder} ({'whole' if whole else 'incomplete'})" for folder, whole in found.models.items())
-        yield Problem(
-            f"model of {wanted.container}",
-            ", ".join(there) or "no model in its cache",
-            f"{model}, whole",
-            f"docker logs {wanted.container} says how far its download came; {restart}",
+    for what, (found, expected) in facts.items():
+        if found != expected:
+            yield Problem(f"{what} of {desired.container}", found, expected, restart)
+    if len(actual.gpus) != 1 or not actual.gpus[0].startswith(desired.gpu):
+        cards = ", ".join(actual.gpus) or "no card"
+        yield Problem(f"GPU of {desired.container}", cards, f"{desired.gpu} alone", restart)
+    model = desired.settings["ASR_MODEL"]
+    if not actual.has(model):
+        models = (
+            f"{folder} ({'whole' if whole else 'incomplete'})" for folder, whole in actual.models.items()
         )
-    if not found.answers:
         yield Problem(
-            wanted.container, f"no answer on 127.0.0.1:{wanted.port}/docs", "its documentation page", restart
+            f"model of {desired.container}",
+            ", ".join(models) or "no model in its cache",
+            f"{model}, whole",
+            f"docker logs {desired.container} says how far its download came; {restart}",
+        )
+    if not actual.answers:
+        yield Problem(
+            desired.container,
+            f"no answer on 127.0.0.1:{desired.port}/docs",
+            "its documentation page",
+            restart,
         )
 
 
@@ -83,24 +88,24 @@ def serves(service: Service) -> Generator[PyinfraCommand, None, None]:
     + service: what has to run
     """
 
-    def look() -> WhisperAsrState:
-        said: WhisperAsrState = host.get_fact(WhisperAsr, container=service.container, port=service.port)
-        return said
+    def read() -> WhisperAsrState:
+        actual: WhisperAsrState = host.get_fact(WhisperAsr, container=service.container, port=service.port)
+        return actual
 
-    def silent(said: WhisperAsrState) -> list[str]:
-        loading = said.has(service.settings["ASR_MODEL"]) and not said.answers
+    def silent(actual: WhisperAsrState) -> list[str]:
+        loading = actual.has(service.settings["ASR_MODEL"]) and not actual.answers
         return [service.container] if state.is_executing and loading else []
 
-    found = insist(look, silent)
-    if not found.answers:
+    actual = insist(read, silent)
+    if not actual.answers:
         yield script.run(
             "whisper/wait.sh", service.container, service.port, DOWNLOAD_S, service.unit, stream=True
         )
         if state.is_executing:
-            found = look()
+            actual = read()
     if not state.is_executing:
         return
-    if wrong := list(problems(found, service)):
+    if wrong := list(problems(actual, service)):
         yield failure(service.container, wrong)
     else:
         host.noop(f"{service.container} serves {service.settings['ASR_MODEL']}")

@@ -16,7 +16,7 @@ from blueprint.names import POSTGRES, REDIS
 from blueprint.stacks import volume
 from facts.adoption import Adoption, AdoptionState
 from facts.postgres_copy import CopyState, PostgresCopy
-from operations import adoption, backup, orphans, postgres, postgres_copy, redis_left
+from operations import adoption, backup, orphans, postgres, postgres_copy, redis_keys
 from operations.adoption import ASIDE, Successor
 from operations.checks import Problem, report
 from operations.postgres import Role
@@ -129,7 +129,7 @@ def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, Role]) -> None
         postgres.databases(
             name="Roles that own them",
             container=POSTGRES,
-            wanted=[],
+            desired=[],
             roles=[owner for name, owner in owners.items() if there.source is None or name in there.source],
         )
         _copied(blueprint, old, copies)
@@ -148,7 +148,7 @@ def take_over(blueprint: Blueprint, predecessors: Sequence[Predecessor]) -> None
     roles = {database.name: database.role for database in blueprint.databases}
     for predecessor in predecessors:
         if not predecessor.databases:
-            redis_left.told(name=f"Keys left in {predecessor.container}", container=predecessor.container)
+            redis_keys.report(name=f"Keys left in {predecessor.container}", container=predecessor.container)
             continue
         copies = [
             Copy(name, roles[name], _sql(predecessor.after.get(name))) for name in predecessor.databases
@@ -180,12 +180,12 @@ def _sql(file: str | None) -> str:
     return (_PROJECT / file).read_text() if file else ""
 
 
-def tell_orphans(blueprint: Blueprint) -> None:
+def report_orphans(blueprint: Blueprint) -> None:
     """Say which containers belong to nobody, and which variables look like a mistake (requirements 12, phase 2)."""
     replaced = [
         predecessor.container for project in blueprint.projects for predecessor in project.predecessors
     ]
-    orphans.told(
+    orphans.report(
         name="Orphans and stray variables",
         root=blueprint.paths.stacks,
         known=[blueprint.whisper.name, *replaced, *(each.aside for each in successors(blueprint.stacks))],

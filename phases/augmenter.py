@@ -8,7 +8,7 @@ from blueprint.model import Project
 from blueprint.names import POSTGRES
 from operations import postgres
 from operations.postgres import VectorColumn
-from phases.adoption import remove_replaced, take_over, tell_orphans
+from phases.adoption import remove_replaced, report_orphans, take_over
 
 
 def before_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
@@ -20,12 +20,12 @@ def after_containers(applied: Applied, secrets: Secrets, project: Project) -> No
     """Say where a table with vectors lacks what searches in it need; the application makes it, no run does."""
     for database in project.databases:
         if database.vectors:
-            postgres.tell_vectors(
+            postgres.report_vectors(
                 name=f"Vectors of {database.name}",
                 container=POSTGRES,
                 database=database.name,
-                wanted=[VectorColumn(**vars(column)) for column in database.vectors],
+                desired=[VectorColumn(**vars(column)) for column in database.vectors],
             )
     # Steps 4 and 10: what is left over.
-    tell_orphans(applied.blueprint)
+    report_orphans(applied.blueprint)
     remove_replaced(applied, (), project.predecessors)  # what was set aside goes with every phase's

@@ -23,9 +23,9 @@ def remove(blueprint: Blueprint) -> None:
     )
 
 
-def tell(blueprint: Blueprint) -> None:
+def report(blueprint: Blueprint) -> None:
     """Name what nobody declares any more."""
-    stacks.tell_undeclared(
+    stacks.report_undeclared(
         name="What is no longer declared",
         root=blueprint.paths.stacks,
         declared=[outline(blueprint.paths.stacks, stack) for stack in blueprint.stacks],

@@ -88,7 +88,7 @@ def _data(applied: Applied, secrets: Secrets, project: Project) -> None:
     postgres.databases(
         name="Databases and roles",
         container=POSTGRES,
-        wanted=databases(blueprint, project.databases, secrets),
+        desired=databases(blueprint, project.databases, secrets),
         roles=[monitor_role(blueprint, secrets)],
     )
     for database in project.databases:

@@ -36,7 +36,7 @@ def rights(applied: Applied, secrets: Secrets) -> None:
     declared_databases(
         name="Roles and grants of every database",
         container=POSTGRES,
-        wanted=databases(applied.blueprint, applied.databases, secrets),
+        desired=databases(applied.blueprint, applied.databases, secrets),
         roles=[monitor_role(applied.blueprint, secrets)],
     )
     nobody_else_has_rights(name="Nobody has rights that are not declared", applied=applied, secrets=secrets)

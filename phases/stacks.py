@@ -37,7 +37,7 @@ def wanted(resolved: ResolvedStack) -> Stack:
 
 
 def outline(root: str, declared: model.Stack) -> Outline:
-    """What `operations.stacks.tell_undeclared` is asked about.
+    """What `operations.stacks.report_undeclared` is asked about.
 
     :param root: folder that the folders of all stacks are in
     """

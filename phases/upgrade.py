@@ -85,7 +85,7 @@ def begin(blueprint: Blueprint, applied: Applied, mark: str | None) -> None:
             for unit in (blueprint.whisper.unit, *(instance.unit for instance in blueprint.ollama_instances))
         ],
     )
-    notices.told(name="What to do now", lines=instructions(to))
+    notices.notify(name="What to do now", lines=instructions(to))
 
 
 def _everything(applied: Applied) -> list[str]:
@@ -118,6 +118,6 @@ def finish(blueprint: Blueprint, mark: str, left: Collection[str]) -> None:
     systemd.units(name="Cron runs again", units=[Unit(CRON, enabled=None)])
     if left:
         names = ",".join(sorted(left))
-        notices.told(name="What is left", lines=[f"stopped for the upgrade still: --data phase={names}"])
+        notices.notify(name="What is left", lines=[f"stopped for the upgrade still: --data phase={names}"])
         return
     files.tree(name=f"The upgrade to {mark} is done", entries=[Absent(f"{folder(blueprint)}/{mark}")])

@@ -27,7 +27,7 @@ def nvidia(blueprint: Blueprint, system: System, state: HostState) -> None:
     toolkit = blueprint.container_toolkit_repository
     if system.driver_components:
         apt_repositories.components(
-            name="Components with the driver", name_of_file="nvidia-driver", wanted=system.driver_components
+            name="Components with the driver", name_of_file="nvidia-driver", desired=system.driver_components
         )
     apt_repositories.repository(
         name="Repository of the container toolkit",

@@ -28,12 +28,12 @@ def data_plane(applied: Applied, secrets: Secrets) -> None:
     )
     settings = postgres_files.settings(blueprint.postgres)
     hba = HBA.read_text()
-    postgres.settings(name="Settings of Postgres", container=POSTGRES, wanted=settings, hba=hba)
-    wanted = databases(blueprint, blueprint.shared_databases, secrets)
+    postgres.settings(name="Settings of Postgres", container=POSTGRES, desired=settings, hba=hba)
+    desired = databases(blueprint, blueprint.shared_databases, secrets)
     postgres.databases(
         name="Databases and roles",
         container=POSTGRES,
-        wanted=wanted,
+        desired=desired,
         roles=[monitor_role(blueprint, secrets)],
     )
     owners = {
@@ -44,7 +44,7 @@ def data_plane(applied: Applied, secrets: Secrets) -> None:
     postgres.postgres(
         name="Postgres is as declared",
         container=POSTGRES,
-        wanted=wanted,
+        desired=desired,
         settings=settings,
         hba=hba,
     )

@@ -52,7 +52,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
         name="Teams and virtual keys",
         container=blueprint.gateway.container,
         port=blueprint.gateway.port,
-        wanted=[
+        desired=[
             Team(
                 id=team.name,
                 alias=team.shown_as,
@@ -88,7 +88,7 @@ def trace_projects(applied: Applied, secrets: Secrets) -> None:
         redis_password_file=redis_files.ADMIN_PASSWORD,
         redis_index=first.redis_index,
         organisation=first.organisation,
-        wanted=[
+        desired=[
             project(first.project, first.keys),
             *(project(one.name, one.trace_keys) for one in applied.projects),
         ],

@@ -56,7 +56,7 @@ if "removed" in case:
     stacks.removed(
         name="Removed on request", root=case["root"], names=case["removed"], saved=case.get("saved")
     )
-stacks.tell_undeclared(
+stacks.report_undeclared(
     name="What is not declared",
     root=case["root"],
     declared=[outline(case["root"], stack) for stack in declared],

@@ -9,7 +9,7 @@ from blueprint.applied import Applied
 from blueprint.names import POSTGRES
 from blueprint.phases import HARDWARE, LITELLM
 from operations import postgres
-from phases.adoption import adopt, before, take_over, tell_orphans
+from phases.adoption import adopt, before, report_orphans, take_over
 from phases.litellm.data_plane import data_plane
 from phases.shared import databases, monitor_role
 
@@ -23,7 +23,7 @@ for project in blueprint.projects:
     if project.predecessors:
         owned = databases(blueprint, project.databases, secrets)
         postgres.databases(
-            name="Databases", container=POSTGRES, wanted=owned, roles=[monitor_role(blueprint, secrets)]
+            name="Databases", container=POSTGRES, desired=owned, roles=[monitor_role(blueprint, secrets)]
         )
         take_over(blueprint=blueprint, predecessors=project.predecessors)
-tell_orphans(blueprint)
+report_orphans(blueprint)

@@ -126,7 +126,7 @@ def test_nothing_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "wanted"),
+    ("lines", "desired"),
     [
         (["0"], False),
         (["   1"], True),
@@ -135,9 +135,9 @@ def test_nothing_there() -> None:
         ([], None),
     ],
 )
-def test_secure_boot(lines: list[str], wanted: bool | None) -> None:
+def test_secure_boot(lines: list[str], desired: bool | None) -> None:
     answer = ANSWER.replace("   1\nSecureBoot enabled\n", "".join(f"{line}\n" for line in lines))
-    assert host.parse(answer.splitlines(), now=0).secure_boot is wanted
+    assert host.parse(answer.splitlines(), now=0).secure_boot is desired
 
 
 def test_a_container_is_told_from_a_virtual_machine() -> None:

@@ -131,13 +131,13 @@ def answers(state: Repositories) -> dict[Any, Any]:
 
 def test_components_are_written_or_left_alone() -> None:
     (written,) = commands(
-        apt_repositories.components, answers(FRESH), name_of_file="nvidia-driver", wanted=WANTED
+        apt_repositories.components, answers(FRESH), name_of_file="nvidia-driver", desired=WANTED
     )
     assert isinstance(written, Script)
     assert DRIVER in written.payload
     full = Repositories((MAIN, *(replace(MAIN, component=one) for one in WANTED)), "trixie")
     assert not commands(
-        apt_repositories.components, answers(full), name_of_file="nvidia-driver", wanted=WANTED
+        apt_repositories.components, answers(full), name_of_file="nvidia-driver", desired=WANTED
     )
 
 

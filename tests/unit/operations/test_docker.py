@@ -279,7 +279,7 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("live", "wanted", "circumstances", "done", "rc"),
+    ("live", "desired", "circumstances", "done", "rc"),
     [
         ("false", "true", {"RUNNING": "1"}, "reload restart", 0),
         ("false", "true", {}, "restart", 0),
@@ -290,7 +290,7 @@ esac
     ],
 )
 def test_containers_survive_the_restart_that_switches_live_restore_on(
-    tmp_path: Path, live: str, wanted: str, circumstances: dict[str, str], done: str, rc: int
+    tmp_path: Path, live: str, desired: str, circumstances: dict[str, str], done: str, rc: int
 ) -> None:
     for name in ("systemctl", "docker", "journalctl", "sleep"):
         (tmp_path / name).write_text(f"#!/bin/sh\n{RESTART}")
@@ -298,7 +298,7 @@ def test_containers_survive_the_restart_that_switches_live_restore_on(
     log = tmp_path / "log"
     (tmp_path / "log.live").write_text(f"{live}\n")
     result = subprocess.run(
-        ["bash", str(FILES / "docker/restart.sh"), wanted],
+        ["bash", str(FILES / "docker/restart.sh"), desired],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "LOG": str(log), **circumstances},
         capture_output=True,
         text=True,
@@ -498,11 +498,11 @@ def test_a_login_that_is_none_is_refused(registry: str, username: str, password:
 
 
 def test_missing_images_are_pulled_once() -> None:
-    wanted = ["redis:7-alpine", "ghcr.io/x/y:v1.9.1-gpu", "redis:7-alpine", "registry.example:5000/z:1"]
-    (pull,) = commands(docker.images, {Images: {"ghcr.io/x/y:v1.9.1-gpu": "sha256:1"}}, wanted)
+    desired = ["redis:7-alpine", "ghcr.io/x/y:v1.9.1-gpu", "redis:7-alpine", "registry.example:5000/z:1"]
+    (pull,) = commands(docker.images, {Images: {"ghcr.io/x/y:v1.9.1-gpu": "sha256:1"}}, desired)
     assert str(pull).endswith("docker/pull.sh redis:7-alpine registry.example:5000/z:1")
     assert pull.stream
-    assert commands(docker.images, {Images: dict.fromkeys(wanted, "sha256:1")}, wanted) == []
+    assert commands(docker.images, {Images: dict.fromkeys(desired, "sha256:1")}, desired) == []
     assert commands(docker.images, {}, []) == []
 
 

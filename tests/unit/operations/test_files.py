@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
 
-from facts.files import Contents, Found, Tree, TreeState, read_tree
+from facts.files import Contents, FileState, Tree, TreeState, read_tree
 from operations import files
 from operations.files import Absent, Directory, Entry, File, Link
 from operations.script import FILES
@@ -21,9 +21,9 @@ from tests.unit.hosts import commands, pyinfra, scripted_host
 ROOT = ("root", "0")
 
 
-def found(content: bytes = b"a\n", mode: int = 0o644, **changed: object) -> Found:
+def found(content: bytes = b"a\n", mode: int = 0o644, **changed: object) -> FileState:
     values = {"kind": "file", "mode": mode, "owner": ROOT, "group": ROOT}
-    return Found(**{**values, "sha256": hashlib.sha256(content).hexdigest(), **changed})  # type: ignore[arg-type]
+    return FileState(**{**values, "sha256": hashlib.sha256(content).hexdigest(), **changed})  # type: ignore[arg-type]
 
 
 # --- the fact
@@ -45,13 +45,13 @@ def test_reads_what_find_and_sha256sum_print() -> None:
             "abandoned\t/etc/.pyinfra-tree.Ab12Cd34",
         ]
     )
-    assert tree.found["/etc/with a space"] == Found("file", 0o640, ROOT, ("adm", "4"), sha256=digest)
-    assert tree.found["/srv/a b"].kind == "directory" and tree.found["/srv/a b"].mode == 0o1777
-    assert tree.found["/bin"].target == "usr/bin"
-    assert tree.found["/etc/dev-disk\\x2dby.mount"].sha256 == other
-    assert tree.found["/dev/null"].kind == "special file"
+    assert tree.entries["/etc/with a space"] == FileState("file", 0o640, ROOT, ("adm", "4"), sha256=digest)
+    assert tree.entries["/srv/a b"].kind == "directory" and tree.entries["/srv/a b"].mode == 0o1777
+    assert tree.entries["/bin"].target == "usr/bin"
+    assert tree.entries["/etc/dev-disk\\x2dby.mount"].sha256 == other
+    assert tree.entries["/dev/null"].kind == "special file"
     assert tree.abandoned == ("/etc/.pyinfra-tree.Ab12Cd34",)
-    assert len(tree.found) == 5
+    assert len(tree.entries) == 5
 
 
 def test_refuses_an_answer_that_is_none() -> None:
@@ -68,10 +68,10 @@ def test_asks_the_host_and_reads_its_answer(tmp_path: Path) -> None:
     command = Tree().command([*paths, str(tmp_path)]).get_raw_value()
     answer = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True).stdout
     tree = read_tree(answer.splitlines())
-    assert tree.found.keys() == {paths[0], paths[1], paths[3], str(tmp_path)}
+    assert tree.entries.keys() == {paths[0], paths[1], paths[3], str(tmp_path)}
     expected = "87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7"
-    assert tree.found[paths[0]].sha256 == tree.found[paths[3]].sha256 == expected
-    assert tree.found[paths[1]].target == "nowhere"
+    assert tree.entries[paths[0]].sha256 == tree.entries[paths[3]].sha256 == expected
+    assert tree.entries[paths[1]].target == "nowhere"
     assert tree.abandoned == (str(tmp_path / ".pyinfra-tree.12345678"),)
 
 
@@ -113,7 +113,7 @@ def test_a_content_never_shows_in_a_representation() -> None:
 
 # --- the difference
 
-AS_DECLARED: list[tuple[Entry, Found | None]] = [
+AS_DECLARED: list[tuple[Entry, FileState | None]] = [
     (File("/f", "a\n"), found()),
     (File("/f", b"a\n", owner="0", group="root"), found()),
     (Directory("/d"), found(kind="directory", mode=0o755)),
@@ -121,7 +121,7 @@ AS_DECLARED: list[tuple[Entry, Found | None]] = [
     (Absent("/gone"), None),
 ]
 
-DIFFERENT: list[tuple[Entry, Found | None, str, str]] = [
+DIFFERENT: list[tuple[Entry, FileState | None, str, str]] = [
     (File("/f", "a\n"), None, "file", "is missing"),
     (File("/f", "b\n"), found(), "file", "has another content"),
     (File("/f", "a\n"), found(sha256=None), "file", "has another content"),
@@ -143,14 +143,14 @@ DIFFERENT: list[tuple[Entry, Found | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("entry", "there"), AS_DECLARED)
-def test_nothing_to_do(entry: Entry, there: Found | None) -> None:
+def test_nothing_to_do(entry: Entry, there: FileState | None) -> None:
     state = TreeState({entry.path: there} if there else {})
     assert files.difference([entry], state) == []
     assert commands(files.tree, {Tree: state}, entries=[entry]) == []
 
 
 @pytest.mark.parametrize(("entry", "there", "action", "reason"), DIFFERENT)
-def test_a_difference_is_one_command(entry: Entry, there: Found | None, action: str, reason: str) -> None:
+def test_a_difference_is_one_command(entry: Entry, there: FileState | None, action: str, reason: str) -> None:
     state = TreeState({entry.path: there} if there else {})
     assert files.difference([entry], state) == [files.Change(action, entry.path, entry, reason)]
     (command,) = commands(files.tree, {Tree: state}, entries=[entry])
@@ -168,7 +168,7 @@ def test_a_difference_is_one_command(entry: Entry, there: Found | None, action: 
         (Link("/l", "x"), found(kind="directory"), "found a directory, wanted a link"),
     ],
 )
-def test_another_kind_in_the_way_is_an_error(entry: Entry, there: Found, words: str) -> None:
+def test_another_kind_in_the_way_is_an_error(entry: Entry, there: FileState, words: str) -> None:
     with pytest.raises(OperationError, match=words):
         files.difference([entry], TreeState({entry.path: there}))
 

@@ -100,8 +100,8 @@ def server() -> Iterator[Server]:
     database.close()
 
 
-def brought(server: Server, *wanted: Project) -> Server:
-    server.apply(difference(server.state(), ORGANISATION, wanted, SALT))
+def brought(server: Server, *desired: Project) -> Server:
+    server.apply(difference(server.state(), ORGANISATION, desired, SALT))
     return server
 
 
@@ -135,19 +135,19 @@ def test_a_rotated_pair_takes_the_place_of_the_old_one_wherever_a_run_dies(
     server: Server, rotated: dict[str, str], steps: int
 ) -> None:
     brought(server, SHOP, CLUB)
-    wanted = replace(SHOP, **rotated)
+    desired = replace(SHOP, **rotated)
     # Both are in use meanwhile, and so in the cache: the old one as known, the new one as unknown.
     assert (server.opens(SHOP.secret_key), server.opens(CLUB.secret_key)) == ("shop", "club")
-    server.opens(wanted.secret_key)
-    server.apply(difference(server.state(), ORGANISATION, [wanted, CLUB], SALT), steps)
+    server.opens(desired.secret_key)
+    server.apply(difference(server.state(), ORGANISATION, [desired, CLUB], SALT), steps)
     server.opens(SHOP.secret_key)
-    server.opens(wanted.secret_key)
-    brought(server, wanted, CLUB)
-    assert (server.opens(wanted.secret_key), server.opens(CLUB.secret_key)) == ("shop", "club")
-    if wanted.secret_key != SHOP.secret_key:
+    server.opens(desired.secret_key)
+    brought(server, desired, CLUB)
+    assert (server.opens(desired.secret_key), server.opens(CLUB.secret_key)) == ("shop", "club")
+    if desired.secret_key != SHOP.secret_key:
         assert server.opens(SHOP.secret_key) is None
-    assert difference(server.state(), ORGANISATION, [wanted, CLUB], SALT) == []
-    assert sorted(key.public_key for key in server.state().keys) == sorted([wanted.public_key, "pk-lf-club"])
+    assert difference(server.state(), ORGANISATION, [desired, CLUB], SALT) == []
+    assert sorted(key.public_key for key in server.state().keys) == sorted([desired.public_key, "pk-lf-club"])
 
 
 def test_what_a_person_added_is_named_and_left_alone(server: Server) -> None:
@@ -225,7 +225,7 @@ def test_the_pair_that_langfuse_made_at_its_start_is_taken_as_it_is() -> None:
 
 def test_one_script_is_told_everything_and_shows_nothing() -> None:
     [command] = commands(
-        langfuse.projects, {Langfuse: LangfuseState(answers=True)}, wanted=[SHOP], **ARGUMENTS
+        langfuse.projects, {Langfuse: LangfuseState(answers=True)}, desired=[SHOP], **ARGUMENTS
     )
     hashed = quick_hash(SHOP.secret_key, SALT)
     lines = command.payload.splitlines()
@@ -237,14 +237,14 @@ def test_one_script_is_told_everything_and_shows_nothing() -> None:
 def test_keys_that_clients_refuse_are_refused() -> None:
     for wrong in (Project("shop", "sk-lf-x", "sk-lf-x"), Project("shop", "pk-lf-x", "x")):
         with pytest.raises(OperationValueError, match="pk-lf- and sk-lf-"):
-            commands(langfuse.projects, {}, wanted=[wrong], **ARGUMENTS)
+            commands(langfuse.projects, {}, desired=[wrong], **ARGUMENTS)
 
 
 def test_a_langfuse_that_does_not_run_yet_is_one_to_be_filled_and_later_a_mistake() -> None:
     with scripted_host({Langfuse: LangfuseState()}, executing=False):
-        assert list(langfuse.projects._inner(wanted=[SHOP], **ARGUMENTS))
+        assert list(langfuse.projects._inner(desired=[SHOP], **ARGUMENTS))
     with scripted_host({Langfuse: LangfuseState()}), pytest.raises(OperationError, match="none that runs"):
-        list(langfuse.projects._inner(wanted=[SHOP], **ARGUMENTS))
+        list(langfuse.projects._inner(desired=[SHOP], **ARGUMENTS))
 
 
 def test_a_langfuse_that_does_not_answer_ends_no_run_that_only_looks() -> None:

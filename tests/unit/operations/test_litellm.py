@@ -100,10 +100,10 @@ def test_what_nobody_named_is_left_alone() -> None:
     )
     assert litellm.steps(state, [SHOP]) == []
     with scripted_host({Proxy: state}) as host:
-        assert list(litellm.teams._inner(container="litellm-proxy", port=4000, wanted=[SHOP])) == []
+        assert list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP])) == []
         assert host.logged == ["team by-hand is not declared; it stays until it is named in `absent`"]
     with scripted_host({Proxy: state}) as host:
-        list(litellm.teams._inner(container="litellm-proxy", port=4000, wanted=[SHOP], known=["by-hand"]))
+        list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP], known=["by-hand"]))
         assert host.logged == []
     assert told(litellm.steps(state, [SHOP], ["by-hand", "long-gone"])) == [
         ("/team/delete", {"team_ids": ["by-hand"]})
@@ -123,17 +123,17 @@ def test_what_a_team_has_spent_is_saved_before_it_goes() -> None:
     how = Saving("/opt/scripts/backup.sh", "/opt/backups", {"postgres": ["postgres/postgres"]})
     answers: dict[type[Any], Any] = {Proxy: AS_WANTED, Backups: {}}
     options: dict[str, Any] = {"container": "litellm-proxy", "port": 4000, "before_deletion": how}
-    save, read_back, delete = commands(litellm.teams, answers, wanted=[], absent=["shop"], **options)
+    save, read_back, delete = commands(litellm.teams, answers, desired=[], absent=["shop"], **options)
     assert str(save).endswith("backup/save-first.sh /opt/scripts/backup.sh postgres/postgres")
     assert read_back.args == (["postgres/postgres"], "/opt/backups", {})
     assert "/team/delete" in delete.payload
     changed = replace(SHOP, max_budget=30.0)
-    assert len(commands(litellm.teams, answers, wanted=[changed], **options)) == 1
+    assert len(commands(litellm.teams, answers, desired=[changed], **options)) == 1
 
 
 def test_keys_travel_on_standard_input_only() -> None:
     [command] = commands(
-        litellm.teams, {Proxy: ProxyState()}, container="litellm-proxy", port=4000, wanted=[SHOP]
+        litellm.teams, {Proxy: ProxyState()}, container="litellm-proxy", port=4000, desired=[SHOP]
     )
     assert SHOP.key not in str(command)
     assert SHOP.key in command.payload
@@ -143,7 +143,7 @@ def test_keys_travel_on_standard_input_only() -> None:
 
 def test_a_second_run_is_a_noop() -> None:
     with scripted_host({Proxy: AS_WANTED}) as host:
-        assert list(litellm.teams._inner(container="litellm-proxy", port=4000, wanted=[SHOP])) == []
+        assert list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP])) == []
     assert host.noops
 
 
@@ -196,13 +196,13 @@ def test_an_administrator_that_a_person_made_may_have_keys() -> None:
 @pytest.mark.parametrize("key", ["0123456789abcdef0123", "sk-short"])
 def test_a_key_that_litellm_would_not_take(key: str) -> None:
     with pytest.raises(OperationValueError, match="the key of team shop") as refusal:
-        commands(litellm.teams, {}, container="litellm-proxy", port=4000, wanted=[replace(SHOP, key=key)])
+        commands(litellm.teams, {}, container="litellm-proxy", port=4000, desired=[replace(SHOP, key=key)])
     assert key not in str(refusal.value)
 
 
 def test_wanted_and_absent() -> None:
     with pytest.raises(OperationValueError, match="both wanted and absent: shop"):
-        commands(litellm.teams, {}, container="litellm-proxy", port=4000, wanted=[SHOP], absent=["shop"])
+        commands(litellm.teams, {}, container="litellm-proxy", port=4000, desired=[SHOP], absent=["shop"])
 
 
 def test_verify_sends_keys_on_standard_input_only() -> None:
@@ -232,7 +232,7 @@ def test_a_proxy_that_does_not_answer_fails_a_run_and_not_its_preparation(
     bench: Bench, executing: bool
 ) -> None:
     with scripted_host({Proxy: ProxyState()}, executing=executing) as host:
-        list(litellm.teams._inner(container="litellm-proxy", port=4000, wanted=[SHOP]))
+        list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP]))
     (asked,) = host.asked
     words = shlex.split(Proxy().command(**asked).get_raw_value())
     bench.program("docker", '[ "$1" != exec ] || { echo not ready >&2; exit 1; }; echo true')

@@ -8,7 +8,7 @@ import pytest
 
 from facts.orphans import Container, Orphans, read_orphans
 from facts.redis_keys import KeysState, RedisKeys, read_keys
-from operations import orphans, redis_left
+from operations import orphans, redis_keys
 from operations.orphans import findings
 from tests.unit.hosts import scripted_host
 
@@ -33,7 +33,7 @@ def test_what_is_told() -> None:
 
 def test_it_is_only_told() -> None:
     with scripted_host({Orphans: [Container("stranger")]}) as host:
-        assert list(orphans.told._inner(ROOT)) == []
+        assert list(orphans.report._inner(ROOT)) == []
     assert "stranger (running)" in host.logged[0]
 
 
@@ -66,7 +66,7 @@ def test_the_answer_of_the_host() -> None:
 )
 def test_what_is_left_in_a_redis(found: KeysState, words: str) -> None:
     with scripted_host({RedisKeys: found}) as host:
-        assert list(redis_left.told._inner("old")) == []
+        assert list(redis_keys.report._inner("old")) == []
     assert words in "".join(host.logged)
     assert bool(words) == bool(host.logged)
 

@@ -135,7 +135,7 @@ def test_a_role_that_drifted_is_put_back(values: dict[str, Any], statement: str)
 
 
 @pytest.mark.parametrize(
-    ("values", "wanted"),
+    ("values", "desired"),
     [
         ({"owner": "nango"}, ['ALTER DATABASE "renov_bati" OWNER TO "renov_bati"']),
         ({"allows_connections": False}, ['ALTER DATABASE "renov_bati" ALLOW_CONNECTIONS true']),
@@ -169,8 +169,8 @@ def test_a_role_that_drifted_is_put_back(values: dict[str, Any], statement: str)
         ),
     ],
 )
-def test_a_database_that_drifted_is_put_back(values: dict[str, Any], wanted: list[str]) -> None:
-    assert statements(with_database(**values)) == wanted
+def test_a_database_that_drifted_is_put_back(values: dict[str, Any], desired: list[str]) -> None:
+    assert statements(with_database(**values)) == desired
 
 
 def test_nobody_is_let_into_the_servers_own_databases() -> None:
@@ -376,9 +376,9 @@ def test_a_server_that_does_not_answer_at_once_is_asked_again(waited: list[float
 
 
 def test_settings_as_wanted_are_left_alone() -> None:
-    wanted = {"shared_buffers": "131072kB", "timezone": "UTC"}
-    assert settings_difference(wanted, as_declared()) == ([], [])
-    assert commands(postgres.settings, {Cluster: as_declared()}, "shared-postgres", wanted) == []
+    desired = {"shared_buffers": "131072kB", "timezone": "UTC"}
+    assert settings_difference(desired, as_declared()) == ([], [])
+    assert commands(postgres.settings, {Cluster: as_declared()}, "shared-postgres", desired) == []
 
 
 @pytest.mark.parametrize(
@@ -395,9 +395,9 @@ def test_settings_as_wanted_are_left_alone() -> None:
 )
 def test_settings_that_drifted_are_read_again(found_setting: Setting, altered: list[str], reset: str) -> None:
     state = replace(as_declared(), settings={"shared_buffers": found_setting}, altered=frozenset(altered))
-    wanted = {"shared_buffers": "128MB"}
-    assert settings_difference(wanted, state) == (["shared_buffers"], altered)
-    [command] = commands(postgres.settings, {Cluster: state}, "shared-postgres", wanted)
+    desired = {"shared_buffers": "128MB"}
+    assert settings_difference(desired, state) == (["shared_buffers"], altered)
+    [command] = commands(postgres.settings, {Cluster: state}, "shared-postgres", desired)
     assert command.payload == reset
 
 

@@ -32,8 +32,8 @@ def state(**changes: Any) -> CopyState:
 
 
 def run(found: CopyState, *copies: Copy, leave: tuple[str, ...] = ()) -> list[Any]:
-    wanted = copies or (Copy("shop", "shop"),)
-    return commands(postgres_copy.copied, {PostgresCopy: found}, "old", "new", wanted, "/state", leave)
+    desired = copies or (Copy("shop", "shop"),)
+    return commands(postgres_copy.copied, {PostgresCopy: found}, "old", "new", desired, "/state", leave)
 
 
 def refused(found: CopyState, *copies: Copy) -> str:

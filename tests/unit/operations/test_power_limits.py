@@ -22,7 +22,7 @@ def limited(state: GpuState, limits: dict[str, int]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("limits", "wanted"),
+    ("limits", "desired"),
     [
         ({}, []),
         ({LIGHT: 220}, []),
@@ -31,8 +31,8 @@ def limited(state: GpuState, limits: dict[str, int]) -> list[str]:
         ({"GPU-85c38fae": 220, HEAVY: 280}, [f"nvidia-smi -i {HEAVY} -pl 280"]),
     ],
 )
-def test_only_other_limits_are_set(limits: dict[str, int], wanted: list[str]) -> None:
-    assert limited(cards(), limits) == wanted
+def test_only_other_limits_are_set(limits: dict[str, int], desired: list[str]) -> None:
+    assert limited(cards(), limits) == desired
 
 
 def test_a_card_that_does_not_tell_its_limit_is_set() -> None:

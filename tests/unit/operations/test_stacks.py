@@ -13,7 +13,7 @@ import yaml
 from pyinfra.api.exceptions import OperationError, OperationValueError
 
 from facts.backups import Backups
-from facts.files import Found, TreeState
+from facts.files import FileState, TreeState
 from facts.script import SCRIPTS
 from facts.stacks import Container, Image, Stacks, StacksState, normalized_reference, read_stacks
 from operations import stacks
@@ -78,13 +78,13 @@ OUTLINE = Outline(
 
 def as_declared(stack: Stack) -> StacksState:
     """A host that is as the stack wants it."""
-    found: dict[str, Found] = {}
+    found: dict[str, FileState] = {}
     for entry in stack.entries():
         if isinstance(entry, File):
             owner = (entry.owner, "0")
-            found[entry.path] = Found("file", int(entry.mode, 8), owner, owner, sha256=entry.sha256)
+            found[entry.path] = FileState("file", int(entry.mode, 8), owner, owner, sha256=entry.sha256)
         elif isinstance(entry, Directory):
-            found[entry.path] = Found("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"))
+            found[entry.path] = FileState("directory", int(entry.mode, 8), ("root", "0"), ("root", "0"))
     return StacksState(
         tree=TreeState(found),
         changed=dict.fromkeys(found, 100.0),
@@ -143,9 +143,9 @@ def test_the_answer_of_a_real_host_is_read() -> None:
     assert [container.name for container in state.of_project("stacktest")] == ["test-web"]
     (name,) = (name for name in state.images if "@" not in name)
     assert state.images[name] == Image(web.image_id)
-    assert state.tree.found["/opt/stacks-test/stacktest"].mode == 0o700
-    assert state.tree.found["/opt/stacks-test/stacktest/compose.yaml"].sha256
-    assert state.changed.keys() == state.tree.found.keys()
+    assert state.tree.entries["/opt/stacks-test/stacktest"].mode == 0o700
+    assert state.tree.entries["/opt/stacks-test/stacktest/compose.yaml"].sha256
+    assert state.changed.keys() == state.tree.entries.keys()
 
 
 def test_a_host_without_docker_has_files_only(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_host_without_docker_has_files_only(tmp_path: Path) -> None:
         check=True,
     )
     state = read_stacks(answer.stdout.splitlines())
-    assert set(state.tree.found) == {f"{tmp_path}/a", f"{tmp_path}/a/b c"}
+    assert set(state.tree.entries) == {f"{tmp_path}/a", f"{tmp_path}/a/b c"}
     assert state.tree.abandoned == (f"{tmp_path}/a/.pyinfra-tree.x",)
     assert (state.containers, state.images) == ({}, {})
     assert read_stacks([]) == StacksState() == Stacks.default()
@@ -637,10 +637,10 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
     old = Container(name="old", project="back", folder=f"{ROOT}/back")
     orphan = Container(name="orphan", project="front", folder=FOLDER)
     foreign = Container(name="foreign", project="theirs", folder="/srv/theirs")
-    folder = Found("directory", 0o700, ("root", "0"), ("root", "0"))
-    file = Found("file", 0o600, ("root", "0"), ("root", "0"))
+    folder = FileState("directory", 0o700, ("root", "0"), ("root", "0"))
+    file = FileState("file", 0o600, ("root", "0"), ("root", "0"))
     tree = {
-        **state.tree.found,
+        **state.tree.entries,
         f"{ROOT}/gone": folder,
         f"{ROOT}/gone/x.env": file,
         f"{FOLDER}/orphan.env": file,
@@ -650,7 +650,7 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
     left = undeclared(ROOT, [OUTLINE], replace(state, tree=TreeState(tree), containers=containers))
     assert left == stacks.Undeclared(("back", "gone"), ("orphan",), (f"{FOLDER}/orphan.env",))
     assert undeclared(ROOT, [OUTLINE], state) == stacks.Undeclared()
-    assert commands(stacks.tell_undeclared, {Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
+    assert commands(stacks.report_undeclared, {Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
 
 
 def test_only_what_is_asked_for_and_there_is_removed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationValueError
 
-from facts.files import Found, Tree, TreeState
+from facts.files import FileState, Tree, TreeState
 from operations import gpu
 from operations.gpu import TimeSharing
 from tests.unit.bench import Bench
@@ -26,7 +26,7 @@ MARK = "/var/lib/sourcefast/time-sharing/worker-heavy"
 
 def found(text: str) -> TreeState:
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return TreeState({MARK: Found("file", 0o644, ("root", "0"), ("root", "0"), sha256=sha256)})
+    return TreeState({MARK: FileState("file", 0o644, ("root", "0"), ("root", "0"), sha256=sha256)})
 
 
 def tried(tree: TreeState, sharing: TimeSharing = SHARING) -> list[Any]:

@@ -255,8 +255,8 @@ def test_the_command_shows_no_secret() -> None:
 
 def test_monitors_use_the_notification_that_is_there() -> None:
     answers: dict[type[Any], Any] = {Kuma: right()}
-    wanted = [*WANTED, Monitor("new", Port("new", 1))]
-    (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, wanted, TELEGRAM)
+    desired = [*WANTED, Monitor("new", Port("new", 1))]
+    (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, desired, TELEGRAM)
     sent = json.loads(command.payload)
     assert (sent["notification"], [step["action"] for step in sent["actions"]]) == (1, ["add"])
 

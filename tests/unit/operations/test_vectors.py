@@ -69,14 +69,14 @@ def test_what_is_missing_or_otherwise_is_said() -> None:
 
 def test_it_is_told_and_nothing_is_made() -> None:
     with scripted_host({Vectors: ()}) as host:
-        steps = list(postgres.tell_vectors._inner("shared-postgres", "augmenter", [WANTED]))
+        steps = list(postgres.report_vectors._inner("shared-postgres", "augmenter", [WANTED]))
     assert steps == []
-    assert host.noops == ["told"]
+    assert host.noops == ["reported"]
     assert host.logged == [
         "augmenter: DocumentChunk.embedding: found no such column of vectors, wanted vector(1536)"
     ]
     with scripted_host({Vectors: (THERE,)}) as host:
-        assert list(postgres.tell_vectors._inner("shared-postgres", "augmenter", [WANTED])) == []
-    assert (host.noops, host.logged) == (["nothing to tell"], [])
+        assert list(postgres.report_vectors._inner("shared-postgres", "augmenter", [WANTED])) == []
+    assert (host.noops, host.logged) == (["nothing to report"], [])
     with scripted_host({}, executing=False):
-        assert list(postgres.tell_vectors._inner("shared-postgres", "augmenter", [WANTED])) == []
+        assert list(postgres.report_vectors._inner("shared-postgres", "augmenter", [WANTED])) == []

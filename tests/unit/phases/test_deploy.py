@@ -78,7 +78,7 @@ def deployed(
         )
     )
     monkeypatch.setattr(phases, "PHASES", stand_ins)
-    monkeypatch.setattr(leftovers, "tell", lambda blueprint: None)
+    monkeypatch.setattr(leftovers, "report", lambda blueprint: None)
     ended: list[set[str]] = []
     monkeypatch.setattr(closing, "closing", lambda applied, secrets: ended.append(set(applied.phases)))
     monkeypatch.setattr(preflight, "containers", lambda blueprint, phases: None)

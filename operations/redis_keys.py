@@ -12,22 +12,22 @@ from pyinfra.context import host
 from facts.redis_keys import KeysState, RedisKeys
 
 
-def sentence(container: str, found: KeysState) -> str | None:
+def sentence(container: str, actual: KeysState) -> str | None:
     """What a person has to know of it; None where that is nothing."""
-    if found.status is None:
+    if actual.status is None:
         return None
-    if found.status != "running":
+    if actual.status != "running":
         return None  # looked at when it was stopped
-    if found.answer != "PONG":
-        return f"{container}: cannot be looked into, it answers {found.answer or 'nothing'}"
-    if not found.keys:
+    if actual.answer != "PONG":
+        return f"{container}: cannot be looked into, it answers {actual.answer or 'nothing'}"
+    if not actual.keys:
         return None
-    keys = ", ".join(f"{count} keys in index {index}" for index, count in sorted(found.keys.items()))
+    keys = ", ".join(f"{count} keys in index {index}" for index, count in sorted(actual.keys.items()))
     return f"{container}: {keys} are not taken over; queues fill again by themselves, and it is kept"
 
 
 @operation()
-def told(container: str) -> Generator[StringCommand, None, None]:
+def report(container: str) -> Generator[StringCommand, None, None]:
     """Say what a Redis still has, as long as it runs; nothing is done to it.
 
     + container: in which it runs
