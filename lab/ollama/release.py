@@ -9,12 +9,23 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from group_data.gpu import ollama_version
+
 STANDIN = Path(__file__).parent / "standin"
 ARCHIVE = "ollama-linux-amd64.tar.zst"
 EPOCH = (2025, 1, 1, 0, 0, 0)
 MTIME = 1735689600  # the same moment, for tar
 
-MAIN = "import sys\n\nfrom standin.cli import main\n\nsys.exit(main())\n"
+MAIN = f"""import sys
+
+import standin
+
+standin.VERSION = {ollama_version!r}
+
+from standin.cli import main
+
+sys.exit(main())
+"""
 # What the real archive has beside the program; an upgrade has to remove what an older one left there.
 LIBRARIES = (
     "lib/ollama/libggml-base.so",

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from group_data import gpu as declared
 from lab.images.whisper import whisper_asr
+from tests.unit.declarations.gpu import whisper
 
 PROGRAM = Path(whisper_asr.__file__)
 CARD = "GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122"
@@ -79,11 +79,6 @@ def sound(seconds: float) -> bytes:
     return content.getvalue()
 
 
-def test_the_image_has_the_declared_name() -> None:
-    reference = (PROGRAM.parent / "reference").read_text().strip()
-    assert reference.removeprefix("docker.io/") == declared.whisper.image
-
-
 def test_docs_answer_and_describe_the_two_endpoints(start: Start) -> None:
     api = start().api
     docs = api.get("/docs")
@@ -96,8 +91,8 @@ def test_docs_answer_and_describe_the_two_endpoints(start: Start) -> None:
 
 def test_the_declared_model_is_loaded_and_cached(start: Start) -> None:
     service = start(
-        ASR_MODEL=declared.whisper.model,
-        ASR_QUANTIZATION=declared.whisper.quantization,
+        ASR_MODEL=whisper.model,
+        ASR_QUANTIZATION=whisper.quantization,
         NVIDIA_VISIBLE_DEVICES=CARD,
     )
     assert "Loaded faster_whisper model large-v3-turbo (int8) on cuda\n" in service.log.read_text()

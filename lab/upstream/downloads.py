@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from group_data.gpu import ollama_version
 from lab import authority
 from lab.hardware import packages
 from lab.ollama import registry, release
@@ -24,7 +25,7 @@ DRIVER_KEY = "nvidia-driver/gpgkey"
 
 def publish(lab: Lab) -> None:
     """Build what is offered, where its sources changed since the last time. The upstream must be running."""
-    _fresh(lab, "releases", [LAB / "ollama"], lambda out: _release(out / "ollama"))
+    _fresh(lab, "releases", [LAB / "ollama"], lambda out: _release(out / "ollama"), also=ollama_version)
     _fresh(lab, "ollama-models", [LAB / "ollama"], registry.write)
     # They have headers for the kernel that runs, which a reboot of this machine may change.
     _fresh(lab, "packages", [LAB / "hardware"], packages.build, also=platform.release())

@@ -3,5 +3,5 @@
 Standard library only; `lab/ollama/release.py` packs it into the one executable of the release archive.
 """
 
-VERSION = "0.32.7"
-"""The release that it stands for: the declared one (a unit test compares)."""
+VERSION = "0.0.0"
+"""The release that it stands for: packed, the declared one."""
