@@ -16,7 +16,7 @@ SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'F
 
 .DEFAULT_GOAL := help
 .PHONY: help deploy test lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
-    checklist pages backup-list restore lab lab-reset lab-down lab-shell prerequisites
+    checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 
 unit: prerequisites $(VENV)/installed ## tests that need no machine
-	$(BIN)/pytest -n 2 tests/unit lab/tests
+	$(BIN)/pytest -n 2 tests/unit tests/production lab/tests
 
 host: lab ## tests of the provisioned machine
 	$(BIN)/pytest tests/host
@@ -79,6 +79,13 @@ backup-list: $(VENV)/installed ## every backup of the hosts of the environment
 restore: $(VENV)/installed ## put a database back: DB=litellm FROM=20261122T030000Z (or newest), really: YES=1
 	$(if $(and $(DB),$(FROM)),,$(error say which database and which backup: make restore DB=... FROM=..., see `make backup-list`))
 	$(BIN)/pyinfra inventory.py exec -- $(SCRIPTS)/restore.sh $(DB) $(FROM) $(if $(IN),--container $(IN)) $(if $(YES),--yes)
+
+regenerate: pages checklist ## after an edit: write all that is generated and committed; the pages, the golden files, the lab's tags
+	$(BIN)/python -m lab.images.tags
+	GOLDEN=write $(BIN)/pytest -q tests/unit/phases/test_hardware_files.py -k every_file_whole
+
+edits: $(VENV)/installed ## edit production's declarations ten times, regenerate, and run the unit tests
+	$(BIN)/pytest tests/edits
 
 pages: $(VENV)/installed ## write docs/phases/: what each phase brings
 	$(BIN)/python -m phases.pages

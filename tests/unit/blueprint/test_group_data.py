@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import io
 import os
-import tokenize
 from pathlib import Path
 
 import pytest
 
 from blueprint import DeclarationError, group_data
-from blueprint.keys import KEYS
-from blueprint.model import Project
-
-FILES = sorted(group_data.FOLDER.glob("*.py"))
 
 PROFILE = """
 from blueprint.model import HardwareProfile
@@ -32,33 +25,6 @@ def refused(path: Path) -> list[str]:
     with pytest.raises(DeclarationError) as error:
         group_data.read(path)
     return [str(problem) for problem in error.value.problems]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.name))
-def test_every_key_is_documented_beside_it(path: Path) -> None:
-    text = path.read_text()
-    comments = {
-        token.start[0]
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type == tokenize.COMMENT
-    }
-    lines = text.splitlines()
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            above = node.lineno - 1
-            # Keys that stand together share the comment above the first.
-            while above and lines[above - 1] and above not in comments:
-                above -= 1
-            # What a file is there for alone, its docstring says.
-            alone = name in ("profile", path.stem)
-            assert name.startswith("_") or alone or above in comments, f"{path.name}: {name}"
-
-
-def test_every_key_is_read_and_every_key_that_is_read_is_declared() -> None:
-    layers = group_data.read().layers.values()
-    keys = {key for layer in layers for key, value in layer.data.items() if not isinstance(value, Project)}
-    assert keys == set(KEYS)
 
 
 def test_roles_and_profiles() -> None:

@@ -13,7 +13,6 @@ import yaml
 
 from blueprint import DeclarationError
 from blueprint.environment import HostEntry, environment_name, hosts
-from tests.unit.paths import CHECKOUT
 
 NOBODY = 65534
 ROLES = ("gpu", "shared")
@@ -133,13 +132,6 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
     )
     assert host.look == "ssh owner@203.0.113.7 -p 2222"
     assert host.data == {"swap_gib": 8, "open_tcp_ports": [22], "hardware_profile": "i7_9700k"}
-
-
-def test_the_example_is_in_order(tmp_path: Path) -> None:
-    example = CHECKOUT / "production.example.yaml"
-    (host,) = hosts("production", ROLES, production(tmp_path, example.read_text()))
-    assert host.name == "sourcefast"
-    assert host.data == {"swap_gib": 24, "hardware_profile": "celeron_g4930"}
 
 
 @pytest.mark.parametrize(
