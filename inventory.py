@@ -49,8 +49,8 @@ def _ssh(host: environment.HostEntry) -> dict[str, Any]:
 
 
 def _report(host: environment.HostEntry) -> dict[str, str]:
-    """What phases/report.py tells of a host at the end of a run."""
-    return {"report_look": host.look, "report_next_step": host.next_step}
+    """Data of a host for phases/report.py."""
+    return {"report_login": host.login, "report_next_step": host.next_step}
 
 
 def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:

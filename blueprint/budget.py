@@ -40,7 +40,7 @@ def budgets(blueprints: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
     for name, blueprint in blueprints.items():
         yield Rule(f"{name}: {blueprint.profile.cpu_model}, {blueprint.profile.ram_gib} GiB", align="left")
         yield from (_memory(blueprint), _cards(blueprint), _disk(blueprint))
-        yield _sentences("tight", blueprint.tight())
+        yield _sentences("warnings", blueprint.warnings())
     blueprint = next(iter(blueprints.values()))
     yield Rule("every machine", align="left")
     yield from (

@@ -63,7 +63,7 @@ class DiskBudget:
                 "take a smaller swap_gib, smaller models, or a larger disk",
             )
 
-    def tight(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What fits, and leaves little."""
         if self.total_mib > self.size_mib:
             parts = " + ".join(f"{use.what} {use.mib}" for use in self.uses)

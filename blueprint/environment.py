@@ -45,7 +45,7 @@ class HostEntry:
     :param groups: what the host is for
     :param data: its own values for keys of group_data/
     :param file: where it is declared, for messages
-    :param look: command that logs in to it, for a person after a run
+    :param login: command that logs in to it, for a person after a run
     :param next_step: what a person does after a run that went well
     """
 
@@ -60,7 +60,7 @@ class HostEntry:
     sudo: bool = False
     groups: tuple[str, ...]
     data: Mapping[str, Any]
-    look: str
+    login: str
     next_step: str
 
 
@@ -101,7 +101,7 @@ def _lab(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
             groups=roles,
             data={},
             file=LAB_FILE,
-            look="ssh -F .lab/ssh_config lab",
+            login="ssh -F .lab/ssh_config lab",
             next_step="make test tries everything that was built",
         )
         return [entry]
@@ -206,7 +206,7 @@ def _entry(name: str, fields: Mapping[str, Any], roles: tuple[str, ...]) -> Host
         groups=tuple(fields.get("groups", roles)),
         data=data,
         file=PRODUCTION_FILE,
-        look=f"ssh {user}@{address}" + (f" -p {port}" if port != 22 else ""),
+        login=f"ssh {user}@{address}" + (f" -p {port}" if port != 22 else ""),
         next_step="the same run again changes nothing; make test rehearses the next change in the lab",
     )
 

@@ -298,14 +298,14 @@ class Blueprint:
         """Who may open how many connections to Postgres."""
         return ConnectionBudget(self.postgres, self.databases)
 
-    def tight(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What fits, and leaves little: for the report at the end of a run."""
         return [
-            *self.memory_budget().tight(),
+            *self.memory_budget().warnings(),
             *self._less_than_asked(),
-            *(sentence for card in self.vram for sentence in card.tight()),
-            *self.connections.tight(),
-            *self.disk_budget().tight(),
+            *(sentence for card in self.vram for sentence in card.warnings()),
+            *self.connections.warnings(),
+            *self.disk_budget().warnings(),
         ]
 
     def _less_than_asked(self) -> Iterator[str]:

@@ -121,7 +121,7 @@ def page(blueprint: Blueprint) -> str:
         ],
         runs=[_run(job) for job in blueprint.cron_jobs],
         days=_DAYS,
-        tight=blueprint.tight(),
+        warnings=blueprint.warnings(),
     )
 
 

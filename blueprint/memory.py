@@ -93,7 +93,7 @@ class MemoryBudget:
                 f"leave something out, or fit more memory; the largest are {most}",
             )
 
-    def tight(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What fits, and leaves little."""
         if self.limits_mib > self.capacity_mib:
             yield (

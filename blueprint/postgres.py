@@ -79,7 +79,7 @@ class ConnectionBudget:
             f"{self.server.superuser_reserved} superuser = {self.total} of {self.server.max_connections}"
         )
 
-    def tight(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What fits, and leaves little."""
         if self.fits and 100 * self.total > TIGHT_PERCENT * self.server.max_connections:
             yield f"connections to Postgres: {self}, more than {TIGHT_PERCENT} %"

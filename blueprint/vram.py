@@ -62,7 +62,7 @@ class CardBudget:
         """Whether that is at most what the card has."""
         return self.total_mib <= self.gpu.vram_mib
 
-    def tight(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[str]:
         """What fits, and leaves little."""
         if self.fits and 100 * self.total_mib > TIGHT_PERCENT * self.gpu.vram_mib:
             yield (

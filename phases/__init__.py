@@ -1,4 +1,4 @@
-"""The phases of the migration checklist (requirements 12), in an order in which each finds what it stands on."""
+"""The phases of the migration checklist (requirements 12), each after those that it depends on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from phases import hardware, litellm, monitoring
 from phases.hardware.upkeep import TELEGRAM
 from phases.phase import Phase as Phase
 from phases.project import phase_of
-from phases.shared import containers, provided
+from phases.shared import containers, provided_secrets
 
-# What every project stands on.
+# The platform, on which every project depends.
 PHASES = (
     Phase(
         0,
@@ -20,8 +20,8 @@ PHASES = (
         "gpu",
         hardware.hardware,
         hardware.running,
-        provided=lambda blueprint: TELEGRAM,
-        brings="driver, Docker, firewall, Ollama and whisper",
+        provided_secrets=lambda blueprint: TELEGRAM,
+        summary="driver, Docker, firewall, Ollama and whisper",
     ),
     Phase(
         1,
@@ -29,9 +29,9 @@ PHASES = (
         "shared",
         litellm.litellm,
         partial(containers, phase=LITELLM),
-        stands_on=(HARDWARE,),
-        provided=partial(provided, phase=LITELLM),
-        brings="Postgres, Redis, Langfuse, LiteLLM and a proxy",
+        depends_on=(HARDWARE,),
+        provided_secrets=partial(provided_secrets, phase=LITELLM),
+        summary="Postgres, Redis, Langfuse, LiteLLM and a proxy",
     ),
     Phase(
         3,
@@ -39,9 +39,9 @@ PHASES = (
         "shared",
         monitoring.monitoring,
         partial(containers, phase=MONITORING),
-        stands_on=(LITELLM,),
-        provided=partial(provided, phase=MONITORING),
-        brings="PgBouncer, the dashboards, Uptime Kuma and Crawl4AI",
+        depends_on=(LITELLM,),
+        provided_secrets=partial(provided_secrets, phase=MONITORING),
+        summary="PgBouncer, the dashboards, Uptime Kuma and Crawl4AI",
     ),
 )
 

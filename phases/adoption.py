@@ -52,7 +52,7 @@ def _found(blueprint: Blueprint, names: Collection[str], volumes: Collection[str
     return found
 
 
-def before(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
+def existing(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
     """What was on the host before, under the names of these stacks' containers.
 
     :raises DeployError: for what is not taken over unasked
@@ -98,7 +98,7 @@ def _unknown_keys(
 def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> None:
     """Free the names of these stacks' containers, and put what others had under them into the declared volumes.
 
-    :param found: as `before` says
+    :param found: from `existing`
     """
     ours = successors(stacks)
     if adoption.difference(ours, found):

@@ -49,7 +49,7 @@ def first_backup(applied: Applied) -> None:
     )
 
 
-def provided(blueprint: Blueprint) -> list[str]:
+def provided_secrets(blueprint: Blueprint) -> list[str]:
     """Secrets that others issue and that the backups need: keys of where the copy goes."""
     return sorted(blueprint.backups.restic.environment.values()) if blueprint.backups.restic else []
 

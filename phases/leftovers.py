@@ -14,7 +14,7 @@ ARCHIVES = "removed"
 
 @deploy("Removal")
 def remove(blueprint: Blueprint) -> None:
-    """Take away what `remove` names; before the phases, which may need the names and ports that this frees."""
+    """Remove what `remove` names; before the phases, which may need the names and ports that this frees."""
     stacks.removed(
         name=f"Without {', '.join(blueprint.removed)}",
         root=blueprint.paths.stacks,

@@ -19,8 +19,9 @@ from phases.shared import stack
 
 
 @deploy("Phase 3: monitoring")
-def monitoring(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+def monitoring(applied: Applied, secrets: Secrets) -> None:
     """The pooler, Bull Board, Flower, Crawl4AI and Uptime Kuma; what these look after follows at the end of the run."""
+    blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
     stacks.up(
         name="Containers of PgBouncer, the dashboards and Crawl4AI",

@@ -85,7 +85,9 @@ def _exceptions(service: Service) -> Iterator[tuple[str, str, str]]:
 
 def _page(blueprint: Blueprint, phase: Phase) -> Page:
     jobs = tuple(job for job in blueprint.cron_jobs if job.phase == phase.name)
-    return Page(phase, blueprint.stacks_of(phase.name), jobs, tuple(sorted(phase.provided(blueprint))))
+    return Page(
+        phase, blueprint.stacks_of(phase.name), jobs, tuple(sorted(phase.provided_secrets(blueprint)))
+    )
 
 
 def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:

@@ -14,12 +14,12 @@ class Phase:
 
     :param number: in the checklist
     :param name: what `--data phase=` takes; the number is accepted too
-    :param group: hosts of this inventory group get it
-    :param deploy: what brings it, given the host's `blueprint`, `given`: what it then has been given, and the `secrets`
+    :param group: inventory group of the hosts that it is for
+    :param deploy: adds its operations; takes `applied`, what the host has with this phase, and the `secrets`
     :param running: what runs on a host that has it, for the report at the end of a run
-    :param stands_on: names of the phases that have to be there before
-    :param provided: secrets that others issue and that it needs
-    :param brings: what the host has of it, for whoever misses it
+    :param depends_on: names of the phases that a host must have before
+    :param provided_secrets: secrets that others issue and that it needs
+    :param summary: what it deploys, for messages about a host that lacks it
     """
 
     number: int
@@ -27,6 +27,6 @@ class Phase:
     group: str
     deploy: Callable[..., object]
     running: Callable[[Blueprint], Iterable[str]] = lambda blueprint: ()
-    stands_on: tuple[str, ...] = ()
-    provided: Callable[[Blueprint], Iterable[str]] = lambda blueprint: ()
-    brings: str = ""
+    depends_on: tuple[str, ...] = ()
+    provided_secrets: Callable[[Blueprint], Iterable[str]] = lambda blueprint: ()
+    summary: str = ""

@@ -5,18 +5,20 @@ Everything that stands in the way is found in one go. What it looks for is in re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
 from blueprint import Blueprint, DeclarationError
+from blueprint.model import Stack
 from facts.cache import cached_fact
 from facts.docker import Engine
 from facts.gpu import Gpus, GpuState
 from facts.host import UNNAMED, Host, HostState, Listener
 from facts.stacks import Stacks, StacksState
-from operations import docker, stacks
+from operations import docker
+from operations import stacks as stack_operations
 from operations.checks import Problem, report
 from phases.cards import old_driver
 from phases.hardware.base import WEB_SERVER
@@ -58,18 +60,18 @@ def coolify_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
         )
 
 
-def containers(blueprint: Blueprint, phases: Collection[str]) -> None:
-    """Stop the run where Coolify manages a container under one of our names.
+def require_unmanaged(blueprint: Blueprint, stacks: Sequence[Stack]) -> None:
+    """Stop the run where Coolify manages a container that has the name of one of ours.
 
-    :param phases: names of those that the run brings
+    :param stacks: those of the run
     :raises DeployError: one report of every such container
     """
-    root = blueprint.paths.stacks
-    desired = [outline(root, stack) for stack in blueprint.stacks if stack.phase in phases]
-    if not desired:
+    if not stacks:
         return
+    root = blueprint.paths.stacks
+    desired = [outline(root, stack) for stack in stacks]
     found: StacksState = cached_fact(Stacks, root=root)
-    if problems := list(stacks.managed(desired, found, HAND_OVER)):
+    if problems := list(stack_operations.managed(desired, found, HAND_OVER)):
         raise DeployError(
             report(f"{host.name} has containers of Coolify's, and nothing was changed", problems)
         )

@@ -10,7 +10,7 @@ from functools import partial
 
 from pyinfra.api.deploy import deploy
 
-from blueprint import Blueprint, Secrets
+from blueprint import Secrets
 from blueprint.applied import Applied
 from blueprint.model import Project
 from blueprint.names import POSTGRES
@@ -25,7 +25,7 @@ from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler
 from phases.phase import Phase
 from phases.record import record
-from phases.shared import containers, databases, monitor_role, provided, stack
+from phases.shared import containers, databases, monitor_role, provided_secrets, stack
 
 Step = Callable[[Applied, Secrets, Project], None]
 
@@ -41,25 +41,25 @@ AFTER_CONTAINERS: Mapping[str, Step] = {
 
 
 def phase_of(project: Project) -> Phase:
-    """The phase that brings a project."""
+    """The phase of a project."""
 
     @deploy(f"Phase {project.number}: {project.phase}")
-    def bring(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
-        _bring(applied, secrets, project)
+    def apply(applied: Applied, secrets: Secrets) -> None:
+        _apply(applied, secrets, project)
 
     return Phase(
         project.number,
         project.phase,
         project.phase,
-        bring,
+        apply,
         partial(containers, phase=project.phase),
-        stands_on=(LITELLM, MONITORING),
-        brings=f"the containers of {project.name}",
-        provided=partial(provided, phase=project.phase),
+        depends_on=(LITELLM, MONITORING),
+        summary=f"the containers of {project.name}",
+        provided_secrets=partial(provided_secrets, phase=project.phase),
     )
 
 
-def _bring(applied: Applied, secrets: Secrets, project: Project) -> None:
+def _apply(applied: Applied, secrets: Secrets, project: Project) -> None:
     """Its place in everything that is shared, then its containers."""
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)

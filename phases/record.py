@@ -1,19 +1,28 @@
-"""What a host has been given, recorded on the host: later phases and checks expect that and no more."""
+"""The record of a host's phases, on the host itself: later phases and checks expect these, and no others."""
 
 from __future__ import annotations
 
+from pyinfra.context import host
+
 from blueprint import Blueprint
+from facts.folder import Names
 from operations import files
 from operations.files import Directory, File
 
 
 def folder(blueprint: Blueprint) -> str:
-    """Where a host keeps the names of the phases that it has been given."""
+    """Folder of the host with a file for each phase that it has."""
     return f"{blueprint.paths.state}/phases"
 
 
+def recorded(blueprint: Blueprint) -> frozenset[str]:
+    """Names of the phases that are complete on the current host."""
+    names: list[str] = host.get_fact(Names, folder=folder(blueprint))
+    return frozenset(names)
+
+
 def record(phase: str, blueprint: Blueprint) -> None:
-    """Note on the host that a phase is complete."""
+    """Record on the host that a phase is complete."""
     files.tree(
         name=f"Record of phase {phase}",
         entries=[

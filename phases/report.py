@@ -1,4 +1,4 @@
-"""What is told of a run: signs of life while a step takes long, and a report at its end, as text and as JSON."""
+"""Output about a run: progress while a step takes long, and a report at its end, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class HostReport:
     :param steps: number of those that were completed
     :param changed: those that changed something, in their order
     :param slowest: those that took longest, the longest first
-    :param failed: the step that failed, or None after a run that went well
-    :param running: what runs on it after a run that went well
-    :param tight: budgets that fit and leave little, each as a sentence
-    :param look: command that logs in to it
+    :param failed: the step that failed, or None after a run that succeeded
+    :param running: what runs on it after a run that succeeded
+    :param warnings: budgets that are near their limits, each as a sentence
+    :param login: command that logs in to it
     :param next: what a person does next
     """
 
@@ -55,8 +55,8 @@ class HostReport:
     slowest: tuple[Timed, ...]
     failed: str | None
     running: tuple[str, ...]
-    tight: tuple[str, ...]
-    look: str
+    warnings: tuple[str, ...]
+    login: str
     next: str
 
     def lines(self) -> list[str]:
@@ -69,8 +69,8 @@ class HostReport:
         lines += [f"  slowest  {', '.join(short)}"] if self.slowest else []
         lines += [f"  failed   {self.failed}"] if self.failed else []
         lines += [f"  running  {service}" for service in self.running]
-        lines += [f"  tight    {sentence}" for sentence in self.tight]
-        lines += [f"  look     {self.look}"] if self.look else []
+        lines += [f"  warning  {sentence}" for sentence in self.warnings]
+        lines += [f"  login    {self.login}"] if self.login else []
         lines += [f"  next     {self.next}"] if self.next else []
         return lines
 
@@ -79,15 +79,15 @@ class HostReport:
 class Report(BaseStateCallback):
     """Follows one run through pyinfra's callbacks.
 
-    Of a host it reads `report_look`, the command that logs in to it, `report_next_step`, what a person does after a run
-    that brought everything, and `report`, the file that gets the reports of all hosts as JSON.
+    It reads three keys of a host's data: `report_login`, the command that logs in to the host; `report_next_step`, what
+    a person does after a run that applied everything; and `report`, the file for the reports of all hosts as JSON.
     """
 
     steps: dict[str, list[_Step]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     services: dict[str, list[str]] = field(default_factory=dict)
-    sentences: dict[str, list[str]] = field(default_factory=dict)
-    steps_next: dict[str, str] = field(default_factory=dict)
+    budget_warnings: dict[str, list[str]] = field(default_factory=dict)
+    next_steps: dict[str, str] = field(default_factory=dict)
     reports: list[HostReport] = field(default_factory=list)
     _begun: float = field(default_factory=time.monotonic)
     _started: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -101,29 +101,29 @@ class Report(BaseStateCallback):
                 return handler
         report = cls()
         state.add_callback_handler(report)  # type: ignore[no-untyped-call]  # pyinfra's own
-        # What an operation refuses is an exception, which pyinfra puts in a sentence at the end of the run. gevent
-        # would show the insides of pyinfra as well, in which the sentence drowns.
+        # pyinfra reports an operation's exception in one sentence at the end of the run. gevent would add a traceback
+        # of pyinfra's internals, in which that sentence is easily missed.
         hub = gevent.get_hub()
         hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
         return report
 
     def running(self, host: Host, services: Iterable[str]) -> None:
-        """Name what runs on a host after a run that went well."""
+        """Add what runs on a host after a run that succeeded."""
         self.services.setdefault(host.name, []).extend(services)
 
-    def tight(self, host: Host, sentences: Iterable[str]) -> None:
-        """Budgets of a host that fit and leave little."""
-        self.sentences[host.name] = list(sentences)
+    def warnings(self, host: Host, sentences: Iterable[str]) -> None:
+        """Add the budgets of a host that are near their limits."""
+        self.budget_warnings[host.name] = list(sentences)
 
     def next(self, host: Host, step: str) -> None:
-        """What a person does after a run that went well, where that is another thing than the host's own."""
-        self.steps_next[host.name] = step
+        """Set what a person does after a run that succeeded, in place of the host's own next step."""
+        self.next_steps[host.name] = step
 
     # pyinfra calls these on the handler it was given, so they are methods here where its base has static ones.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
-        """A step begins: signs of life from now on."""
+        """A step begins: report progress from now on."""
         if op_hash not in state.ops[host]:
-            return  # another host's: it is skipped here, and pyinfra does not say when that is over
+            return  # another host's: pyinfra skips it here, and calls no callback at its end
         key = (host.name, op_hash)
         self._started[key] = time.monotonic()
         self._heartbeats[key] = gevent.spawn(self._beat, _name(state, op_hash), self._started[key])
@@ -143,7 +143,7 @@ class Report(BaseStateCallback):
 
     def host_disconnect(self, state: State, host: Host) -> None:  # type: ignore[override]
         """The run is over: the report."""
-        # pyinfra tells nobody of an operation that raised; it began and did not end.
+        # pyinfra calls no callback for an operation that raised: it started and did not finish.
         unfinished = (key[1] for key in self._started if key[0] == host.name)
         if (broken := next(unfinished, None)) is not None:
             self.failed.setdefault(host.name, _name(state, broken))
@@ -160,7 +160,7 @@ class Report(BaseStateCallback):
 
     def _of(self, host: Host, steps: list[_Step]) -> HostReport:
         failed = self.failed.get(host.name)
-        own = self.steps_next.get(host.name) or host.data.get("report_next_step") or ""
+        own = self.next_steps.get(host.name) or host.data.get("report_next_step") or ""
         return HostReport(
             host=host.name,
             steps=len(steps),
@@ -170,23 +170,23 @@ class Report(BaseStateCallback):
             slowest=tuple(_timed(step) for step in sorted(steps, key=lambda step: -step.seconds)[:SLOWEST]),
             failed=failed,
             running=() if failed else tuple(self.services.get(host.name, ())),
-            tight=tuple(self.sentences.get(host.name, ())),
-            look=host.data.get("report_look") or "",
-            next="mend what it says above, then run the same again" if failed else own,
+            warnings=tuple(self.budget_warnings.get(host.name, ())),
+            login=host.data.get("report_login") or "",
+            next="fix what the messages above name, then run the same again" if failed else own,
         )
 
     def _write(self, path: Path) -> None:
-        """The reports of all hosts that are done: whole, or the file before it stays."""
-        told = {
+        """Write the reports of all hosts that are done, in one step: on an error the previous file stays."""
+        report = {
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._begun, 1),
             "hosts": [asdict(report) for report in self.reports],
         }
         new = path.with_name(f".{path.name}.new")
         try:
-            new.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            new.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             new.replace(path)
-        except OSError as error:  # a run that went well stays one
+        except OSError as error:  # the run itself succeeded
             logger.warning(f"    the report could not be written to {path}: {error.strerror}")
 
     def _finish(self, host: Host, op_hash: str) -> float:

@@ -1,10 +1,11 @@
-"""What has to be there before a run changes anything: keys that others issue, and a machine that is fit for it."""
+"""What a run requires before its first change: other phases, secrets that others issue, and a machine that is fit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
 from blueprint import Blueprint, DeclarationError, Secrets, secret_places
@@ -13,35 +14,82 @@ from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
 from blueprint.stacks import holdable
 from facts.standing import Standing
-from operations.checks import Problem
+from operations.checks import Problem, report
 from phases import preflight
 from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
 from phases.phase import Phase
 
 
-def unmet_requirements(
-    blueprint: Blueprint, phases: Sequence[Phase], secrets: Secrets, there: Collection[str] = ()
-) -> Iterator[Problem]:
-    """What is in the way of the phases of a run; what only other phases need does not matter.
+def require(
+    phases: Sequence[Phase],
+    selected: Sequence[Phase],
+    recorded: Collection[str],
+    blueprint: Blueprint,
+    secrets: Secrets,
+) -> None:
+    """Stop the run before its first change where something that it requires is missing.
 
-    :param phases: those of the run
-    :param there: names of those that the host has been given before
+    :param phases: all phases of the host, in their order
+    :param selected: those of the run
+    :param recorded: names of those that the host has
+    :raises DeployError: one report of all problems
     """
-    run = [phase.name for phase in phases]
-    yield from _told(_of_others(phases, secrets, blueprint))
-    if phases:
-        yield from _told(_lost(blueprint, secrets, there))
-    large = too_large(blueprint)
-    others = ",".join(name for name in run if name not in large)
-    for small in (large[name] for name in run if name in large):
-        remedy = f"leave it out (--data phase={others}); or {small.remedy}" if others else small.remedy
-        yield from _told([replace(small, remedy=remedy)])
-    if HARDWARE in run:
+    problems = [
+        *missing_phases(phases, [phase.name for phase in selected], recorded),
+        *unmet_requirements(blueprint, selected, secrets, recorded),
+    ]
+    if problems:
+        raise DeployError(report(f"{host.name} is not ready for this run, and nothing was changed", problems))
+
+
+def missing_phases(
+    phases: Sequence[Phase], selected: Collection[str], recorded: Collection[str]
+) -> Iterator[Problem]:
+    """A problem for each selected phase that depends on one that the host does not have. Parameters as of `require`."""
+    applied = set(recorded)
+    for phase in (phase for phase in phases if phase.name in selected):
+        needed = _dependencies(phase.name, phases)
+        missing = [other for other in phases if other.name in needed - applied]
+        if missing:
+            yield Problem(
+                f"phase {phase.name} ({phase.number})",
+                " and ".join(f"no {other.name} ({other.summary})" for other in missing),
+                f"phase {' and '.join(other.name for other in missing)} before it",
+                f"--data phase={','.join(other.name for other in (*missing, phase))}",
+            )
+        applied.add(phase.name)
+
+
+def _dependencies(name: str, phases: Sequence[Phase]) -> set[str]:
+    """Names of all phases that a phase depends on, directly or not."""
+    by_name = {phase.name: phase for phase in phases}
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        pending += (direct := set(by_name[pending.pop()].depends_on) - found)
+        found |= direct
+    return found
+
+
+def unmet_requirements(
+    blueprint: Blueprint, selected: Sequence[Phase], secrets: Secrets, recorded: Collection[str] = ()
+) -> Iterator[Problem]:
+    """What the selected phases require of the secrets and the machine; other phases' requirements do not matter."""
+    names = [phase.name for phase in selected]
+    yield from _as_report(_provided_secrets(selected, secrets, blueprint))
+    if selected:
+        yield from _as_report(_lost_secrets(blueprint, secrets, recorded))
+    excluded = too_large(blueprint)
+    others = ",".join(name for name in names if name not in excluded)
+    for problem in (excluded[name] for name in names if name in excluded):
+        remedy = f"leave it out (--data phase={others}); or {problem.remedy}" if others else problem.remedy
+        yield from _as_report([replace(problem, remedy=remedy)])
+    if HARDWARE in names:
         yield from preflight.unfit(blueprint)
 
 
 def too_large(blueprint: Blueprint) -> Mapping[str, Refused]:
-    """Phases of projects that are meant for a larger machine, each with what is said of it."""
+    """Phases of projects that need a larger machine, each with its problem."""
     if blueprint.allow_small_machine:
         return {}
     limits = {stack.name: sum(service.memory_mib for service in stack.services) for stack in blueprint.stacks}
@@ -52,12 +100,12 @@ def too_large(blueprint: Blueprint) -> Mapping[str, Refused]:
     return {phase: problem for phase, problem in found.items() if problem}
 
 
-def _of_others(phases: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) -> Iterator[Refused]:
-    """What others issue and is missing, or could not be handed to a container."""
-    names = {name for phase in phases for name in phase.provided(blueprint)}
+def _provided_secrets(selected: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) -> Iterator[Refused]:
+    """A problem for each secret that others issue and that is missing, or that no environment file can hold."""
+    names = {name for phase in selected for name in phase.provided_secrets(blueprint)}
     try:
         # A login is optional, half of one is a mistake.
-        if any(phase.name == HARDWARE for phase in phases) and secrets.has(REGISTRY_PASSWORD):
+        if any(phase.name == HARDWARE for phase in selected) and secrets.has(REGISTRY_PASSWORD):
             names.add(REGISTRY_USER)
     except DeclarationError as error:
         yield from error.problems
@@ -72,11 +120,11 @@ def _of_others(phases: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) 
             yield Refused(secrets.file, name, found, expected, "have another one issued")
 
 
-def _lost(blueprint: Blueprint, secrets: Secrets, there: Collection[str]) -> Iterator[Refused]:
-    """Secrets that data is encrypted with, where this machine has others, or none and would make new ones."""
+def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[str]) -> Iterator[Refused]:
+    """A problem for each secret that encrypts data and that this machine has with another value, or not at all."""
     places = secret_places.places(blueprint)
     asked = [(place.path, place.variable) for place in places if place.path]
-    yield from secret_places.problems(places, standing(asked), secrets, there)
+    yield from secret_places.problems(places, standing(asked), secrets, recorded)
 
 
 def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -85,7 +133,7 @@ def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return found
 
 
-def _told(problems: Iterable[Refused]) -> Iterator[Problem]:
+def _as_report(problems: Iterable[Refused]) -> Iterator[Problem]:
     """Problems of declarations in the form of a run's report."""
     for one in problems:
         yield Problem(f"{one.file}: {one.key}", one.found, one.expected, one.remedy)

@@ -155,8 +155,8 @@ def containers(blueprint: Blueprint, phase: str) -> Iterable[str]:
             yield f"{service.name}: {service.image}, {service.memory}"
 
 
-def provided(blueprint: Blueprint, phase: str) -> list[str]:
+def provided_secrets(blueprint: Blueprint, phase: str) -> list[str]:
     """Secrets that others issue and that a phase needs: its containers, the backups and what tells the owner."""
     services = (service for one in blueprint.stacks_of(phase) for service in one.services)
     keys = {name for service in services for name in service.provided_secrets.values()}
-    return sorted(keys.union(backup.provided(blueprint), TELEGRAM))
+    return sorted(keys.union(backup.provided_secrets(blueprint), TELEGRAM))

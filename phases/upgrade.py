@@ -1,8 +1,8 @@
 """The hardware upgrade of requirements 12, phase 0: everything saved and stopped, and after the boot started again.
 
-`--data upgrade_to=PROFILE` begins one. It leaves a mark on the host, a file named as the profile. The next run, with
-that profile, verifies what the machine has become, as any run does, retunes and starts everything, and takes away the
-mark. `--data upgrade_to=` with the profile that the machine still has gives the upgrade up.
+`--data upgrade_to=PROFILE` starts one: it leaves a mark on the host, a file named after the profile. The next run, with
+that profile, verifies the new machine, as any run does, retunes and starts everything, and removes the mark. `--data
+upgrade_to=` with the profile that the machine still has abandons the upgrade.
 """
 
 from __future__ import annotations
@@ -27,55 +27,57 @@ CRON = "cron.service"
 
 
 def folder(blueprint: Blueprint) -> str:
-    """Where a host keeps the mark of an upgrade that is under way."""
+    """Folder of the host with the mark of a pending upgrade."""
     return f"{blueprint.paths.state}/upgrade"
 
 
-def marked(blueprint: Blueprint) -> str | None:
+def pending(blueprint: Blueprint) -> str | None:
     """The profile to which the current host is being upgraded."""
     names: list[str] = host.get_fact(Names, folder=folder(blueprint))
     return names[0] if names else None
 
 
-def begins(blueprint: Blueprint, mark: str | None) -> bool:
-    """Whether the run is for beginning an upgrade, and for nothing else.
+def starts(blueprint: Blueprint, pending: str | None) -> bool:
+    """Whether the run starts an upgrade, and does nothing else.
 
-    :raises DeployError: one is under way, and this run is for another profile
+    :param pending: profile to which the host is being upgraded
+    :raises DeployError: another upgrade is pending than the one that this run is for
     """
-    now, wanted = blueprint.hardware_profile, blueprint.upgrade_to
-    if wanted not in ("", now):
-        if mark not in (None, wanted):
-            raise DeployError(report("nothing was changed", [_under_way(now, mark or "")]))
-        return True
-    if mark not in (None, now) and wanted != now:
-        raise DeployError(report("nothing was changed", [_under_way(now, mark or "")]))
-    return False
+    profile, target = blueprint.hardware_profile, blueprint.upgrade_to
+    starting = target not in ("", profile)
+    abandoned = target == profile
+    if pending is not None and pending != (target if starting else profile) and not abandoned:
+        raise DeployError(report("nothing was changed", [_other_pending(profile, pending)]))
+    return starting
 
 
-def _under_way(now: str, mark: str) -> Problem:
+def _other_pending(profile: str, pending: str) -> Problem:
     return Problem(
-        f"upgrade to {mark}",
-        f"under way on this host: everything was stopped for it, and this run is for {now}",
-        f"a run for {mark}, or the end of it",
-        f"hardware_profile: {mark} in production.yaml (or --data hardware_profile={mark}) once the machine is that; "
-        f"or give it up with --data upgrade_to={now}",
+        f"upgrade to {pending}",
+        f"pending on this host: everything was stopped for it, and this run is for {profile}",
+        f"a run for {pending}, or the end of the upgrade",
+        f"hardware_profile: {pending} in production.yaml (or --data hardware_profile={pending}) once the machine has "
+        f"it; or abandon the upgrade with --data upgrade_to={profile}",
     )
 
 
 @deploy("Hardware upgrade")
-def begin(blueprint: Blueprint, applied: Applied, mark: str | None) -> None:
-    """Save everything, stop it in order, and say what a person does now; run again, it stops what runs."""
-    to = blueprint.upgrade_to
-    # Marked, it is saved already, and what is stopped cannot be.
-    if mark is None and (pieces := _everything(applied)):
+def start(applied: Applied, pending: str | None) -> None:
+    """Save everything, stop it in order, and report what a person does next; run again, it stops what runs.
+
+    :param pending: profile to which the host is being upgraded: everything is saved then, and stopped
+    """
+    blueprint = applied.blueprint
+    target = blueprint.upgrade_to
+    if pending is None and (pieces := _everything(applied)):
         whole = saving(applied)
         backup.fresh(name="Full backup, read back", pieces=pieces, command=whole.command, root=whole.root)
     text = f"from {blueprint.hardware_profile}\n"
     files.tree(
-        name=f"Mark of the upgrade to {to}",
-        entries=[Directory(folder(blueprint), mode="0700"), File(f"{folder(blueprint)}/{to}", text)],
+        name=f"Mark of the upgrade to {target}",
+        entries=[Directory(folder(blueprint), mode="0700"), File(f"{folder(blueprint)}/{target}", text)],
     )
-    # Jobs that watch, repair and save come first: they would start again what is stopped, or tell of it.
+    # Jobs that watch, repair and back up stop first: they would start stopped services again, or alert the owner.
     systemd.units(name="Cron is stopped", units=[Unit(CRON, enabled=None, running=False)])
     containers.stopped(name="Containers are stopped, in order", containers=stop_order(applied))
     systemd.units(
@@ -85,7 +87,7 @@ def begin(blueprint: Blueprint, applied: Applied, mark: str | None) -> None:
             for unit in (blueprint.whisper.unit, *(instance.unit for instance in blueprint.ollama_instances))
         ],
     )
-    notices.notify(name="What to do now", lines=instructions(to))
+    notices.notify(name="What to do now", lines=instructions(target))
 
 
 def _everything(applied: Applied) -> list[str]:
@@ -93,31 +95,34 @@ def _everything(applied: Applied) -> list[str]:
 
 
 def stop_order(applied: Applied) -> list[str]:
-    """Names of all containers: who would tell of the others first, and each before those that it needs."""
+    """Names of all containers: Uptime Kuma first, as it would alert the owner, and each before those it depends on."""
     names = [service.name for service in reversed(applied.services)]
     return sorted(names, key=lambda name: name != KUMA)
 
 
-def instructions(to: str) -> list[str]:
+def instructions(target: str) -> list[str]:
     """Steps 4 and 5 of the phase, and how to go on."""
     return [
-        f"everything is saved and stopped for the upgrade to {to}; now, in this order:",
+        f"everything is saved and stopped for the upgrade to {target}; now, in this order:",
         "  systemctl poweroff, and install processor and memory",
-        f"  hardware_profile: {to} for this host in production.yaml",
+        f"  hardware_profile: {target} for this host in production.yaml",
         "  boot, and run the same without upgrade_to: it verifies the machine, retunes and starts everything",
     ]
 
 
 @deploy("End of the hardware upgrade")
-def finish(blueprint: Blueprint, mark: str, left: Collection[str]) -> None:
-    """Take the mark away once everything runs again.
+def finish(blueprint: Blueprint, profile: str, stopped: Collection[str]) -> None:
+    """Remove the mark once everything runs again.
 
-    :param mark: profile that the upgrade was for
-    :param left: names of phases that the host has and this run did not bring: their containers are stopped still
+    :param profile: what the upgrade was to
+    :param stopped: phases that the host has and this run did not apply: their containers are still stopped
     """
     systemd.units(name="Cron runs again", units=[Unit(CRON, enabled=None)])
-    if left:
-        names = ",".join(sorted(left))
-        notices.notify(name="What is left", lines=[f"stopped for the upgrade still: --data phase={names}"])
+    if stopped:
+        names = ",".join(sorted(stopped))
+        notices.notify(
+            name="Phases that are still stopped",
+            lines=[f"still stopped for the upgrade: --data phase={names}"],
+        )
         return
-    files.tree(name=f"The upgrade to {mark} is done", entries=[Absent(f"{folder(blueprint)}/{mark}")])
+    files.tree(name=f"The upgrade to {profile} is done", entries=[Absent(f"{folder(blueprint)}/{profile}")])

@@ -23,8 +23,9 @@ from phases.record import record
 
 
 @deploy("Phase 0: hardware")
-def hardware(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+def hardware(applied: Applied, secrets: Secrets) -> None:
     """System, driver, SSH, firewall, Docker, the five Ollama instances, whisper, watchdog and cleanup."""
+    blueprint = applied.blueprint
     state = cached_fact(Host)
     system = blueprint.system(state.os, state.os_version) or blueprint.systems[0]
     base(blueprint=blueprint, system=system)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from blueprint import Blueprint, Secrets
+from blueprint import Secrets
 from blueprint.applied import Applied
 from blueprint.phases import LITELLM
 from phases.backup import backups
@@ -15,10 +15,10 @@ from phases.record import record
 
 
 @deploy("Phase 1: litellm")
-def litellm(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+def litellm(applied: Applied, secrets: Secrets) -> None:
     """Postgres, Redis, a proxy where Coolify runs none, Langfuse, and LiteLLM with the teams there are by now."""
     backups(applied=applied, secrets=secrets)
     data_plane(applied=applied, secrets=secrets)
     proxy(applied=applied, secrets=secrets)
     gateway(applied=applied, secrets=secrets)
-    record(LITELLM, blueprint)
+    record(LITELLM, applied.blueprint)

@@ -47,7 +47,7 @@ def refused(before: str) -> Run:
 
 def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
     assert refused.rc != 0
-    assert refused.output.count("cannot be given this yet, and nothing was changed: 4 problems") == 1, (
+    assert refused.output.count("is not ready for this run, and nothing was changed: 4 problems") == 1, (
         refused.output
     )
     problems = re.findall(r"(?m)^- (.*)$", refused.output)

@@ -9,7 +9,7 @@ from blueprint.applied import Applied
 from blueprint.names import POSTGRES
 from blueprint.phases import HARDWARE, LITELLM
 from operations import postgres
-from phases.adoption import adopt, before, report_orphans, take_over
+from phases.adoption import adopt, existing, report_orphans, take_over
 from phases.litellm.data_plane import data_plane
 from phases.shared import databases, monitor_role
 
@@ -17,7 +17,7 @@ blueprint = for_host(host.data)
 applied = Applied(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
 stacks = [stack for stack in applied.stacks if stack.name in ("postgres", "redis")]
-adopt(blueprint, stacks, before(blueprint, stacks, secrets))
+adopt(blueprint, stacks, existing(blueprint, stacks, secrets))
 data_plane(applied=applied, secrets=secrets)
 for project in blueprint.projects:
     if project.predecessors:

@@ -134,7 +134,7 @@ def test_after_the_boot_it_is_verified_retuned_and_started(server: Machine) -> N
     assert not running(server) & {*CONTAINERS}
     part = run_pyinfra(*on(NEW))
     assert part.rc == 0, part.output
-    assert "stopped for the upgrade still: --data phase=litellm" in part.output
+    assert "still stopped for the upgrade: --data phase=litellm" in part.output
     assert server.run(MARKS).stdout.split() == [NEW.name]
     done = deploy(*on(NEW))
     assert done.rc == 0, done.output

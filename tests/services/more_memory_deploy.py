@@ -9,7 +9,7 @@ from blueprint import Secrets, environment_name, for_host
 from blueprint.applied import Applied
 from blueprint.phases import SHARED
 from phases import PHASES
-from phases.applied import recorded
+from phases.record import recorded
 
 MORE_MIB = 16
 
@@ -29,7 +29,7 @@ changed = replace(
     backups=replace(blueprint.backups, root=os.environ.get("BACKUP_ROOT", blueprint.backups.root)),
 )
 secrets = Secrets.open(environment_name(os.environ))
-applied = Applied(changed, frozenset(recorded(blueprint)))
+applied = Applied(changed, recorded(blueprint))
 for phase in PHASES:
     if phase.name in SHARED:
-        phase.deploy(blueprint=changed, applied=applied, secrets=secrets)
+        phase.deploy(applied=applied, secrets=secrets)

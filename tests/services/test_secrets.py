@@ -166,7 +166,7 @@ def test_a_secret_that_the_host_still_has_is_not_made_anew(
     before = machine.run(started).stdout
     done = run_pyinfra(*ALL, *dry)
     assert done.rc != 0
-    assert "cannot be given this yet, and nothing was changed: 4 problems" in done.output, done.output
+    assert "is not ready for this run, and nothing was changed: 4 problems" in done.output, done.output
     for place in (
         "LITELLM_SALT_KEY in /opt/sourcefast/litellm/litellm-proxy.env",
         "SALT in /opt/sourcefast/langfuse/langfuse-web.env",

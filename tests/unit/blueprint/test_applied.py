@@ -1,16 +1,13 @@
-"""What a host has been given, from the phases that are recorded on it and those of a run."""
+"""What is declared for a host that has some of the phases."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from blueprint.applied import Applied
 from facts.folder import Names
 from phases import PHASES
-from phases.applied import missing
 from tests.unit.declared import declared
 
 NAMES = [phase.name for phase in PHASES]
@@ -29,26 +26,6 @@ def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     command = Names().command(str(tmp_path / "none")).get_raw_value()
     said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert (said.stdout, Names().default()) == ("", [])
-
-
-def test_every_phase_comes_after_what_it_stands_on() -> None:
-    for position, phase in enumerate(PHASES):
-        assert set(phase.stands_on) <= set(NAMES[:position]), phase.name
-        assert phase.brings, f"{phase.name}: nobody who misses it would know what it is"
-
-
-def test_all_phases_on_a_fresh_machine_lack_nothing() -> None:
-    assert list(missing(PHASES, NAMES, [])) == []
-
-
-@pytest.mark.parametrize("name", [phase.name for phase in PHASES if phase.stands_on])
-def test_a_phase_alone_on_a_fresh_machine_lacks_what_it_stands_on(name: str) -> None:
-    (problem,) = missing(PHASES, [name], [])
-    (phase,) = (phase for phase in PHASES if phase.name == name)
-    assert all(f"no {other} (" in problem.found for other in phase.stands_on)
-    together = problem.remedy.removeprefix("--data phase=").split(",")
-    assert list(missing(PHASES, together, [])) == []
-    assert list(missing(PHASES, [name], together[:-1])) == []
 
 
 def test_a_host_has_the_stacks_and_databases_of_its_phases() -> None:

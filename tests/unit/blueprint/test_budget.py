@@ -77,7 +77,7 @@ def test_what_is_taken_for_certain_must_fit() -> None:
 
 def test_limits_are_ceilings_that_are_told_of() -> None:
     full = without_voicejury(shared_stacks=beside(memory="32g"))
-    (sentence,) = [sentence for sentence in full.tight() if "the limits add up to" in sentence]
+    (sentence,) = [sentence for sentence in full.warnings() if "the limits add up to" in sentence]
     assert f"memory: the limits add up to {full.memory_budget().limits_mib} MiB" in sentence
     assert "there are 18432 MiB = 12288 of memory + 6144 of zram" in sentence
 
@@ -85,7 +85,7 @@ def test_limits_are_ceilings_that_are_told_of() -> None:
 @pytest.mark.parametrize(("expected", "told"), [(9000, 0), (9001, 1)])
 def test_nine_tenths_of_the_memory_are_told_of(expected: int, told: int) -> None:
     budget = MemoryBudget((MemoryUse("a", "b", 9500, expected),), 8000, 2000)
-    assert len(list(budget.tight())) == told
+    assert len(list(budget.warnings())) == told
     assert not list(budget.problems("file"))
 
 
@@ -148,10 +148,10 @@ def test_what_stays_on_the_card_counts_while_the_container_works() -> None:
 
 
 def test_a_card_above_nine_tenths_is_told_of() -> None:
-    tight = without_voicejury(
+    warnings = without_voicejury(
         shared_stacks=beside(**WORKER | {"vram_mib": 7400}, unloads_model_of="light")
-    ).tight()
-    assert "card GPU-85c38fae (RTX 3070): separator 7400 = 7400 MiB, more than 90 % of its 8192" in tight
+    ).warnings()
+    assert "card GPU-85c38fae (RTX 3070): separator 7400 = 7400 MiB, more than 90 % of its 8192" in warnings
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,11 @@ def test_swap_and_models_must_fit_the_disk() -> None:
 
 
 def test_a_disk_that_the_estimates_fill_is_told_of() -> None:
-    (sentence,) = [sentence for sentence in declared(swap_gib=190).tight() if sentence.startswith("disk: ")]
+    (sentence,) = [
+        sentence for sentence in declared(swap_gib=190).warnings() if sentence.startswith("disk: ")
+    ]
     assert sentence.startswith("disk: swap 194560 + models 22317 + images ")
-    assert not [sentence for sentence in declared().tight() if sentence.startswith("disk: ")]
+    assert not [sentence for sentence in declared().warnings() if sentence.startswith("disk: ")]
 
 
 def test_the_preflight_counts_with_the_disk_that_is_really_there() -> None:
@@ -247,7 +249,7 @@ def test_connections_above_nine_tenths_are_told_of() -> None:
     allowed = total + 1
     (sentence,) = [
         sentence
-        for sentence in without_voicejury(postgres=PostgresServer(max_connections=allowed)).tight()
+        for sentence in without_voicejury(postgres=PostgresServer(max_connections=allowed)).warnings()
         if "connections" in sentence
     ]
     assert sentence.endswith(f"= {total} of {allowed}, more than 90 %")

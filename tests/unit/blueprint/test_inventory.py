@@ -76,7 +76,7 @@ def test_the_labs_host(tmp_path: Path) -> None:
         groups=ROLES,
         data={},
         file=".lab/lab.json",
-        look="ssh -F .lab/ssh_config lab",
+        login="ssh -F .lab/ssh_config lab",
         next_step="make test tries everything that was built",
     )
 
@@ -103,7 +103,7 @@ def test_a_host_of_production_with_nothing_but_its_address(tmp_path: Path) -> No
         "root",
         False,
     )
-    assert host.look == "ssh root@203.0.113.7"
+    assert host.login == "ssh root@203.0.113.7"
     assert host.groups == ROLES
     assert host.key is None
     assert host.known_hosts == str(Path.home() / ".ssh/known_hosts")
@@ -130,7 +130,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         str(key),
         ("gpu",),
     )
-    assert host.look == "ssh owner@203.0.113.7 -p 2222"
+    assert host.login == "ssh owner@203.0.113.7 -p 2222"
     assert host.data == {"swap_gib": 8, "open_tcp_ports": [22], "hardware_profile": "i7_9700k"}
 
 

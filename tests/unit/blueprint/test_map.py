@@ -139,7 +139,7 @@ def test_the_machine_is_on_it(blueprint: Blueprint, page: Page) -> None:
     for job in blueprint.cron_jobs:
         assert f"{job.name} " in page.text
         assert f"lock {job.lock_name}" in page.text
-    for sentence in blueprint.tight():
+    for sentence in blueprint.warnings():
         assert sentence in page.text
 
 

@@ -278,7 +278,7 @@ def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Sec
     blueprint = with_a_fifth
     phase = phases_of(blueprint)[-1]
     assert (phase.name, phase.number, phase.group) == ("shop", 7, "shop")
-    assert phase.stands_on == ("litellm", "monitoring")
+    assert phase.depends_on == ("litellm", "monitoring")
     before, after = applied(blueprint, "augmenter"), applied(blueprint, "augmenter", "shop")
     assert {service.name for service in after.services} - {service.name for service in before.services} == {
         "shop-backend",

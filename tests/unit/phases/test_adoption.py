@@ -14,7 +14,7 @@ from blueprint import Secrets
 from facts.adoption import Adoption, AdoptionState, Container, read_adoption
 from operations import adoption
 from operations.adoption import Step, Successor, difference
-from phases.adoption import before
+from phases.adoption import existing
 from tests.unit.bench import Bench
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
@@ -224,16 +224,16 @@ def test_no_new_keys_are_made_for_data_that_is_read_with_old_ones(tmp_path: Path
     secrets = Secrets.open("lab", tmp_path, {})
     # ClickHouse alone can be given another password.
     with scripted_host({Adoption: found(foreign("clickhouse", volumes={"/var/lib/clickhouse": "old"}))}):
-        before(blueprint, stacks, secrets)
+        existing(blueprint, stacks, secrets)
     state = found(foreign("langfuse-worker"))
     with scripted_host({Adoption: state}):
         with pytest.raises(DeployError) as error:
-            before(blueprint, stacks, secrets)
+            existing(blueprint, stacks, secrets)
         assert "lab.yaml: langfuse/salt" in str(error.value)
         assert "the one of container langfuse-worker (Langfuse has hashed" in str(error.value)
         for name in ("langfuse/salt", "langfuse/encryption_key"):
             secrets.generated(name)
-        before(blueprint, stacks, secrets)
+        existing(blueprint, stacks, secrets)
 
 
 # --- the script that copies a volume

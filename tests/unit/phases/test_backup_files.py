@@ -58,7 +58,7 @@ def test_what_holds_a_password_is_private_and_never_shown(secrets: Secrets) -> N
     }
     for path in (*with_it, "/etc/sourcefast/restic-password"):
         assert (files[path].mode, files[path].secret) == ("0600", True)
-    assert backup.provided(declared(backups=Backups(root="/opt/backups", restic=PLACE))) == ["s3/key"]
+    assert backup.provided_secrets(declared(backups=Backups(root="/opt/backups", restic=PLACE))) == ["s3/key"]
 
 
 def test_cron_runs_scripts_that_are_there(secrets: Secrets) -> None:

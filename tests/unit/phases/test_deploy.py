@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import ctx_host, ctx_state
 
 import phases
-from blueprint import Blueprint, Secrets
+from blueprint import Secrets
 from blueprint.applied import Applied
 from facts.adoption import AdoptionState
 from facts.folder import Names
@@ -64,14 +64,14 @@ def deployed(
     brought: dict[str, set[str]] = {}
 
     def bring(name: str) -> Callable[..., None]:
-        def note(blueprint: Blueprint, applied: Applied, secrets: Secrets) -> None:
+        def note(applied: Applied, secrets: Secrets) -> None:
             brought[name] = set(applied.phases)
 
         return note
 
     stand_ins = tuple(
-        Phase(number, name, group, bring(name), stands_on=stands_on, brings=f"what {name} has")
-        for number, name, group, stands_on in (
+        Phase(number, name, group, bring(name), depends_on=depends_on, summary=f"what {name} has")
+        for number, name, group, depends_on in (
             (0, "hardware", "gpu", ()),
             (1, "litellm", "shared", ("hardware",)),
             (3, "monitoring", "shared", ("litellm",)),
@@ -81,11 +81,11 @@ def deployed(
     monkeypatch.setattr(leftovers, "report", lambda blueprint: None)
     ended: list[set[str]] = []
     monkeypatch.setattr(closing, "closing", lambda applied, secrets: ended.append(set(applied.phases)))
-    monkeypatch.setattr(preflight, "containers", lambda blueprint, phases: None)
+    monkeypatch.setattr(preflight, "require_unmanaged", lambda blueprint, stacks: None)
     monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     whole = SimpleNamespace(has=lambda name: True, missing=lambda names: [], provided=lambda name: "provided")
     monkeypatch.setattr(Secrets, "open", lambda environment: whole)
-    monkeypatch.setattr(adoption, "before", lambda blueprint, stacks, secrets: AdoptionState())
+    monkeypatch.setattr(adoption, "existing", lambda blueprint, stacks, secrets: AdoptionState())
     state = SimpleNamespace(callback_handlers=[], add_callback_handler=lambda handler: None)
     with ctx_host.use(Host(phase, groups, list(recorded))), ctx_state.use(state):
         runpy.run_path(str(CHECKOUT / "deploy.py"))
@@ -120,7 +120,7 @@ def test_a_phase_that_a_host_is_not_for_is_not_left_out_without_a_word(
     monkeypatch.setattr(logging.getLogger("pyinfra"), "propagate", True)  # its command line ends that
     assert list(deployed(monkeypatch, "litellm", ["gpu"])) == []
     (said,) = caplog.messages
-    assert "phase litellm is left out: server is not in the group shared" in said
+    assert "phase litellm is skipped: server is not in the group shared" in said
 
 
 def test_a_fresh_machine_is_given_one_phase_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +134,15 @@ def test_a_fresh_machine_is_given_one_phase_after_the_other(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("phase", "recorded", "said"),
     [
-        ("hardware", [], ["--data phase=litellm brings the next phase, a run without it all that are left"]),
+        (
+            "hardware",
+            [],
+            ["--data phase=litellm deploys the next phase, a run without it all remaining phases"],
+        ),
         (
             "litellm",
             ["hardware"],
-            ["--data phase=monitoring brings the next phase, a run without it all that are left"],
+            ["--data phase=monitoring deploys the next phase, a run without it all remaining phases"],
         ),
         ("hardware", ALL, []),
         ("all", [], []),

@@ -23,7 +23,7 @@ def test_everything_that_a_phase_brings_is_on_its_page(phase: Phase, texts: Mapp
     text = texts[f"{phase.number}-{phase.name}.md"]
     assert text.startswith(f"# Phase {phase.number}: {phase.name}\n")
     assert f"--data phase={phase.name}\n" in text
-    for name in (*phase.stands_on, *phase.provided(blueprint)):
+    for name in (*phase.depends_on, *phase.provided_secrets(blueprint)):
         assert name in text
     for stack in blueprint.stacks_of(phase.name):
         assert f"`/opt/sourcefast/{stack.name}`" in text

@@ -15,7 +15,7 @@ from tests.unit.paths import CHECKOUT
 
 INVENTORY = """
 fast = {"fake_delay": 0, "fake_delay_jitter": 0}
-told = {**fast, "report_look": "ssh one", "report_next_step": "look at it"}
+told = {**fast, "report_login": "ssh one", "report_next_step": "look at it"}
 servers = [("@fake/one", told), ("@fake/two", fast)]
 """
 DEPLOY = """
@@ -48,9 +48,9 @@ def phase():
 
 following = report.Report.follow(state)
 following.running(host, [f"service of {host.name}"])
-following.tight(host, [f"memory of {host.name} is tight"])
+following.warnings(host, [f"memory of {host.name} is near its limit"])
 if host.name == "@fake/two":
-    following.next(host, "bring the next phase")
+    following.next(host, "deploy the next phase")
 phase()
 """
 
@@ -92,8 +92,8 @@ def test_after_a_run_that_went_well(tmp_path: Path) -> None:
         "changed  Phase 0: hardware | Models (T s)",
         "slowest  Models T s, Packages T s, Units T s",
         "running  service of @fake/one",
-        "tight    memory of @fake/one is tight",
-        "look     ssh one",
+        "warning  memory of @fake/one is near its limit",
+        "login    ssh one",
         "next     look at it",
     ]
     assert report(lines, "@fake/two") == [
@@ -101,8 +101,8 @@ def test_after_a_run_that_went_well(tmp_path: Path) -> None:
         "changed  Phase 0: hardware | Packages (T s)",
         "slowest  Packages T s, Units T s",
         "running  service of @fake/two",
-        "tight    memory of @fake/two is tight",
-        "next     bring the next phase",
+        "warning  memory of @fake/two is near its limit",
+        "next     deploy the next phase",
     ]
     # Signs of life of what takes long, and of nothing else.
     beats = [line for line in lines if line.startswith("…")]
@@ -118,9 +118,9 @@ def test_after_a_failure(tmp_path: Path) -> None:
         "changed  Phase 0: hardware | Packages (T s)",
         "slowest  Packages T s",
         "failed   Phase 0: hardware | Units",
-        "tight    memory of @fake/one is tight",
-        "look     ssh one",
-        "next     mend what it says above, then run the same again",
+        "warning  memory of @fake/one is near its limit",
+        "login    ssh one",
+        "next     fix what the messages above name, then run the same again",
     ]
 
 
@@ -129,7 +129,7 @@ def test_after_a_refusal(tmp_path: Path) -> None:
     assert status != 0
     assert [line for line in lines if "found x, wanted y" in line]
     assert "failed   Phase 0: hardware | Units" in lines
-    assert "next     mend what it says above, then run the same again" in lines
+    assert "next     fix what the messages above name, then run the same again" in lines
 
 
 def test_a_failure_of_the_first_step_has_its_report_too(tmp_path: Path) -> None:
@@ -164,11 +164,11 @@ def test_the_report_is_written_as_json_too(tmp_path: Path) -> None:
         "slowest": [packages, units],
         "failed": None,
         "running": ["service of @fake/one"],
-        "tight": ["memory of @fake/one is tight"],
-        "look": "ssh one",
+        "warnings": ["memory of @fake/one is near its limit"],
+        "login": "ssh one",
         "next": "look at it",
     }
-    assert (two["host"], two["next"]) == ("@fake/two", "bring the next phase")
+    assert (two["host"], two["next"]) == ("@fake/two", "deploy the next phase")
     assert [path.name for path in tmp_path.glob(".told*")] == []
 
 
@@ -177,7 +177,7 @@ def test_a_failure_is_in_the_json(tmp_path: Path) -> None:
     assert status != 0
     (one, _) = json.loads((tmp_path / "told.json").read_text())["hosts"]
     assert one["failed"] == "Phase 0: hardware | Units"
-    assert one["next"] == "mend what it says above, then run the same again"
+    assert one["next"] == "fix what the messages above name, then run the same again"
     assert one["running"] == []
 
 
