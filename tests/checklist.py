@@ -1,7 +1,7 @@
 """The checklist of requirements 12, and what proves each of its lines: `make checklist`.
 
-A test that proves a line says so: `@pytest.mark.checklist("0.5")`. What no test can prove is a person's work or the
-owner's own code, and says why.
+A test that proves a line is marked `@pytest.mark.checklist("0.5")`. A line without a test is a person's work or the
+owner's code, with the reason.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,9 +26,9 @@ class Line:
 
     :param id: its phase and number, "0.5"; F for the files, V for the final verification
     :param text: as the owner wrote it
-    :param kind: whose it is where no test carries it: HUMAN or OWNERS_CODE
+    :param kind: HUMAN or OWNERS_CODE where no test proves it
     :param reason: why no test can
-    :param note: what is built where that is another thing than the line says
+    :param note: what is built where it differs from the line
     """
 
     id: str
@@ -48,7 +48,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Proof:
-    """A test that carries lines.
+    """A test that proves lines.
 
     :param file: relative to the project
     :param name: of the function, or of the class whose tests they are
@@ -60,11 +60,11 @@ class Proof:
 
 
 def _section(title: str, key: str, *lines: Line | str) -> Section:
-    """A section whose lines are numbered: a text alone is a line that a test carries."""
+    """A section with numbered lines: a text alone is a line that a test proves."""
     made = []
     for number, line in enumerate(lines, start=1):
-        given = Line("", line) if isinstance(line, str) else line
-        made.append(Line(f"{key}.{number}", given.text, given.kind, given.reason, given.note))
+        numbered = Line("", line) if isinstance(line, str) else line
+        made.append(replace(numbered, id=f"{key}.{number}"))
     return Section(title, tuple(made))
 
 
@@ -124,7 +124,7 @@ CHECKLIST = (
         "Env var `LITELLM_API_KEY` vide",
         _but(
             "Nettoyer env vars parasites dans Coolify UI + orphan containers",
-            "orphans are told of and go on request; the variables that Coolify shows already are deleted there by hand",
+            "a run names orphans and removes them on request; the variables in Coolify are deleted there by hand",
         ),
     ),
     _section(
@@ -144,14 +144,14 @@ CHECKLIST = (
         "Creer database `renov_bati` + extensions PostGIS + pgvector",
         _but(
             "Scaffolder le projet NestJS (backend + frontend + 3 workers)",
-            "files/scaffold, small programs that try every wire; the NestJS project is the owner's",
+            "files/scaffold, small programs that try every connection; the NestJS project is the owner's",
         ),
         "Redis DB index 5 + 9",
         "LiteLLM virtual key `sk-renov-bati`",
         "Docker-compose + Coolify app",
         _owners(
             "Commencer Module A (ETL ADEME/DVF) + Module C (crawler)",
-            "what the workers do is the application; that they run and reach everything is tried",
+            "the workers' tasks are the application's; a test tries that they run and reach everything",
         ),
     ),
     _section(
@@ -160,7 +160,7 @@ CHECKLIST = (
         "Creer database `coach_credit`",
         _but(
             "Scaffolder le projet NestJS",
-            "files/scaffold, small programs that try every wire; the NestJS project is the owner's",
+            "files/scaffold, small programs that try every connection; the NestJS project is the owner's",
         ),
         "Redis DB index 6",
         "LiteLLM virtual key `sk-coach-credit`",
@@ -246,9 +246,9 @@ def proofs(folder: Path = TESTS) -> Iterator[Proof]:
         file = str(path.relative_to(folder.parent))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                carried = [name for decorator in node.decorator_list for name in _marked(decorator)]
-                if carried:
-                    yield Proof(file, node.name, tuple(carried))
+                ids = [name for decorator in node.decorator_list for name in _marked(decorator)]
+                if ids:
+                    yield Proof(file, node.name, tuple(ids))
 
 
 def _marked(decorator: ast.expr) -> list[str]:
@@ -259,19 +259,19 @@ def _marked(decorator: ast.expr) -> list[str]:
 
 
 def problems(found: Iterable[Proof]) -> Iterator[str]:
-    """Lines that nothing carries, and markers of no line."""
+    """Lines without a test, and markers of no line."""
     known = lines()
-    carried: set[str] = set()
+    proved: set[str] = set()
     for proof in found:
         for name in proof.lines:
             if name not in known:
-                yield f"{proof.file}: {proof.name} carries {name!r}, which is no line of the checklist"
+                yield f"{proof.file}: {proof.name} proves {name!r}, which is no line of the checklist"
             elif known[name].kind:
-                yield f"{proof.file}: {proof.name} carries {name}, which is {known[name].kind}"
-        carried.update(proof.lines)
+                yield f"{proof.file}: {proof.name} proves {name}, which is {known[name].kind}"
+        proved.update(proof.lines)
     for line in known.values():
-        if not line.kind and line.id not in carried:
-            yield f"{line.id} ({line.text}) is carried by no test, and is neither {HUMAN} nor {OWNERS_CODE}"
+        if not line.kind and line.id not in proved:
+            yield f"{line.id} ({line.text}) is proved by no test, and is neither {HUMAN} nor {OWNERS_CODE}"
 
 
 def page(found: Sequence[Proof]) -> str:
@@ -280,29 +280,29 @@ def page(found: Sequence[Proof]) -> str:
         "# The checklist of the requirements, line by line",
         "",
         "Written by `make checklist` from the markers of the tests (`tests/checklist.py` has the lines); do not edit.",
-        "Each line of requirements 12 is carried by tests, or says whose it is and why.",
+        "Tests prove each line of requirements 12, or it says whose work it is and why.",
     ]
     for section in CHECKLIST:
-        text += ["", f"## {section.title}", "", "| | line | carried by |", "|---|---|---|"]
+        text += ["", f"## {section.title}", "", "| | line | proved by |", "|---|---|---|"]
         text += [
-            f"| {line.id} | {_cell(line.text)} | {_cell(_carried(line, found))} |" for line in section.lines
+            f"| {line.id} | {_cell(line.text)} | {_cell(_proof(line, found))} |" for line in section.lines
         ]
     return "\n".join(text) + "\n"
 
 
-def _carried(line: Line, found: Sequence[Proof]) -> str:
+def _proof(line: Line, found: Sequence[Proof]) -> str:
     if line.kind:
         return f"*{line.kind}*: {line.reason}"
     tests = [proof for proof in found if line.id in proof.lines]
     files = dict.fromkeys(proof.file for proof in tests)
-    told = [
+    parts = [
         f"[{file.removeprefix('tests/')}](../{file}): "
         + "; ".join(_sentence(proof.name) for proof in tests if proof.file == file)
         for file in files
     ]
     if line.note:
-        told.append(f"*built*: {line.note}")
-    return "<br>".join(told)
+        parts.append(f"*built*: {line.note}")
+    return "<br>".join(parts)
 
 
 def _sentence(name: str) -> str:
@@ -317,7 +317,7 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page; say what is missing."""
+    """Write the page; report what is missing."""
     found = list(proofs())
     PAGE.write_text(page(found), encoding="utf-8")
     wrong = list(problems(found))

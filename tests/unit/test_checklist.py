@@ -1,4 +1,4 @@
-"""The checklist of the requirements: every line is carried by a test, or says whose it is and why."""
+"""The checklist of the requirements: a test proves every line, or it says whose work it is and why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_whose_line_it_is_has_its_reason() -> None:
         assert bool(line.kind) == bool(line.reason), line.id
 
 
-def test_every_line_is_carried_by_a_test_or_says_whose_it_is() -> None:
+def test_every_line_has_a_test_or_says_whose_it_is() -> None:
     assert list(checklist.problems(checklist.proofs())) == []
 
 
@@ -74,23 +74,23 @@ def test_markers_are_read_without_running_anything(tmp_path: Path) -> None:
     ]
 
 
-def test_a_marker_of_no_line_and_one_of_a_persons_work_are_told(tmp_path: Path) -> None:
+def test_a_marker_of_no_line_and_one_of_a_persons_work_are_problems(tmp_path: Path) -> None:
     found = proofs_of(tmp_path, "@pytest.mark.checklist('9.9', '0.1')\ndef test_one(): ...\n")
-    told = list(checklist.problems(found))
-    assert "tests/test_one.py: test_one carries '9.9', which is no line of the checklist" in told
-    assert "tests/test_one.py: test_one carries 0.1, which is human" in told
+    problems = list(checklist.problems(found))
+    assert "tests/test_one.py: test_one proves '9.9', which is no line of the checklist" in problems
+    assert "tests/test_one.py: test_one proves 0.1, which is human" in problems
 
 
-def test_a_line_that_nothing_carries_is_told() -> None:
-    told = list(checklist.problems([]))
-    carried = [line for line in checklist.lines().values() if not line.kind]
-    assert len(told) == len(carried)
-    assert told[0].startswith("0.2 (Backup complet")
-    everything = Proof("tests/test_one.py", "test_one", tuple(line.id for line in carried))
+def test_a_line_without_a_test_is_a_problem() -> None:
+    problems = list(checklist.problems([]))
+    unproved = [line for line in checklist.lines().values() if not line.kind]
+    assert len(problems) == len(unproved)
+    assert problems[0].startswith("0.2 (Backup complet")
+    everything = Proof("tests/test_one.py", "test_one", tuple(line.id for line in unproved))
     assert list(checklist.problems([everything])) == []
 
 
-def test_the_page_says_what_carries_a_line() -> None:
+def test_the_page_has_the_proof_of_a_line() -> None:
     works = Proof("tests/host/test_x.py", "test_it_works", ("0.5", "1.1"))
     text = checklist.page([works, Proof("tests/host/test_x.py", "TestComingBack", ("0.5",))])
     assert "[host/test_x.py](../tests/host/test_x.py): it works; coming back |" in text
@@ -106,7 +106,7 @@ def test_the_writer_says_what_is_missing(
     monkeypatch.setattr(checklist, "PAGE", tmp_path / "checklist.md")
     monkeypatch.setattr(checklist, "proofs", lambda: iter([Proof("tests/test_one.py", "test_one", ("9.9",))]))
     assert checklist.main() == 1
-    assert "carries '9.9', which is no line" in capsys.readouterr().err
+    assert "proves '9.9', which is no line" in capsys.readouterr().err
     assert (tmp_path / "checklist.md").read_text().startswith("# The checklist of the requirements")
 
 
