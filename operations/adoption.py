@@ -154,7 +154,7 @@ def problems(
                         what,
                         f"a volume {volume} that holds something, which is what ours is called",
                         "none: what the container has goes into a new one",
-                        f"save what is in it if that is wanted, and docker volume rm {volume}",
+                        f"save what is in it if that is needed, and docker volume rm {volume}",
                     )
                 if successor.kind != "postgres" and path not in foreign.volumes:
                     yield Problem(
@@ -172,7 +172,7 @@ def _back_again(what: str, volumes: Sequence[str], forget: str) -> Problem:
         what,
         f"not ours, and what it had before is in {names}",
         "one of the two",
-        f"to take over what it has now: save {names} if that is wanted, docker volume rm {names} and {forget}",
+        f"to take over what it has now: save {names} if that is needed, docker volume rm {names} and {forget}",
     )
 
 

@@ -84,7 +84,7 @@ def read_config(text: str | None) -> dict[str, Any]:
         settings = error
     if not isinstance(settings, dict):
         raise OperationError(
-            f"{CONFIG}: found no JSON object ({settings}); wanted one to add settings to, and it is not "
+            f"{CONFIG}: found no JSON object ({settings}); expected one to add settings to, and it is not "
             "overwritten unasked: correct it, or move it away, and run again"
         )
     return settings
@@ -155,14 +155,14 @@ def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
         return None
     if server.live_restore and server.running and not settings.get("live-restore", False):
         return (
-            f"found {server.running} running containers under live-restore; wanted it off, but a restart that "
+            f"found {server.running} running containers under live-restore; expected it off, but a restart that "
             "switches it off leaves them dead: stop them first (docker stop), or keep live-restore"
         )
     for key, found in (("storage-driver", server.driver), ("data-root", server.root)):
         desired = settings.get(key, found)
         if desired != found and server.containers:
             return (
-                f"found {server.containers} containers with {key} {found}; wanted {key} {desired}, under which "
+                f"found {server.containers} containers with {key} {found}; expected {key} {desired}, under which "
                 f"Docker would find neither them nor their images: declare {key} {found}, or remove them first"
             )
     return None
@@ -260,13 +260,15 @@ def login(registry: str, username: str, password: str | HiddenValue) -> Generato
     """
     if not re.fullmatch(r"[a-z0-9.-]+(:\d+)?", registry) or registry.startswith("-"):
         raise OperationValueError(
-            f"registry {registry!r}: wanted a host such as ghcr.io, without https:// or path"
+            f"registry {registry!r}: expected a host such as ghcr.io, without https:// or path"
         )
     if not re.fullmatch(r"[^\s:-][^\s:]*", username):
-        raise OperationValueError(f"username {username!r} of {registry}: wanted one word without a colon")
+        raise OperationValueError(f"username {username!r} of {registry}: expected one word without a colon")
     secret = password.unmask() if isinstance(password, HiddenValue) else password
     if not secret or "\n" in secret:
-        raise OperationValueError(f"password of {username} at {registry}: wanted one line that is not empty")
+        raise OperationValueError(
+            f"password of {username} at {registry}: expected one line that is not empty"
+        )
     stored = cached_fact(Engine, parts=("logins",)).logins
     if stored.get(DOCKER_HUB if registry == "docker.io" else registry) == auth_sha256(username, secret):
         host.noop(f"logged in to {registry} as {username}")
@@ -284,7 +286,7 @@ def images(references: Sequence[str]) -> Generator[StringCommand, None, None]:
     for reference in references:
         if not REFERENCE.fullmatch(reference):
             raise OperationValueError(
-                f"image {reference!r}: wanted a reference with a tag or a digest, such as redis:7-alpine"
+                f"image {reference!r}: expected a reference with a tag or a digest, such as redis:7-alpine"
             )
     pulled = cached_fact(Images, references=references) if references else {}
     if missing := [reference for reference in dict.fromkeys(references) if reference not in pulled]:

@@ -24,14 +24,16 @@ from operations import script
 
 def _check_path(path: str) -> None:
     if not path.startswith("/") or str(PurePosixPath(path)) != path or path == "/" or ".." in path.split("/"):
-        raise OperationValueError(f"path {path!r}: wanted an absolute path without '..', '//' or a final '/'")
+        raise OperationValueError(
+            f"path {path!r}: expected an absolute path without '..', '//' or a final '/'"
+        )
     if not path.isprintable():
-        raise OperationValueError(f"path {path!r}: wanted printable characters only")
+        raise OperationValueError(f"path {path!r}: expected printable characters only")
 
 
 def _check_access(path: str, mode: str, owner: str, group: str) -> None:
     if not re.fullmatch(r"0?[0-7]{3,4}", mode):
-        raise OperationValueError(f'{path}: mode {mode!r}: wanted octal digits, such as "0640"')
+        raise OperationValueError(f'{path}: mode {mode!r}: expected octal digits, such as "0640"')
     for name in (owner, group):
         if not re.fullmatch(r"[a-z_0-9][a-z0-9_.-]*\$?", name):
             raise OperationValueError(f"{path}: {name!r} is not the name of a user or group")
@@ -173,7 +175,7 @@ _ACTIONS: dict[type, str] = {File: "file", Directory: "directory", Link: "link"}
 def _in_the_way(entry: Entry, actual: FileState, expected: str) -> OperationError:
     what = f"{actual.kind} to {actual.target}" if actual.target else actual.kind
     return OperationError(
-        f"{entry.path}: found a {what}, wanted a {expected}; nothing is removed unasked: "
+        f"{entry.path}: found a {what}, expected a {expected}; nothing is removed unasked: "
         "look at it, move it away and run again"
     )
 

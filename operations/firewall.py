@@ -61,7 +61,7 @@ class Ruleset:
             ports = getattr(self, kind)
             for port in ports:
                 if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
-                    raise OperationValueError(f"{kind}: {port!r} is not a port; wanted 1 to 65535")
+                    raise OperationValueError(f"{kind}: {port!r} is not a port; expected 1 to 65535")
             if len(set(ports)) < len(ports):
                 raise OperationValueError(f"{kind}: a port is named twice in {ports}")
 
@@ -86,7 +86,7 @@ def lockout(ruleset: Ruleset, state: FirewallState) -> str | None:
         return None
     session = f", this session came through {state.session_port}" if state.session_port else ""
     return (
-        f"found SSH on port {', '.join(map(str, closed))}{session}; wanted it among the open TCP ports "
+        f"found SSH on port {', '.join(map(str, closed))}{session}; expected it among the open TCP ports "
         f"{', '.join(map(str, ruleset.tcp)) or '(none)'}, or nobody could log in any more: add it to them, or let "
         "sshd listen on one of them"
     )
@@ -108,7 +108,7 @@ def _family_difference(family: str, desired: str, live: Tables) -> list[str]:
         if found is None:
             reasons.append(f"{family}: there is no chain {chain}")
         elif found != rules:
-            lines = difflib.unified_diff(found, rules, "live", "wanted", lineterm="", n=0)
+            lines = difflib.unified_diff(found, rules, "live", "expected", lineterm="", n=0)
             reasons.append("\n    ".join([f"{family}: {chain} has other rules", *list(lines)[2:]]))
     # Earlier versions had them in the table in which Docker inserts its own.
     reasons += [

@@ -29,7 +29,7 @@ def other_limits(state: GpuState, limits: Mapping[str, int]) -> list[tuple[Gpu, 
         if len(cards) != 1:
             found = ", ".join(card.uuid for card in state.gpus) or state.error or "no card"
             raise OperationError(
-                f"power limit of {uuid}: found {found}, wanted exactly one card of that UUID"
+                f"power limit of {uuid}: found {found}, expected exactly one card of that UUID"
             )
         if cards[0].power_limit_w != watts:
             others.append((cards[0], watts))
@@ -46,7 +46,7 @@ def power_limits(limits: Mapping[str, int]) -> Generator[StringCommand, None, No
     """
     for watts in limits.values():
         if watts <= 0:
-            raise OperationValueError(f"power limit of {watts} W: wanted a positive number of watts")
+            raise OperationValueError(f"power limit of {watts} W: expected a positive number of watts")
     state = cached_fact(Gpus)
     # While a first run is prepared there is no driver yet.
     others = other_limits(state, limits) if state.installed else []
@@ -91,7 +91,7 @@ def time_sharing(sharing: TimeSharing, state_file: str, lock: str) -> Generator[
     + lock: file that the GPU watchdog locks; it is kept out meanwhile
     """
     if sharing.mib <= 0 or sharing.answer_s <= 0:
-        raise OperationValueError(f"{sharing.mib} MiB and {sharing.answer_s} s: wanted numbers above 0")
+        raise OperationValueError(f"{sharing.mib} MiB and {sharing.answer_s} s: expected numbers above 0")
     tree: TreeState = cached_fact(Tree, paths=[state_file])
     mark = tree.entries.get(state_file)
     marked = hashlib.sha256(f"{sharing.mark}\n".encode()).hexdigest()

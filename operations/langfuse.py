@@ -93,8 +93,8 @@ def _project_changes(langfuse: LangfuseState, organisation: str, desired: Projec
         return
     if project.deleted:
         raise OperationError(
-            f"project {desired.id} of Langfuse: found deleted by somebody, and its traces not gone yet; wanted there, "
-            "or gone: run again when Langfuse's page shows it no longer, and it is made anew"
+            f"project {desired.id} of Langfuse: found deleted by somebody, and its traces not gone yet; expected it "
+            "there, or gone: run again when Langfuse's page shows it no longer, and it is made anew"
         )
     if project.organisation != organisation:
         yield Change(
@@ -221,11 +221,11 @@ def projects(
     langfuse: LangfuseState = cached_fact(Langfuse, container=container, postgres=postgres)
     if not langfuse.answers and state.is_executing:
         raise OperationError(
-            f"{container}: found {langfuse.reason}, wanted its projects: docker logs --tail 20 {container}"
+            f"{container}: found {langfuse.reason}, expected its projects: docker logs --tail 20 {container}"
         )
     changes = difference(langfuse, organisation, desired, salt)
     if not changes:
-        host.noop("every project of Langfuse and its keys are as wanted")
+        host.noop("every project of Langfuse and its keys are as declared")
         return
     yield script.run(
         "langfuse/apply.sh",

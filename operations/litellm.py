@@ -159,7 +159,7 @@ def teams(
                 f"the key of team {team.id} has to begin with sk- and have at least {MINIMUM_KEY_LENGTH} characters"
             )
     if both := {team.id for team in desired} & set(absent):
-        raise OperationValueError(f"teams both wanted and absent: {', '.join(sorted(both))}")
+        raise OperationValueError(f"teams both desired and absent: {', '.join(sorted(both))}")
     # The run that is being prepared may be the one that brings it back.
     found: ProxyState = cached_fact(Proxy, container=container, port=port, required=state.is_executing)
     declared = {team.id for team in desired}.union(absent, known)
@@ -168,7 +168,7 @@ def teams(
             host.log_styled(f"team {name} is not declared; {remedy}", fg="yellow", log_func=logger.warning)
     todo = steps(found, desired, absent)
     if not todo:
-        host.noop("every team and its key are as wanted")
+        host.noop("every team and its key are as declared")
         return
     if before_deletion and any(step.path == "/team/delete" for step in todo):
         pieces = [piece for pieces in before_deletion.pieces.values() for piece in pieces]
@@ -232,7 +232,7 @@ def right_problems(
             f"LiteLLM: model {model}",
             "in its database: whoever asks for that name is sent where somebody said on its page",
             "only models of `gateway`",
-            f"POST /model/delete of its id, {_INSIDE}; declare it if it is wanted",
+            f"POST /model/delete of its id, {_INSIDE}; declare it if it is needed",
         )
 
 

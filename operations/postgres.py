@@ -89,7 +89,7 @@ class Database:
 
 def _check_name(name: str) -> None:
     if not name or not name.isprintable() or len(name.encode()) > 63:
-        raise OperationValueError(f"{name!r} is no name for Postgres: wanted 1 to 63 printable characters")
+        raise OperationValueError(f"{name!r} is no name for Postgres: expected 1 to 63 printable characters")
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _database_changes(database: Database, cluster: ClusterState) -> Iterator[Cha
         existing = postgres_facts.Database(database.name, database.owner.name, grants=public)
     if existing.encoding != "UTF8":
         raise OperationError(
-            f"database {database.name}: found encoding {existing.encoding}, wanted UTF8, which cannot be changed in "
+            f"database {database.name}: found encoding {existing.encoding}, expected UTF8, which cannot be changed in "
             "place: dump it, rename it (ALTER DATABASE … RENAME TO …), run again and restore the dump"
         )
     if existing.owner != database.owner.name:
@@ -514,16 +514,16 @@ def vector_shortfalls(
         name = f"{column.table}.{column.column}"
         vector = existing.get((column.table, column.column))
         if vector is None:
-            yield f"{name}: found no such column of vectors, wanted vector({column.dimensions})"
+            yield f"{name}: found no such column of vectors, expected vector({column.dimensions})"
             continue
         if vector.dimensions != column.dimensions:
             size = vector.dimensions if vector.dimensions > 0 else "any number"
-            yield f"{name}: found vectors of {size} dimensions, wanted {column.dimensions}"
+            yield f"{name}: found vectors of {size} dimensions, expected {column.dimensions}"
         cosine = [index for index in vector.indexes if index.operators == "vector_cosine_ops"]
         if not any(index.method == "hnsw" and index.options >= column.options for index in cosine):
             has = [f"{i.method} {i.operators} {', '.join(sorted(i.options))}".strip() for i in vector.indexes]
             wants = f"hnsw vector_cosine_ops {', '.join(sorted(column.options))}"
-            yield f"{name}: found {'; '.join(has) or 'no index'}, wanted {wants}"
+            yield f"{name}: found {'; '.join(has) or 'no index'}, expected {wants}"
 
 
 @notice

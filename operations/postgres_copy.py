@@ -108,7 +108,7 @@ def _written_again(source: str, target: str, copies: Sequence[Copy], actual: Cop
                 f"{source}: database {copy.database}",
                 "copied before, and it takes writes again",
                 "none since it was copied: they would be lost",
-                f"docker stop {source}, if none of them is wanted; to copy it again, rename the copy in {target} away "
+                f"docker stop {source}, if none of them is needed; to copy it again, rename the copy in {target} away "
                 "(ALTER DATABASE … RENAME TO …) and remove its record, and .complete beside it",
             )
 

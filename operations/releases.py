@@ -46,9 +46,9 @@ def release(
     + destination: where it is unpacked
     """
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise OperationValueError(f"{url}: {sha256!r} is not a sha256, wanted 64 hexadecimal digits")
+        raise OperationValueError(f"{url}: {sha256!r} is not a sha256, expected 64 hexadecimal digits")
     if not owns or any(path.startswith(("/", "-")) or ".." in path.split("/") for path in owns):
-        raise OperationValueError(f"{url}: owns {list(owns)!r}: wanted paths inside the archive")
+        raise OperationValueError(f"{url}: owns {list(owns)!r}: expected paths inside the archive")
     paths = [f"{destination}/{path}" for path in owns]
     mark = f"{sha256} {url}"
     reason = difference(cached_fact(Release, stamp=stamp, paths=paths), mark, paths)

@@ -45,7 +45,7 @@ def bucket(
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
         raise OperationValueError(
-            f"bucket {bucket!r}: wanted 3 to 63 of a-z, 0-9, dot and hyphen, letters or digits at both ends"
+            f"bucket {bucket!r}: expected 3 to 63 of a-z, 0-9, dot and hyphen, letters or digits at both ends"
         )
     if any(not key or "\n" in key for key in (access_key, secret_key)):
         raise OperationValueError(f"bucket {bucket}: a key is empty or has a line break")

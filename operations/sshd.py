@@ -74,7 +74,7 @@ def contradictions(settings: Sequence[Setting], actual: SshdState) -> Iterator[s
             continue  # another of his lines comes first, and holds
         whom = f" ({line.match})" if line.match else ""
         yield (
-            f"sshd: found {setting.keyword} {line.value} in {line.place}{whom}; wanted {setting.value}. It is left, "
+            f"sshd: found {setting.keyword} {line.value} in {line.place}{whom}; expected {setting.value}. It is left, "
             "since it is the owner's: remove the line, and the next run sets it"
         )
 

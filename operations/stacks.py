@@ -126,7 +126,7 @@ class Stack:
     def __post_init__(self) -> None:
         where = f"stack {self.name}"
         if not _NAME.fullmatch(self.name):
-            raise OperationValueError(f"{where}: wanted a name of lower-case letters, digits, - and _")
+            raise OperationValueError(f"{where}: expected a name of lower-case letters, digits, - and _")
         for name, service in self.services.items():
             if service.get("container_name") != name:
                 raise OperationValueError(f"{where}: service {name} must have that container_name")
@@ -369,7 +369,7 @@ def _foreign(stack: Stack, actual: StacksState) -> Iterator[str]:
         container = actual.containers.get(name)
         if container and (container.project, container.service) != (stack.name, name):
             yield (
-                f"container {name}: found one {_owner(container)}; wanted the one of {stack.name}. It is not removed "
+                f"container {name}: found one {_owner(container)}; expected the one of {stack.name}. It is not removed "
                 "unasked: save what it holds, remove it where it is managed (or rename it), and run again"
             )
 
@@ -416,7 +416,7 @@ def _taken_ports(stack: Stack, actual: StacksState) -> Iterator[str]:
                 if port in other.published and other.status == "running" and other.project != stack.name:
                     yield (
                         f"container {name}: found port {port} of the host published by container {other.name}; "
-                        "wanted it for this one: stop that one, or declare another port"
+                        "expected it for this one: stop that one, or declare another port"
                     )
 
 
@@ -424,7 +424,7 @@ def _open_networks(stack: Stack, actual: StacksState) -> Iterator[str]:
     for name in sorted(stack.networks & actual.networks.keys()):
         if not actual.networks[name]:
             yield (
-                f"network {name}: found it with a way out; wanted it internal. It is not removed unasked: disconnect "
+                f"network {name}: found it with a way out; expected it internal. It is not removed unasked: disconnect "
                 f"its containers (docker network inspect {name}), `docker network rm {name}`, and run again"
             )
 
@@ -591,15 +591,15 @@ def _saved(
     pieces = saving.pieces if saving else {}
     if saving is None or (homeless := [name for name in containers if not pieces.get(name)]):
         raise OperationError(
-            f"{', '.join(containers if saving is None else homeless)}: found made from another declaration; wanted to "
-            "recreate what holds data only after its backup, and no backup is there to be made: save it, remove the "
-            "container (its volumes stay), and run again"
+            f"{', '.join(containers if saving is None else homeless)}: found made from another declaration; what holds "
+            "data is recreated only after its backup, and no backup is declared: save it, remove the container (its "
+            "volumes stay), and run again"
         )
     if down := [name for name in containers if actual.containers[name].status != "running"]:
         names = " ".join(down)
         raise OperationError(
-            f"{', '.join(down)}: found made from another declaration, and not running; wanted to recreate what holds "
-            "data only after its backup, and that is made of what runs: "
+            f"{', '.join(down)}: found made from another declaration, and not running; what holds data is recreated "
+            "only after its backup, which a running container is needed for: "
             f"docker start {names}, or if that is in vain docker rm --force {names} (the volumes stay), and run again"
         )
     required = [piece for name in containers for piece in pieces[name]]

@@ -46,7 +46,7 @@ class Unit:
     def __post_init__(self) -> None:
         if not re.fullmatch(rf"[\w:.\\][\w:.\\@-]*\.({KINDS})", self.name) or "@." in self.name:
             raise OperationValueError(
-                f"unit {self.name!r}: wanted the name of a unit or an instance with its suffix, such as docker.service"
+                f"unit {self.name!r}: expected the name of a unit or an instance with its suffix, as docker.service"
             )
 
 

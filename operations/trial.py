@@ -50,7 +50,7 @@ class OverNewConnection(StringCommand):
         except (ConnectError, SSHException, OSError, EOFError) as error:
             host.log_styled(
                 f"found no new SSH connection to this host possible with the new {self.tried} ({error}); "
-                f"wanted one to confirm them. The former {self.tried} come back now, or within "
+                f"expected one to confirm them. The former {self.tried} come back now, or within "
                 f"{CONFIRM_WITHIN} seconds if this session cannot see to it. {self.advice}",
                 fg="red",
                 log_func=logger.error,

@@ -260,8 +260,8 @@ def monitors(
     actual = _read_state(container, username, password)
     if actual.refused is not None:
         raise OperationError(
-            f"Uptime Kuma in {container}: found that it refuses the login of {username} ({actual.refused}); wanted the "
-            f"password of the secrets and no second factor. Give it that password: "
+            f"Uptime Kuma in {container}: found that it refuses the login of {username} ({actual.refused}); expected "
+            f"the password of the secrets and no second factor. Give it that password: "
             f"docker exec -it --user USER {container} npm run reset-password (npm run remove-2fa for the second "
             "factor), as the user to whom its data belongs"
         )
@@ -283,7 +283,7 @@ def monitors(
 
 def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
     if not OWNER.fullmatch(owner):
-        raise OperationValueError(f"owner {owner!r}: wanted lower-case letters, digits and _./-")
+        raise OperationValueError(f"owner {owner!r}: expected lower-case letters, digits and _./-")
     for name, count in Counter(monitor.name for monitor in monitors).items():
         if count > 1:
             raise OperationValueError(f"monitor {name!r} of {owner} is declared {count} times")
@@ -291,7 +291,7 @@ def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
         # Uptime Kuma's own limits (MIN_INTERVAL_SECOND, MAX_INTERVAL_SECOND).
         if not 20 <= monitor.interval_s <= 24 * 24 * 3600:
             raise OperationValueError(
-                f"monitor {monitor.name!r}: interval_s {monitor.interval_s}: wanted 20 seconds to 24 days"
+                f"monitor {monitor.name!r}: interval_s {monitor.interval_s}: expected 20 seconds to 24 days"
             )
         if isinstance(monitor.asks, Push) and not re.fullmatch(r"[\w-]{16,32}", monitor.asks.token, re.ASCII):
             raise OperationValueError(

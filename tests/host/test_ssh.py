@@ -62,8 +62,8 @@ def test_what_the_owner_has_set_is_named_and_left(machine: Machine, deploy: Depl
     try:
         run = deploy()
         assert run.changed == ["Phase 0: hardware | SSH | Keys only"]
-        assert f"found MaxAuthTries 10 in {OWN}:1; wanted 4" in run.output
-        assert f"found X11Forwarding yes in {OWN}:3 (Match User nobody); wanted no" in run.output
+        assert f"found MaxAuthTries 10 in {OWN}:1; expected 4" in run.output
+        assert f"found X11Forwarding yes in {OWN}:3 (Match User nobody); expected no" in run.output
         assert effective(machine)["maxauthtries"] == "10"
     finally:
         machine.run(f"rm {OWN}")

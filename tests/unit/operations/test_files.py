@@ -161,11 +161,11 @@ def test_a_difference_is_one_command(entry: Entry, there: FileState | None, acti
 @pytest.mark.parametrize(
     ("entry", "there", "words"),
     [
-        (File("/f", ""), found(kind="directory"), "found a directory, wanted a file"),
+        (File("/f", ""), found(kind="directory"), "found a directory, expected a file"),
         (File("/f", ""), found(kind="special file"), "found a special file"),
-        (Directory("/d"), found(), "found a file, wanted a directory"),
-        (Directory("/d"), found(kind="link", target="/x"), "found a link to /x, wanted a directory"),
-        (Link("/l", "x"), found(kind="directory"), "found a directory, wanted a link"),
+        (Directory("/d"), found(), "found a file, expected a directory"),
+        (Directory("/d"), found(kind="link", target="/x"), "found a link to /x, expected a directory"),
+        (Link("/l", "x"), found(kind="directory"), "found a directory, expected a link"),
     ],
 )
 def test_another_kind_in_the_way_is_an_error(entry: Entry, there: FileState, words: str) -> None:

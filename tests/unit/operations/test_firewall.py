@@ -283,4 +283,4 @@ def test_rules_are_confirmed_over_a_new_connection(error: Exception | None) -> N
     else:
         assert fresh.ran == []
         assert [ran for ran, _ in established.ran] == ["/usr/local/sbin/host-firewall rollback"]
-        assert str(error) in said[0] and "wanted one to confirm them" in said[0]
+        assert str(error) in said[0] and "expected one to confirm them" in said[0]

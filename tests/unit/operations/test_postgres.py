@@ -226,7 +226,7 @@ def test_what_is_set_for_our_own_sessions_is_taken_back(override: Override, stat
 
 
 def test_what_cannot_be_changed_in_place_stops_the_run() -> None:
-    with pytest.raises(OperationError, match="encoding SQL_ASCII, wanted UTF8"):
+    with pytest.raises(OperationError, match="encoding SQL_ASCII, expected UTF8"):
         statements(with_database(encoding="SQL_ASCII"))
     with pytest.raises(OperationError, match="extension timescaledb is not among"):
         difference([replace(WANTED, extensions=("timescaledb",))], (), as_declared())

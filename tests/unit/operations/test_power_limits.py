@@ -52,7 +52,7 @@ def test_before_there_is_a_driver_nothing_is_asked_of_it() -> None:
     ],
 )
 def test_a_uuid_is_that_of_one_card(state: GpuState, uuid: str, found: str) -> None:
-    with pytest.raises(OperationError, match=f"power limit of {uuid}: {found}.* wanted exactly one card"):
+    with pytest.raises(OperationError, match=f"power limit of {uuid}: {found}.* expected exactly one card"):
         limited(state, {uuid: 180})
 
 

@@ -88,7 +88,9 @@ def test_what_the_owner_has_set_stays_his() -> None:
 
 def test_what_contradicts_is_named_with_its_place() -> None:
     password, agent = contradictions(SETTINGS, read_sshd(ANSWER))
-    assert "PasswordAuthentication yes in /etc/ssh/sshd_config.d/50-cloud-init.conf:1; wanted no" in password
+    assert (
+        "PasswordAuthentication yes in /etc/ssh/sshd_config.d/50-cloud-init.conf:1; expected no" in password
+    )
     assert 'AllowAgentForwarding yes in /etc/ssh/sshd_config:122 (Match User backup,"operator")' in agent
 
 

@@ -251,7 +251,7 @@ def test_a_container_on_other_networks_is_made_anew(
 def test_a_network_of_that_name_with_a_way_out_is_refused() -> None:
     stack = front(networks=frozenset({"front_private"}))
     there = replace(as_declared(stack), networks={"front_private": False})
-    with pytest.raises(OperationError, match="found it with a way out; wanted it internal"):
+    with pytest.raises(OperationError, match="found it with a way out; expected it internal"):
         difference(stack, there)
 
 
@@ -287,7 +287,7 @@ def test_the_digest_is_of_everything_that_a_container_is_made_from() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"name": "Front"}, "wanted a name"),
+        ({"name": "Front"}, "expected a name"),
         ({"project": {"services": {"web": definition("other")}}}, "must have that container_name"),
         ({"project": {"services": {"web": {"container_name": "web"}}}}, "has no healthcheck"),
         ({"files": ()}, "which is not declared"),

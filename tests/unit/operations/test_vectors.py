@@ -51,11 +51,11 @@ def test_nothing_is_said_of_what_is_as_wanted() -> None:
 
 
 def test_what_is_missing_or_otherwise_is_said() -> None:
-    assert shortfalls() == ["DocumentChunk.embedding: found no such column of vectors, wanted vector(1536)"]
+    assert shortfalls() == ["DocumentChunk.embedding: found no such column of vectors, expected vector(1536)"]
     assert shortfalls(replace(THERE, dimensions=768)) == [
-        "DocumentChunk.embedding: found vectors of 768 dimensions, wanted 1536"
+        "DocumentChunk.embedding: found vectors of 768 dimensions, expected 1536"
     ]
-    wants = "wanted hnsw vector_cosine_ops ef_construction=128, m=16"
+    wants = "expected hnsw vector_cosine_ops ef_construction=128, m=16"
     assert shortfalls(replace(THERE, indexes=())) == [f"DocumentChunk.embedding: found no index, {wants}"]
     others = (
         replace(HNSW, operators="vector_l2_ops"),
@@ -73,7 +73,7 @@ def test_it_is_told_and_nothing_is_made() -> None:
     assert steps == []
     assert host.noops == ["reported"]
     assert host.logged == [
-        "augmenter: DocumentChunk.embedding: found no such column of vectors, wanted vector(1536)"
+        "augmenter: DocumentChunk.embedding: found no such column of vectors, expected vector(1536)"
     ]
     with scripted_host({Vectors: (THERE,)}) as host:
         assert list(postgres.report_vectors._inner("shared-postgres", "augmenter", [WANTED])) == []

@@ -338,9 +338,9 @@ def test_a_phase_that_does_not_need_a_key_is_not_kept_from_running(bare: Path) -
         (
             "telegram: {token: a, chat: b}\nregistry: {password: 1.5}\n",
             0o600,
-            "registry/password\n    found:  a float",
+            "registry/password\n    found:    a float",
         ),
-        ("telegram: {token: 'a\\', chat: b}\n", 0o600, "telegram/token\n    found:  a text with \\' or"),
+        ("telegram: {token: 'a\\', chat: b}\n", 0o600, "telegram/token\n    found:    a text with \\' or"),
     ],
 )
 def test_a_file_of_secrets_that_is_wrong(bare: Path, text: str, mode: int, told: str) -> None:
