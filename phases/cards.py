@@ -1,12 +1,10 @@
-"""Operations whose arguments name GPUs by their full UUID, which only the driver knows."""
+"""Operations whose arguments need the full UUIDs of the cards, which only the driver knows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from weakref import WeakKeyDictionary
 
-from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
@@ -17,8 +15,8 @@ from facts.cache import cached_fact
 from facts.gpu import Gpus, GpuState
 from operations.checks import Problem
 
-# What the driver of each host said, once it was there: a card has the same UUID for as long as a run lasts, and asking
-# is what costs most where nothing changes.
+# UUIDs of each host, once its driver has answered: they stay the same for a run, and nvidia-smi is the slowest command
+# of a run that changes nothing.
 _known: WeakKeyDictionary[object, dict[str, str]] = WeakKeyDictionary()
 
 
@@ -48,15 +46,13 @@ def old_driver(blueprint: Blueprint, state: GpuState, remedy: str) -> Iterator[P
 
 @operation()
 def with_cards(
-    blueprint: Blueprint,
-    step: PyinfraOperation[Any],
-    arguments: Callable[[Mapping[str, str]], dict[str, Any]],
+    blueprint: Blueprint, step: Callable[[Mapping[str, str]], Iterable[PyinfraCommand]]
 ) -> Generator[PyinfraCommand, None, None]:
-    """Do `step` with arguments that are made from the cards as the driver lists them.
+    """Run an operation with the full UUIDs of the cards, as the driver lists them.
 
     + blueprint: the host's declarations
-    + step: an operation
-    + arguments: makes its arguments from the full UUID of each declared card
+    + step: makes the operation's commands from the full UUID of each declared card, by the declared one:
+        `lambda uuids: files.tree._inner(entries=entries(uuids))`
     """
     this = ctx_host.get()  # type: ignore[no-untyped-call] # `host` is only a proxy of it
     uuids = _known.get(this)
@@ -65,4 +61,4 @@ def with_cards(
         uuids = full_uuids(blueprint, state)
         if state.installed:
             _known[this] = uuids
-    yield from step._inner(**arguments(uuids))
+    yield from step(uuids)

@@ -74,7 +74,7 @@ def cards(applied: Applied, state: HostState, gpus: GpuState, instances: OllamaS
     yield Line("GPUs", f"{count}: {', '.join(gpu.name for gpu in gpus.gpus) or 'none'}", wrong)
     if wrong:
         return  # where an instance belongs is not known
-    wanted = placements(blueprint, full_uuids(blueprint, gpus))["placements"]
+    wanted = placements(blueprint, full_uuids(blueprint, gpus))
     misplaced = tuple(ollama.misplaced(instances, wanted))
     away = [one.instance for one in ollama.unloaded(instances, wanted) if one.yields_gpu]
     resident = len(wanted) - len(misplaced) - len(away)

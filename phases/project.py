@@ -108,11 +108,10 @@ def _containers(applied: Applied, secrets: Secrets, project: Project) -> None:
     with_cards(
         name=f"Containers of {project.name}, of PgBouncer and of the dashboards",
         blueprint=applied.blueprint,
-        step=stacks.up,
-        arguments=lambda uuids: {
-            "root": applied.blueprint.paths.stacks,
-            "stacks": [stack(applied, secrets, name, uuids) for name in names],
-            "timeout_s": 900,
-            "before_recreate": saving(applied),
-        },
+        step=lambda uuids: stacks.up._inner(
+            root=applied.blueprint.paths.stacks,
+            stacks=[stack(applied, secrets, name, uuids) for name in names],
+            timeout_s=900,
+            before_recreate=saving(applied),
+        ),
     )

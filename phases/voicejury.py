@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+
+from pyinfra.api.command import PyinfraCommand
 
 from blueprint import Blueprint, Secrets
 from blueprint.applied import Applied
@@ -34,17 +35,16 @@ def after_containers(applied: Applied, secrets: Secrets, project: Project) -> No
             with_cards(
                 name=f"Ollama {service.unloads_model_of} gives way to {service.name} and comes back",
                 blueprint=blueprint,
-                step=gpu.time_sharing,
-                arguments=partial(_sharing, blueprint, service, blueprint.instance(service.unloads_model_of)),
+                step=partial(_share, blueprint, service, blueprint.instance(service.unloads_model_of)),
             )
 
 
-def _sharing(
+def _share(
     blueprint: Blueprint, service: Service, instance: OllamaInstance, uuids: Mapping[str, str]
-) -> dict[str, Any]:
+) -> Iterable[PyinfraCommand]:
     timeouts = [model.timeout_s for model in blueprint.gateway.models if model.instance == instance.name]
-    return {
-        "sharing": TimeSharing(
+    return gpu.time_sharing._inner(
+        sharing=TimeSharing(
             port=instance.port,
             model=instance.model,
             uuid=uuids[blueprint.gpu_of(service).uuid],
@@ -53,6 +53,6 @@ def _sharing(
             # What callers of the gateway wait for it.
             answer_s=min(timeouts, default=blueprint.thresholds.ollama_answer_s),
         ),
-        "state_file": f"{blueprint.paths.state}/time-sharing/{service.name}",
-        "lock": f"{blueprint.paths.locks}/gpu.lock",
-    }
+        state_file=f"{blueprint.paths.state}/time-sharing/{service.name}",
+        lock=f"{blueprint.paths.locks}/gpu.lock",
+    )

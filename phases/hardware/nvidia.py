@@ -61,9 +61,8 @@ def power_limits(blueprint: Blueprint) -> None:
     with_cards(
         name="Unit of the power limits",
         blueprint=blueprint,
-        step=files.tree,
-        arguments=lambda uuids: {
-            "entries": [
+        step=lambda uuids: files.tree._inner(
+            entries=[
                 Directory(blueprint.paths.config, mode="0700"),
                 File(settings, "".join(f"{uuids[uuid]} {watts}\n" for uuid, watts in limits.items())),
                 File(
@@ -73,7 +72,7 @@ def power_limits(blueprint: Blueprint) -> None:
                     ),
                 ),
             ]
-        },
+        ),
     )
     systemd.units(name="Power limits at boot", units=[Unit(POWER_LIMITS, reload_on=(settings,))])
     cards.power_limits(name="Power limits", limits=limits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pyinfra.api.deploy import deploy
 
@@ -43,8 +42,7 @@ def ollama(blueprint: Blueprint) -> None:
     with_cards(
         name="Units and environment of the instances",
         blueprint=blueprint,
-        step=files.tree,
-        arguments=lambda uuids: {"entries": entries(blueprint, uuids)},
+        step=lambda uuids: files.tree._inner(entries=entries(blueprint, uuids)),
     )
     systemd.units(
         name="Ollama instances",
@@ -60,8 +58,7 @@ def ollama(blueprint: Blueprint) -> None:
     with_cards(
         name="Models",
         blueprint=blueprint,
-        step=instances.models,
-        arguments=lambda uuids: placements(blueprint, uuids),
+        step=lambda uuids: instances.models._inner(placements=placements(blueprint, uuids)),
     )
     systemd.units(
         name="Warm-up", units=[Unit(instance.warmup_unit) for instance in blueprint.ollama_instances]
@@ -69,8 +66,7 @@ def ollama(blueprint: Blueprint) -> None:
     with_cards(
         name="Each model is resident on its card",
         blueprint=blueprint,
-        step=instances.resident,
-        arguments=lambda uuids: placements(blueprint, uuids),
+        step=lambda uuids: instances.resident._inner(placements=placements(blueprint, uuids)),
     )
 
 
@@ -153,17 +149,15 @@ def _filter_folder(blueprint: Blueprint) -> str:
     return f"{blueprint.paths.ollama_env}/filter"
 
 
-def placements(blueprint: Blueprint, uuids: Mapping[str, str]) -> dict[str, Any]:
-    """Where each model has to live, as an operation's arguments."""
-    return {
-        "placements": [
-            Placement(
-                instance.name,
-                instance.port,
-                instance.model,
-                uuids[blueprint.gpu_of(instance).uuid],
-                yields_gpu=blueprint.yields_gpu(instance),
-            )
-            for instance in blueprint.ollama_instances
-        ]
-    }
+def placements(blueprint: Blueprint, uuids: Mapping[str, str]) -> list[Placement]:
+    """The card of each instance's model."""
+    return [
+        Placement(
+            instance.name,
+            instance.port,
+            instance.model,
+            uuids[blueprint.gpu_of(instance).uuid],
+            yields_gpu=blueprint.yields_gpu(instance),
+        )
+        for instance in blueprint.ollama_instances
+    ]

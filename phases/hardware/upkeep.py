@@ -26,8 +26,7 @@ def upkeep(blueprint: Blueprint, secrets: Secrets) -> None:
     with_cards(
         name="Watchdog, cron jobs and log rotation",
         blueprint=blueprint,
-        step=files.tree,
-        arguments=lambda uuids: {"entries": entries(blueprint, secrets, uuids)},
+        step=lambda uuids: files.tree._inner(entries=entries(blueprint, secrets, uuids)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, contents, render
@@ -19,10 +21,7 @@ def whisper(blueprint: Blueprint) -> None:
     with_cards(
         name="Unit of shared-whisper",
         blueprint=blueprint,
-        step=files.tree,
-        arguments=lambda uuids: {
-            "entries": [unit(blueprint, uuids[blueprint.gpu_of(blueprint.whisper).uuid])]
-        },
+        step=lambda uuids: files.tree._inner(entries=[unit(blueprint, uuids)]),
     )
     systemd.units(name="shared-whisper", units=[Unit(blueprint.whisper.unit)])
     whisper_asr.serves(name=f"shared-whisper serves {blueprint.whisper.model}", service=service(blueprint))
@@ -41,14 +40,14 @@ def service(blueprint: Blueprint) -> Service:
     )
 
 
-def unit(blueprint: Blueprint, gpu_uuid: str) -> File:
+def unit(blueprint: Blueprint, uuids: Mapping[str, str]) -> File:
     """Its unit file, with the full UUID: the container toolkit takes no prefix."""
     return File(
         f"/etc/systemd/system/{blueprint.whisper.unit}",
         render(
             "whisper/shared-whisper.service.j2",
             whisper=blueprint.whisper,
-            gpu_uuid=gpu_uuid,
+            gpu_uuid=uuids[blueprint.gpu_of(blueprint.whisper).uuid],
             environment=contents.whisper_environment(blueprint),
             network=blueprint.coolify_network,
             scripts=blueprint.paths.scripts,

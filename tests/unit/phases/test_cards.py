@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from pyinfra.api.command import StringCommand
@@ -22,6 +21,10 @@ from tests.unit.machines import UUIDS, cards
 @operation()
 def said(uuids: Mapping[str, str], word: str) -> Generator[StringCommand, None, None]:
     yield StringCommand(word, *uuids.values())
+
+
+def echo(uuids: Mapping[str, str]) -> Iterable[StringCommand]:
+    return said._inner(uuids=uuids, word="echo")
 
 
 def test_each_declared_card_by_its_full_uuid() -> None:
@@ -61,25 +64,17 @@ def test_wrong_cards_stop_the_run(state: GpuState, sentence: str) -> None:
 
 
 def test_an_operation_gets_them_when_it_runs() -> None:
-    def arguments(uuids: Mapping[str, str]) -> dict[str, Any]:
-        return {"uuids": uuids, "word": "echo"}
-
-    (command,) = commands(with_cards, {Gpus: cards()}, blueprint=declared(), step=said, arguments=arguments)
+    (command,) = commands(with_cards, {Gpus: cards()}, blueprint=declared(), step=echo)
     assert command.get_raw_value() == f"echo {' '.join(UUIDS.values())}"
-    (prepared,) = commands(
-        with_cards, {Gpus: GpuState()}, blueprint=declared(), step=said, arguments=arguments
-    )
+    (prepared,) = commands(with_cards, {Gpus: GpuState()}, blueprint=declared(), step=echo)
     assert prepared.get_raw_value() == f"echo {' '.join(UUIDS)}"
 
 
 @pytest.mark.parametrize(("state", "questions"), [(cards(), 1), (GpuState(), 2)], ids=["driver", "no driver"])
 def test_a_driver_that_is_there_is_asked_once_a_run(state: GpuState, questions: int) -> None:
-    def arguments(uuids: Mapping[str, str]) -> dict[str, Any]:
-        return {"uuids": uuids, "word": "echo"}
-
     with scripted_host({Gpus: state}) as host:
         for _ in range(2):
-            assert list(with_cards._inner(blueprint=declared(), step=said, arguments=arguments))
+            assert list(with_cards._inner(blueprint=declared(), step=echo))
             host.changed()
     assert len(host.asked) == questions
 

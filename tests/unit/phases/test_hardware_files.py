@@ -51,7 +51,7 @@ def everything(blueprint: Blueprint, secrets: Secrets) -> list[Entry]:
         return [
             *base_entries(blueprint),
             *ollama_entries(blueprint, UUIDS),
-            whisper_unit(blueprint, UUIDS[blueprint.gpu_of(blueprint.whisper).uuid]),
+            whisper_unit(blueprint, UUIDS),
             *upkeep_entries(blueprint, secrets, UUIDS),
         ]
 
@@ -132,9 +132,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     def stand_in(name: str) -> Callable[..., None]:
         def note(**arguments: Any) -> None:
             if name == "with_cards":
-                arguments |= arguments.pop("arguments")(UUIDS)
-            calls.append((name, arguments))
+                arguments["step"](UUIDS)
+            else:
+                calls.append((name, arguments))
 
+        note._inner = note  # type: ignore[attr-defined]
         return note
 
     monkeypatch.setattr(files, "tree", stand_in("tree"))
@@ -157,7 +159,7 @@ def with_limit(watts: int | None) -> Blueprint:
 def test_power_limits_at_once_and_at_every_boot(asked: list[tuple[str, dict[str, Any]]]) -> None:
     power_limits(with_limit(180))
     (tree, put), (units, up), (operation, limits) = asked
-    assert (tree, units, operation) == ("with_cards", "units", "power_limits")
+    assert (tree, units, operation) == ("tree", "units", "power_limits")
     written = contents(put["entries"])
     assert written["/etc/sourcefast/gpu-power-limits"] == f"{UUIDS[LIMITED]} 180\n"
     unit = str(written["/etc/systemd/system/gpu-power-limits.service"])
@@ -190,7 +192,7 @@ def test_a_phase_is_recorded(asked: list[tuple[str, dict[str, Sequence[Entry]]]]
 
 
 def test_each_model_is_to_be_on_its_card() -> None:
-    placements = ollama_placements(declared(), UUIDS)["placements"]
+    placements = ollama_placements(declared(), UUIDS)
     assert {(one.instance, one.port, one.model, one.gpu) for one in placements} == {
         ("heavy", 11434, "qwen3:8b", UUIDS["GPU-bdb1f5e4"]),
         ("light", 11435, "qwen3:4b", UUIDS["GPU-85c38fae"]),

@@ -71,7 +71,7 @@ def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
 
 def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
     found = cards()
-    wanted = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))["placements"]
+    wanted = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))
 
     def loaded(placement: Placement) -> Instance:
         model = Loaded(placement.model, 1, 1)
