@@ -31,25 +31,13 @@ def settings_json(applied: Applied, host: str) -> str:
     """
     blueprint = applied.blueprint
     paths, watch, backups = blueprint.paths, blueprint.watch, blueprint.backups
+    limits = {key: value for key, value in watch.to_json().items() if isinstance(value, int)}
     servers = [service.name for service in applied.services if isinstance(service.data, RedisData)]
     value = {
         "state": f"{paths.state}/watch",
         "credentials": f"{paths.config}/{CREDENTIALS}",
         "alert": alert(paths, host),
-        "limits": {
-            "disk_percent": watch.disk_alert_percent,
-            "postgres_connections_percent": watch.postgres_connections_percent,
-            "redis_memory_percent": watch.redis_memory_percent,
-            "celery_queue": watch.celery_queue,
-            "ollama_latency_p95_s": watch.ollama_latency_p95_s,
-            "fallback_percent": watch.fallback_percent,
-            "backup_age_h": backups.max_age_h,
-            "certificate_days": watch.certificate_days,
-        },
-        "window_min": watch.window_min,
-        "min_calls": watch.min_calls,
-        "unmeasured_runs": watch.unmeasured_runs,
-        "restart_quiet_min": watch.restart_quiet_min,
+        "limits": limits | {"backup_age_h": backups.max_age_h},
         "disks": ["/", "/var/lib/docker", backups.root],
         "postgres": [service.name for service in applied.services if isinstance(service.data, PostgresData)],
         "redis": servers,

@@ -14,7 +14,14 @@ from operations.files import Entry, File
 from phases import jobs
 from phases.hardware.upkeep import telegram_ini
 
-SCRIPTS = ("common/configuration.py", "common/containers.py", "watch/watch.py", "watch/watch.sh")
+SCRIPTS = (
+    "common/configuration.py",
+    "common/containers.py",
+    "watch/watch.py",
+    "watch/watch.sh",
+    "watch/watch_checks.py",
+    "watch/watch_model.py",
+)
 
 
 @deploy("Watch")

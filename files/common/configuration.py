@@ -1,4 +1,4 @@
-"""Settings of a script as the deploy writes them: one file of JSON without a secret in it, and one with the logins."""
+"""Settings of a script as the deployment writes them: a JSON file without secrets, and one with the logins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from incidents import ConfigurationError
 
 @dataclass(frozen=True)
 class Login:
-    """How a server is logged in to; `password` is empty where none is asked for."""
+    """A login to a server; `password` is empty where the server asks for none."""
 
     user: str
     password: str
@@ -23,14 +23,14 @@ class Login:
 
 
 def read(path: Path) -> tuple[dict[str, Any], Mapping[str, Login]]:
-    """Settings, and the logins of the file that they name as `credentials`, by container.
+    """Settings, and the logins by container, from the file that the settings name as `credentials`.
 
     :raises ConfigurationError: with the file's name
     """
     try:
-        said: dict[str, Any] = json.loads(path.read_text())
-        logins = json.loads(Path(said["credentials"]).read_text())
-        return said, {name: Login(login["user"], login["password"]) for name, login in logins.items()}
+        settings: dict[str, Any] = json.loads(path.read_text())
+        logins = json.loads(Path(settings["credentials"]).read_text())
+        return settings, {name: Login(login["user"], login["password"]) for name, login in logins.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # Of a file with passwords, no word.
+        # The text of the error could quote a file with passwords.
         raise ConfigurationError(f"{path} or its credentials: {type(error).__name__}") from None

@@ -1,6 +1,6 @@
 """Docker as the scripts of the host use it: containers by name, commands in them, and their addresses.
 
-What is secret goes into the environment of a command or onto its standard input, never into an argument.
+Secrets go into the environment of a command or onto its standard input, never into an argument.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NO_SECRETS: Mapping[str, str] = {}
 
 
 class ScriptError(Exception):
-    """Something that was tried and did not work, in words for a person."""
+    """Something that failed, in words for a person."""
 
 
 def docker(
@@ -27,9 +27,9 @@ def docker(
     secrets: Mapping[str, str] = NO_SECRETS,
     timeout_s: float | None = 60,
 ) -> str:
-    """What a command of docker says.
+    """Standard output of a command of docker.
 
-    :raises ScriptError: with the end of what it said on its way out
+    :raises ScriptError: it failed; with the end of its error output
     """
     try:
         done = subprocess.run(
@@ -51,15 +51,16 @@ def docker(
 def inside(
     container: str, *command: str, user: str = "", secrets: Mapping[str, str] = NO_SECRETS
 ) -> list[str]:
-    """Arguments of docker for a command in a container, which gets the variables that `secrets` names."""
+    """Arguments of docker that run a command in a container, with the variables that `secrets` names."""
     named = [flag for name in secrets for flag in ("--env", name)]
     return ["exec", "--interactive", *(["--user", user] if user else []), *named, container, *command]
 
 
 class Process:
-    """A command of docker that runs beside this script; use it as a context.
+    """A command of docker that runs beside this script; use it as a context manager.
 
-    Leaving the context waits for it, and raises `ScriptError` where it did; an exception in the context ends it.
+    The end of the context waits for the command, and raises `ScriptError` if it failed. An exception in the context
+    kills it.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Process:
     ) -> None:
         self._name = f"docker {arguments[0]}"
         # A pipe that nobody reads meanwhile would fill up.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the command runs
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the command runs
         self.process = subprocess.Popen(
             ["docker", *arguments],
             stdin=stdin,
             stdout=stdout,
-            stderr=self._said,
+            stderr=self._stderr,
             env={**os.environ, **secrets},
         )
 
@@ -92,42 +93,42 @@ class Process:
                 if pipe:
                     pipe.close()
         status = self.process.wait()
-        self._said.seek(0)
-        said = self._said.read()
-        self._said.close()
+        self._stderr.seek(0)
+        output = self._stderr.read()
+        self._stderr.close()
         # A program that died is the reason why the other end of its pipe broke.
         if status and (kind is None or issubclass(kind, BrokenPipeError)):
-            raise ScriptError(_reason(self._name, status, said))
+            raise ScriptError(_reason(self._name, status, output))
 
 
-def _reason(name: str, status: int, said: bytes) -> str:
-    text = " ".join(said.decode(errors="replace").split())
-    return f"{name} ended with {status}: {text[-400:] or 'it said nothing'}"
+def _reason(name: str, status: int, output: bytes) -> str:
+    text = " ".join(output.decode(errors="replace").split())
+    return f"{name} ended with {status}: {text[-400:] or 'no output'}"
 
 
 def inspect(*names: str) -> list[dict[str, Any]]:
-    """Docker's account of containers.
+    """What `docker inspect` says about containers.
 
-    :raises ScriptError: where one of them is not there
+    :raises ScriptError: one of them does not exist
     """
     if not names:
         return []
-    said: list[dict[str, Any]] = json.loads(docker("inspect", "--type", "container", *names))
-    return said
+    containers: list[dict[str, Any]] = json.loads(docker("inspect", "--type", "container", *names))
+    return containers
 
 
 def running() -> list[dict[str, Any]]:
-    """Docker's account of every running container."""
+    """What `docker inspect` says about every running container."""
     return inspect(*docker("ps", "--quiet", "--no-trunc").split())
 
 
-def the_running(name: str) -> dict[str, Any]:
-    """Docker's account of a container that has to run.
+def require_running(name: str) -> dict[str, Any]:
+    """What `docker inspect` says about a container that has to run.
 
-    A container that was renamed is not it, even though it runs: whoever renamed it meant something by that, and
-    everything that knows it by its name is broken.
+    A renamed container does not count, even though it runs: its renaming had a reason, and everything that reaches it
+    by its name is broken.
 
-    :raises ScriptError: where it does not; says which one looks like it
+    :raises ScriptError: it does not run; the text names a renamed container that may be it
     """
     for container in running():
         if container["Name"] == f"/{name}":
@@ -142,7 +143,7 @@ def the_running(name: str) -> dict[str, Any]:
 def address_of(container: Mapping[str, Any]) -> str:
     """An address at which the host reaches a container.
 
-    :raises ScriptError: it is in no network
+    :raises ScriptError: the container is in no network
     """
     for network in container["NetworkSettings"]["Networks"].values():
         if network["IPAddress"]:

@@ -1,8 +1,8 @@
-"""Incidents of the host: told on Telegram once when they begin and once when they are over.
+"""Incidents of the host: the owner is notified on Telegram once when one begins and once when it is over.
 
-What cannot be told is kept in an outbox that all scripts of the host share, and told by whichever of them runs next:
-Telegram being down loses nothing and stops nothing. The bot's token is read from a private file and only ever sent to
-Telegram.
+A message that cannot be sent stays in an outbox that all scripts of the host share, and the next run of any of them
+sends it: while Telegram is down, nothing is lost and nothing stops. The bot's token is read from a private file and
+sent only to Telegram.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 KEPT_MESSAGES = 50
-# Telegram refuses more than 4096 units of UTF-16, and what it refuses would hold up everything after it.
-LONGEST = 2000
-OUTBOX = "untold"
+# Telegram refuses more than 4096 units of UTF-16, and a refused message would hold up all that follow.
+MAX_CHARACTERS = 2000
+OUTBOX = "untold"  # the name of a file on deployed hosts
 
 
 class ConfigurationError(Exception):
@@ -49,7 +49,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def private(path: Path) -> TextIO:
-    """A new file that only its owner reads, from its first byte."""
+    """A new file that only its owner can read, from its first byte."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
 
 
@@ -64,8 +64,8 @@ def address(text: str) -> str:
 class Telegram:
     """Where messages go.
 
-    `host` is how the host is called in them, `credentials` the private file with the bot's token and the chat, `api`
-    where the bot lives, `folder` where the outbox is.
+    `host`: name of the host in messages. `credentials`: the private file with the bot's token and the chat. `api`:
+    address of Telegram. `folder`: where the outbox is.
     """
 
     host: str
@@ -74,26 +74,26 @@ class Telegram:
     folder: Path
 
     @classmethod
-    def of(cls, said: Mapping[str, str], folder: Path) -> Telegram:
-        """From a script's settings, which all say it in the same words.
+    def of(cls, settings: Mapping[str, str], folder: Path) -> Telegram:
+        """From the settings of a script, which have the same keys in all scripts.
 
-        :raises KeyError, ValueError: they do not
+        :raises KeyError, ValueError: a key is missing or its value makes no sense
         """
-        return cls(said["host"], Path(said["telegram"]), address(said["telegram_api"]), folder)
+        return cls(settings["host"], Path(settings["telegram"]), address(settings["telegram_api"]), folder)
 
     def post(self, sign: str, text: str) -> None:
         """Put a message into the outbox."""
         message = f"{sign} {self.host} {time.strftime('%H:%M')}: {text}"
-        if len(message) > LONGEST:
-            message = message[: LONGEST - 1] + "…"
-        with self._outbox():
-            write_json(self._untold, [*self._read(), message][-KEPT_MESSAGES:])
+        if len(message) > MAX_CHARACTERS:
+            message = message[: MAX_CHARACTERS - 1] + "…"
+        with self._lock():
+            write_json(self._outbox, [*self._read(), message][-KEPT_MESSAGES:])
 
     def send(self) -> bool:
-        """Send what has not been told, oldest first, until one does not get through. True when nothing is left."""
-        with self._outbox():
-            untold = self._read()
-            if not untold:
+        """Send the messages of the outbox, oldest first, until one does not get through. True when it is empty."""
+        with self._lock():
+            messages = self._read()
+            if not messages:
                 return True
             parser = configparser.ConfigParser(interpolation=None)
             try:
@@ -101,34 +101,34 @@ class Telegram:
                     parser.read_file(file)
                 token, chat = parser["telegram"]["token"], parser["telegram"]["chat"]
             except (OSError, configparser.Error, KeyError) as error:
-                log(f"not told: {self.credentials}: {type(error).__name__}")  # its text could quote the file
+                log(f"not sent: {self.credentials}: {type(error).__name__}")  # its text could quote the file
                 return False
-            while untold:
-                if not _send(self.api, token, chat, untold[0]):
+            while messages:
+                if not _send(self.api, token, chat, messages[0]):
                     return False
-                del untold[0]
-                write_json(self._untold, untold)
+                del messages[0]
+                write_json(self._outbox, messages)
             return True
 
     @property
-    def _untold(self) -> Path:
+    def _outbox(self) -> Path:
         return self.folder / OUTBOX
 
-    def _outbox(self) -> _Lock:
+    def _lock(self) -> _Lock:
         return _Lock(self.folder / f"{OUTBOX}.lock")
 
     def _read(self) -> list[str]:
         try:
-            return [str(text) for text in json.loads(self._untold.read_text())]
+            return [str(text) for text in json.loads(self._outbox.read_text())]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
-            log(f"forgot what was untold: {self._untold}: {error}")
+            log(f"unreadable outbox, its messages are lost: {self._outbox}: {error}")
             return []
 
 
 class _Lock:
-    """One script at a time: two that send would send everything twice."""
+    """One script at a time: two that send at once would send every message twice."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,18 +153,18 @@ def _send(api: str, token: str, chat: str, text: str) -> bool:
             answer: Any = json.load(reply)
         if isinstance(answer, dict) and answer.get("ok") is True:
             return True
-        said = "an answer without ok"
+        reason = "an answer without ok"
     except urllib.error.HTTPError as error:
-        said = f"{error.code} {error.reason}"
+        reason = f"{error.code} {error.reason}"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        said = type(error).__name__  # the text of some of them has the address, and with it the token
-    log(f"not told, Telegram said: {said}; trying again at the next run")
+        reason = type(error).__name__  # the text of some errors has the address, and with it the token
+    log(f"not sent, Telegram answered: {reason}; the next run tries again")
     return False
 
 
 @dataclass
 class Incidents:
-    """What is wrong at the moment, as one script sees it, and what it remembers from run to run.
+    """The open incidents of one script, and what the script remembers from run to run.
 
     `open`: text of each incident by its key. `notes`: whatever the script counts.
     """
@@ -176,44 +176,45 @@ class Incidents:
 
     @classmethod
     def read(cls, path: Path, telegram: Telegram) -> Incidents:
-        """What the last run left; nothing where there was none, or where it cannot be read (it is told again then)."""
+        """The state that the last run wrote. Without a readable one, no incident is open: each begins again."""
         try:
-            said = json.loads(path.read_text())
-            return cls(path, telegram, dict(said["incidents"]), dict(said["notes"]))
+            state = json.loads(path.read_text())
+            return cls(path, telegram, dict(state["incidents"]), dict(state["notes"]))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log(f"forgot everything: {path}: {error!r}")
+            log(f"unreadable state, starting without it: {path}: {error!r}")
         return cls(path, telegram)
 
     def update(
         self,
-        wrong: Mapping[str, str],
-        unseen: Iterable[str] = (),
-        mend: Callable[[str], str] = lambda key: "",
+        current: Mapping[str, str],
+        unknown: Iterable[str] = (),
+        repair: Callable[[str], str] = lambda key: "",
     ) -> None:
         """Begin and end incidents, and put their messages into the outbox.
 
-        `unseen`: keys that could not be looked at, which stay as they were. `mend` is called for each incident that
-        begins; what it says it did goes into the message.
+        `current`: text of each incident by its key. `unknown`: keys of incidents that stay as they are, because nothing
+        could be measured. `repair`: called with the key of each incident that begins; what it returns is added to the
+        message.
         """
-        wrong = {key: self.open[key] for key in unseen if key in self.open} | dict(wrong)
-        over = [key for key in self.open if key not in wrong]
-        for key, text in wrong.items():
+        current = {key: self.open[key] for key in unknown if key in self.open} | dict(current)
+        over = [key for key in self.open if key not in current]
+        for key, text in current.items():
             if key not in self.open:
                 self.open[key] = text
-                self._tell("🔴", text + mend(key))
+                self._notify("🔴", text + repair(key))
         for key in over:
-            self._tell("🟢", f"over: {self.open.pop(key)}")
+            self._notify("🟢", f"over: {self.open.pop(key)}")
 
     def close(self) -> bool:
-        """Keep what is known, then send. True when nothing is left to tell.
+        """Save the state, then send the messages. True when the outbox is empty.
 
-        In that order: a run that is killed while it sends must not begin the same incidents again.
+        In that order: after a run that was killed while it sent, the same incidents must not begin again.
         """
         write_json(self.path, {"incidents": self.open, "notes": self.notes})
         return self.telegram.send()
 
-    def _tell(self, sign: str, text: str) -> None:
+    def _notify(self, sign: str, text: str) -> None:
         log(text)
         self.telegram.post(sign, text)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""GPU watchdog: looks once, mends what it can, and tells the owner what began and what is over.
+"""GPU watchdog: checks the GPUs once, restarts what hangs, and notifies the owner of incidents that began or ended.
 
-Looked for: the driver not answering, a card missing, a driver error (Xid), memory of a card nearly full, an Ollama
-instance that does not answer (its unit is restarted, once per incident).
+It detects a driver that does not answer, a missing card, a driver error (Xid), a card whose memory is nearly full, and
+an Ollama instance that does not answer. It restarts the unit of such an instance, once per incident.
 
-Each incident is told once when it begins and once when it is over (incidents.py, beside this file).
+The owner gets one message when an incident begins and one when it is over (incidents.py, beside this file).
 
-Exit status: 0 done, 1 something is left to tell, 2 wrong configuration.
+Exit status: 0 done, 1 a message could not be sent yet, 2 wrong configuration.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ XID = re.compile(r"NVRM: Xid \(PCI:(?P<bus>[0-9a-fA-F:.]+)\): (?P<code>\d+)(?:, 
 
 @dataclass(frozen=True)
 class Card:
-    """A card that has to be there."""
+    """A card that the host must have."""
 
     uuid: str
     name: str
@@ -48,7 +48,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Instance:
-    """A server that has to answer, and the card it computes on."""
+    """A server that must answer, and the card it computes on."""
 
     name: str
     port: int
@@ -58,11 +58,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Config:
-    """What is watched and how.
+    """What is watched, and its limits.
 
-    `vram_runs` is the number of runs in a row that a card has to be above `vram_percent`: a model being exchanged fills
-    it for moments. `xid_quiet_min` is how long no further error may come before one is over. `answer_s` is how long an
-    instance may take.
+    `vram_runs`: runs in a row that a card has to be above `vram_percent`, because a model exchange fills a card for
+    moments. `xid_quiet_min`: minutes without another driver error after which one is over. `answer_s`: seconds an
+    instance may take to answer.
     """
 
     state: Path
@@ -77,10 +77,10 @@ class Config:
 
 @dataclass
 class Counts:
-    """What is counted from run to run.
+    """What the watchdog counts from run to run.
 
-    `full`: runs in a row that a card has been above the limit. `xids`: when the last error of a card came.
-    `journal_since`: up to when the kernel's messages have been read, 0 at the first run.
+    `full`: runs in a row that a card has been above the limit. `xids`: time of the last error of a card.
+    `journal_since`: time up to which the kernel's messages have been read, 0 at the first run.
     """
 
     full: dict[str, int]
@@ -94,7 +94,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the driver says of a present card; None where it does not know."""
+    """What the driver reports about a card; None where it does not know."""
 
     used_mib: int | None
     total_mib: int | None
@@ -127,7 +127,7 @@ def read_config(path: Path) -> Config:
 
 
 def run(command: list[str], timeout_s: float) -> tuple[int, str]:
-    """Exit status and everything a program said. One that is missing or too slow has 127 or 124, as in a shell."""
+    """Exit status and output of a program. A missing one ends with 127 and a slow one with 124, as in a shell."""
     try:
         done = subprocess.run(
             command,
@@ -144,43 +144,45 @@ def run(command: list[str], timeout_s: float) -> tuple[int, str]:
     return done.returncode, done.stdout.strip()
 
 
-def ask_driver() -> tuple[dict[str, Usage], str | None]:
-    """The present cards by UUID, and what the driver said if it did not list any."""
+def query_driver() -> tuple[dict[str, Usage], str | None]:
+    """The cards that the driver lists, by UUID, and its error if it lists none."""
     fields = "uuid,memory.used,memory.total"
-    status, said = run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"], NVIDIA_SMI_S)
+    status, output = run(
+        ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"], NVIDIA_SMI_S
+    )
     cards = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         values = [value.strip() for value in line.split(",")]
         if len(values) == 3 and values[0].startswith("GPU-"):
             used, total = (int(value) if value.isdigit() else None for value in values[1:])
             cards[values[0]] = Usage(used, total)
-    # A lost card makes it fail although it lists the others.
+    # nvidia-smi fails because of one lost card, although it lists the others.
     return (
         cards,
-        None if cards else f"nvidia-smi ended with {status}: {' '.join(said.split()) or 'no output'}",
+        None if cards else f"nvidia-smi ended with {status}: {' '.join(output.split()) or 'no output'}",
     )
 
 
 def read_xids(since: float) -> list[tuple[float, str, str]] | None:
-    """Driver errors logged after `since`: when, on which bus, and what. None if the journal cannot be read."""
-    # By identifier, not `-k`: it is the same for the kernel's own messages, and also works without a kernel log.
-    status, said = run(
+    """Driver errors logged after `since`: time, bus and text. None if the journal cannot be read."""
+    # By identifier, not `-k`: that finds the kernel's messages as well, and also works without a kernel log.
+    status, output = run(
         ["journalctl", "-t", "kernel", f"--since=@{int(since)}", "-o", "json", "--no-pager", "--quiet"], 60
     )
     if status:
-        log(f"journalctl ended with {status}: {said[:500]}")
+        log(f"journalctl ended with {status}: {output[:500]}")
         return None
     errors = []
-    for line in said.splitlines():
+    for line in output.splitlines():
         try:
             entry = json.loads(line)
             when = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-            found = XID.search(entry["MESSAGE"])
+            match = XID.search(entry["MESSAGE"])
         except (ValueError, KeyError, TypeError):
             continue  # a message that is no text
-        if found and when > since:
+        if match and when > since:
             errors.append(
-                (when, short_bus(found["bus"]), f"Xid {found['code']}: {found['text'] or 'no text'}")
+                (when, short_bus(match["bus"]), f"Xid {match['code']}: {match['text'] or 'no text'}")
             )
     return errors
 
@@ -191,7 +193,7 @@ def short_bus(address: str) -> str:
 
 
 def answers(port: int, timeout_s: float) -> bool:
-    """Whether an instance answers; a second time after a moment, because it may just be starting."""
+    """Whether an instance answers. It gets a second chance after a moment, because it may just be starting."""
     for pause in (0.0, timeout_s):
         time.sleep(pause)
         try:
@@ -203,40 +205,40 @@ def answers(port: int, timeout_s: float) -> bool:
     return False
 
 
-def look(
-    config: Config, counts: Counts, told: Mapping[str, str], now: float
+def check_run(
+    config: Config, counts: Counts, open_incidents: Mapping[str, str], now: float
 ) -> tuple[dict[str, str], list[str]]:
-    """What is wrong at the moment, by the key of its incident, and what could not be looked at. Updates `counts`.
+    """Current incidents by key, and keys of incidents whose state is unknown. Updates `counts`.
 
-    `told`: the open incidents. A driver that is silent does not mean that a card is back.
+    A missing card is not back because the driver is silent: then its incident is unknown.
     """
-    wrong: dict[str, str] = {}
-    unseen: list[str] = []
-    present, error = ask_driver()
+    current: dict[str, str] = {}
+    unknown: list[str] = []
+    present, error = query_driver()
     if error:
-        wrong["driver"] = f"the NVIDIA driver does not answer: {error}"
+        current["driver"] = f"the NVIDIA driver does not answer: {error}"
     for card in config.cards:
         if error:
-            unseen += [f"missing {card.uuid}", f"vram {card.uuid}"]
+            unknown += [f"missing {card.uuid}", f"vram {card.uuid}"]
         elif card.uuid not in present:
-            wrong[f"missing {card.uuid}"] = f"GPU missing: {card}"
-            unseen.append(f"vram {card.uuid}")
-        elif text := look_at_memory(config, counts, card, present[card.uuid]):
-            wrong[f"vram {card.uuid}"] = text
-    wrong |= look_at_xids(config, counts, told, now)
+            current[f"missing {card.uuid}"] = f"GPU missing: {card}"
+            unknown.append(f"vram {card.uuid}")
+        elif text := check_memory(config, counts, card, present[card.uuid]):
+            current[f"vram {card.uuid}"] = text
+    current |= check_xids(config, counts, open_incidents, now)
     for instance in config.instances:
         # Without its card it cannot answer, and a restart would not bring the card back.
         if instance.gpu not in present:
-            unseen.append(f"instance {instance.name}")
+            unknown.append(f"instance {instance.name}")
         elif not answers(instance.port, config.answer_s):
-            wrong[f"instance {instance.name}"] = (
+            current[f"instance {instance.name}"] = (
                 f"Ollama {instance.name} does not answer on port {instance.port}"
             )
-    return wrong, unseen
+    return current, unknown
 
 
-def look_at_memory(config: Config, counts: Counts, card: Card, usage: Usage) -> str | None:
-    """Text of the incident when a card has been nearly full for long enough."""
+def check_memory(config: Config, counts: Counts, card: Card, usage: Usage) -> str | None:
+    """Text of the incident if a card has been nearly full for long enough."""
     percent = 100 * usage.used_mib / usage.total_mib if usage.used_mib and usage.total_mib else 0
     if percent <= config.vram_percent:
         counts.full.pop(card.uuid, None)
@@ -247,37 +249,39 @@ def look_at_memory(config: Config, counts: Counts, card: Card, usage: Usage) -> 
     return f"VRAM {percent:.0f} % full ({usage.used_mib} of {usage.total_mib} MiB): {card}"
 
 
-def look_at_xids(config: Config, counts: Counts, told: Mapping[str, str], now: float) -> dict[str, str]:
-    """The errors that have come since the last run, and those that are not over yet."""
-    since = counts.journal_since or now - 600  # at first, not the history of the machine
+def check_xids(
+    config: Config, counts: Counts, open_incidents: Mapping[str, str], now: float
+) -> dict[str, str]:
+    """Incidents of the errors since the last run, and of those that are not over yet."""
+    since = counts.journal_since or now - 600  # the first run does not read the history of the machine
     errors = read_xids(since)
     counts.journal_since = since if errors is None else now
-    wrong = {}
+    current = {}
     for when, bus, text in errors or ():
         counts.xids[bus] = max(counts.xids.get(bus, 0.0), when)
-        # A message that came while we read would be read again by the next run.
+        # Otherwise the next run would read again a message that came during this one.
         counts.journal_since = max(counts.journal_since, when)
         card = next((str(card) for card in config.cards if short_bus(card.bus) == bus), f"the card at {bus}")
-        wrong[f"xid {bus}"] = f"GPU error on {card}: {text}"
-        log(wrong[f"xid {bus}"])
+        current[f"xid {bus}"] = f"GPU error on {card}: {text}"
+        log(current[f"xid {bus}"])
     for bus, when in list(counts.xids.items()):
-        if now - when >= config.xid_quiet_min * 60 and f"xid {bus}" not in wrong:
+        if now - when >= config.xid_quiet_min * 60 and f"xid {bus}" not in current:
             del counts.xids[bus]
         else:
-            wrong.setdefault(f"xid {bus}", told.get(f"xid {bus}", f"GPU error at {bus}"))
-    return wrong
+            current.setdefault(f"xid {bus}", open_incidents.get(f"xid {bus}", f"GPU error at {bus}"))
+    return current
 
 
 def restart(instance: Instance) -> str:
-    """Restart an instance, and say how that went. Its warm-up unit follows by itself."""
-    status, said = run(["systemctl", "restart", instance.unit], RESTART_S)
+    """Restart an instance, and return the result in words. Its warm-up unit follows by itself."""
+    status, output = run(["systemctl", "restart", instance.unit], RESTART_S)
     if status == 0:
         return f"{instance.unit} restarted"
-    return f"restart of {instance.unit} failed: {said[-300:]}"
+    return f"restart of {instance.unit} failed: {output[-300:]}"
 
 
-def mend(config: Config, key: str) -> str:
-    """Restart an instance that has stopped answering; what was done, for the message."""
+def repair(config: Config, key: str) -> str:
+    """Restart the instance of an incident. Returns what is added to the message: nothing for other incidents."""
     kind, _, name = key.partition(" ")
     if kind != "instance":
         return ""
@@ -285,7 +289,7 @@ def mend(config: Config, key: str) -> str:
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Look at the GPUs and at Ollama's instances once.")
+    parser = argparse.ArgumentParser(description="Check the GPUs and Ollama's instances once.")
     parser.add_argument("--config", type=Path, default=Path(CONFIG), help=f"settings (default: {CONFIG})")
     options = parser.parse_args(None if arguments is None else list(arguments))
     try:
@@ -295,8 +299,8 @@ def main(arguments: Iterable[str] | None = None) -> int:
         return 2
     incidents = Incidents.read(config.state, config.telegram)
     counts = Counts.of(incidents.notes)
-    wrong, unseen = look(config, counts, incidents.open, time.time())
-    incidents.update(wrong, unseen, lambda key: mend(config, key))
+    current, unknown = check_run(config, counts, incidents.open, time.time())
+    incidents.update(current, unknown, lambda key: repair(config, key))
     incidents.notes = vars(counts)
     return 0 if incidents.close() else 1
 

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Looks once at everything that has a limit; cron runs it every five minutes, one at a time.
+# Measures once everything that has a limit; cron runs it every five minutes, one at a time.
 exec python3 "$(dirname "$(readlink -f "$0")")/watch.py" "$@"

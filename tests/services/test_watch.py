@@ -32,21 +32,21 @@ SCRIPT = f"{paths.scripts}/watch.sh"
 HEAVY = next(instance for instance in ollama_instances if instance.name == "heavy")
 LIGHT = next(instance for instance in ollama_instances if instance.name == "light")
 SLOW_S = 31
-Look = Callable[..., None]
-# Settings that say what is looked at; containers that restart always are.
+CheckRun = Callable[..., None]
+# Settings that say what is measured; restarts of containers always are.
 KINDS = ("disks", "postgres", "redis", "litellm", "celery", "caches")
 
 
 def deployed(machine: Machine) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(machine.run(f"cat {CONFIG}").stdout)
-    return said
+    settings: dict[str, Any] = json.loads(machine.run(f"cat {CONFIG}").stdout)
+    return settings
 
 
 @pytest.fixture
-def look(machine: Machine) -> Iterator[Look]:
-    """One look at some of what is watched, with the deployed settings but a memory of its own.
+def check_run(machine: Machine) -> Iterator[CheckRun]:
+    """One run of some checks, with the deployed settings but a state of its own.
 
-    It takes the names of the settings that say what is looked at, and settings that a test wants otherwise.
+    It takes the names of the settings that say what is measured, and settings that a test changes.
     """
     machine.run(f"mkdir -p {TRIED}")
     settings = deployed(machine)
@@ -54,9 +54,9 @@ def look(machine: Machine) -> Iterator[Look]:
     nothing |= {"backups": {"pieces": []}, "certificates": {"domains": []}}
 
     def run(*kinds: str, limits: dict[str, int] | None = None, **changed: Any) -> None:
-        said = settings | nothing | {kind: settings[kind] for kind in kinds} | changed
-        said |= {"state": f"{TRIED}/watch", "limits": settings["limits"] | (limits or {})}
-        machine.run(f"cat >{TRIED}/watch.json", input=json.dumps(said))
+        tried = settings | nothing | {kind: settings[kind] for kind in kinds} | changed
+        tried |= {"state": f"{TRIED}/watch", "limits": settings["limits"] | (limits or {})}
+        machine.run(f"cat >{TRIED}/watch.json", input=json.dumps(tried))
         done = machine.run(f"{SCRIPT} --config {TRIED}/watch.json", check=False, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -75,31 +75,33 @@ def redis(machine: Machine, index: int, *commands: str, check: bool = True) -> l
     login = json.loads(machine.run(f"cat {paths.config}/backup-credentials.json").stdout)["shared-redis"]
     first = f"AUTH {login['user']} {login['password']}", f"SELECT {index}"
     text = "".join(f"{line}\n" for line in (*first, *commands))
-    said = machine.run("docker exec -i shared-redis redis-cli", input=text, check=check).stdout
-    wrong = [line for line in said.splitlines() if line.startswith(("ERR", "NO", "WRONG"))]
-    assert not (wrong and check), said
-    return said.splitlines()
+    output = machine.run("docker exec -i shared-redis redis-cli", input=text, check=check).stdout
+    wrong = [line for line in output.splitlines() if line.startswith(("ERR", "NO", "WRONG"))]
+    assert not (wrong and check), output
+    return output.splitlines()
 
 
-def crossed(look: Look, told: Telegrams, text: str, *kinds: str, **changed: Any) -> Callable[..., None]:
-    """Look twice at what is wrong now: one message. Gives what looks at it once it is mended: one more."""
+def crossed(
+    check_run: CheckRun, told: Telegrams, text: str, *kinds: str, **changed: Any
+) -> Callable[..., None]:
+    """Run twice while an incident is open: one message. Returns what runs twice once it is over: one more."""
     before = len(told())
-    look(*kinds, **changed)
-    look(*kinds, **changed)
+    check_run(*kinds, **changed)
+    check_run(*kinds, **changed)
     (message,) = told()[before:]
     assert message.startswith("🔴") and text in message
 
-    def mended(**changed_again: Any) -> None:
-        look(*kinds, **(changed | changed_again))
-        look(*kinds, **(changed | changed_again))
-        (over,) = told()[before + 1 :]
-        assert over.startswith("🟢") and text in over
+    def over(**changed_again: Any) -> None:
+        check_run(*kinds, **(changed | changed_again))
+        check_run(*kinds, **(changed | changed_again))
+        (message,) = told()[before + 1 :]
+        assert message.startswith("🟢") and text in message
 
-    return mended
+    return over
 
 
-def test_a_healthy_machine_tells_nothing(machine: Machine, told: Telegrams) -> None:
-    """With the very settings that cron uses; the first look ends what cron has seen of other tests."""
+def test_a_healthy_machine_sends_no_message(machine: Machine, told: Telegrams) -> None:
+    """With the very settings that cron uses; the first run ends incidents that cron began during other tests."""
     machine.run(SCRIPT, timeout=120)
     before = told()
     done = machine.run(f"{SCRIPT}; {SCRIPT}", timeout=120)
@@ -110,55 +112,56 @@ def test_a_healthy_machine_tells_nothing(machine: Machine, told: Telegrams) -> N
 
 
 @pytest.mark.checklist("V.6")
-def test_a_full_disk(look: Look, told: Telegrams) -> None:
-    crossed(look, told, "disk of /", limits={"disk_percent": 1}, disks=["/"])(limits={"disk_percent": 100})
+def test_a_full_disk(check_run: CheckRun, told: Telegrams) -> None:
+    over = crossed(check_run, told, "disk of /", limits={"disk_alert_percent": 1}, disks=["/"])
+    over(limits={"disk_alert_percent": 100})
 
 
 def test_connections_of_postgres(
-    machine: Machine, data_plane: DataPlane, look: Look, told: Telegrams
+    machine: Machine, data_plane: DataPlane, check_run: CheckRun, told: Telegrams
 ) -> None:
     limit = int(sql(machine, "postgres", "SHOW max_connections;"))
     used = int(sql(machine, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname <> '';"))
     with ExitStack() as clients:
         for _ in range(int(limit * 0.85) - used):
             clients.enter_context(data_plane.connect("litellm", postgres.MONITOR))
-        mended = crossed(look, told, "shared-postgres has ", "postgres")
-    mended()
+        over = crossed(check_run, told, "shared-postgres has ", "postgres")
+    over()
 
 
-def test_memory_of_redis(machine: Machine, look: Look, told: Telegrams) -> None:
+def test_memory_of_redis(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
     size = int(redis(machine, 8, "CONFIG GET maxmemory")[-1]) * 82 // 100 // 48
     keys = [f"fill{number}" for number in range(48)]
     # One after the other: what is written at once is in the buffer of the append-only file a second time.
     fill = f"redis.call('set', KEYS[1], string.rep('x', {size}))"
     redis(machine, 8, *(f'EVAL "{fill}" 1 {key}' for key in keys))
     try:
-        mended = crossed(look, told, "% of maxmemory", "redis")
+        over = crossed(check_run, told, "% of maxmemory", "redis")
     finally:
         redis(machine, 8, f"DEL {' '.join(keys)}")
-    mended()
+    over()
 
 
-def test_a_key_of_a_cache_that_never_expires(machine: Machine, look: Look, told: Telegrams) -> None:
+def test_a_key_of_a_cache_that_never_expires(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
     redis(machine, 1, "SET forever 1")
     try:
-        mended = crossed(look, told, "never expire", "caches")
+        over = crossed(check_run, told, "never expire", "caches")
     finally:
         redis(machine, 1, "DEL forever")
-    mended()
+    over()
 
 
-def test_a_queue_of_celery(machine: Machine, look: Look, told: Telegrams) -> None:
-    """With the user of the watch, in a broker that it is deployed to look at."""
+def test_a_queue_of_celery(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+    """With the user of the watch, in a broker that it watches."""
     index = deployed(machine)["celery"][0]["index"]
     tasks = " ".join(["x"] * 51)
     binding = 'SADD _kombu.binding.tried "tried\\x06\\x16\\x06\\x16tried"'
     redis(machine, index, binding, f"RPUSH tried {tasks}")
     try:
-        mended = crossed(look, told, "51 tasks wait in Celery's queue tried", "celery")
+        over = crossed(check_run, told, "51 tasks wait in Celery's queue tried", "celery")
     finally:
         redis(machine, index, "DEL tried", "DEL _kombu.binding.tried")
-    mended()
+    over()
 
 
 # --- calls of LiteLLM, as it logs them
@@ -177,7 +180,7 @@ def calls(machine: Machine, ask: Ask, model: str, count: int) -> None:  # noqa: 
 
 @pytest.fixture
 def long_ago(machine: Machine) -> Iterator[Callable[[], None]]:
-    """Have all calls so far leave the window that is looked at, as time does."""
+    """Move all calls so far out of the window that is evaluated, as time does."""
 
     def age() -> None:
         earlier = """UPDATE "LiteLLM_SpendLogs" SET "startTime" = "startTime" - interval '1 hour',
@@ -192,7 +195,7 @@ def long_ago(machine: Machine) -> Iterator[Callable[[], None]]:
 def test_the_latency_of_ollama(
     machine: Machine,
     ask: Ask,  # noqa: F811 - the fixture imported above
-    look: Look,
+    check_run: CheckRun,
     told: Telegrams,
     long_ago: Callable[[], None],
 ) -> None:
@@ -201,18 +204,18 @@ def test_the_latency_of_ollama(
     try:
         calls(machine, ask, "qwen3-heavy", 3)
         text = f"Ollama heavy took {SLOW_S} s for 95 % of 3 calls"
-        mended = crossed(look, told, text, "litellm", min_calls=3)
+        over = crossed(check_run, told, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"rm {delay}")
     long_ago()
     calls(machine, ask, "qwen3-heavy", 3)
-    mended()
+    over()
 
 
 def test_answers_of_a_cloud_in_ollama_s_place(
     machine: Machine,
     ask: Ask,  # noqa: F811 - likewise
-    look: Look,
+    check_run: CheckRun,
     told: Telegrams,
     long_ago: Callable[[], None],
 ) -> None:
@@ -220,44 +223,44 @@ def test_answers_of_a_cloud_in_ollama_s_place(
     try:
         calls(machine, ask, "qwen3-light", 3)
         text = "100 % of 3 calls were answered by a cloud model"
-        mended = crossed(look, told, text, "litellm", min_calls=3)
+        over = crossed(check_run, told, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"systemctl start {LIGHT.unit}", timeout=120)
     long_ago()
     # Models that no chain of ours leads to are asked for by name, and count as nothing.
     calls(machine, ask, "groq-qwen3-32b", 3)
     calls(machine, ask, "qwen3-heavy", 3)
-    mended()
+    over()
 
 
 @pytest.mark.checklist("V.2")
-def test_a_budget_that_is_spent(machine: Machine, look: Look, told: Telegrams) -> None:
+def test_a_budget_that_is_spent(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
     change = """UPDATE "LiteLLM_TeamTable" SET spend = {} WHERE team_id = '{}';"""
     of = """SELECT team_id || '|' || spend FROM "LiteLLM_TeamTable" WHERE max_budget > 0 LIMIT 1;"""
     team, _, spent = sql(machine, "litellm", of).partition("|")
     sql(machine, "litellm", change.format("max_budget", team))
     try:
-        mended = crossed(look, told, " has spent $", "litellm")
+        over = crossed(check_run, told, " has spent $", "litellm")
     finally:
         sql(machine, "litellm", change.format(spent, team))
-    mended()
+    over()
 
 
-def test_a_backup_that_is_old(machine: Machine, look: Look, told: Telegrams) -> None:
+def test_a_backup_that_is_old(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
     piece = "postgres/shared-postgres/litellm"
-    said = deployed(machine)["backups"]
-    copy = f"cp -a $(ls -d {said['root']}/{piece}/2* | tail -n 1) {TRIED}/backups/{piece}"
+    deployed_backups = deployed(machine)["backups"]
+    copy = f"cp -a $(ls -d {deployed_backups['root']}/{piece}/2* | tail -n 1) {TRIED}/backups/{piece}"
     machine.run(f"mkdir -p {TRIED}/backups/{piece} && {copy}")
     manifest = f"{TRIED}/backups/{piece}/*/manifest.json"
     backups = {"root": f"{TRIED}/backups", "pieces": [piece]}
     machine.run(f"""sed -i -E 's/"time": [0-9.]+/"time": '"$(date -d '27 hours ago' +%s)"'/' {manifest}""")
-    mended = crossed(look, told, f"{piece}: the last good backup is 27 h old", backups=backups)
+    over = crossed(check_run, told, f"{piece}: the last good backup is 27 h old", backups=backups)
     machine.run(f"""sed -i -E 's/"time": [0-9.]+/"time": '"$(date +%s)"'/' {manifest}""")
-    mended()
+    over()
 
 
 def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_told(
-    machine: Machine, look: Look, told: Telegrams
+    machine: Machine, check_run: CheckRun, told: Telegrams
 ) -> None:
     """The kernel kills it: a script's memory is not what `maxmemory` counts."""
     redis(machine, 8, "SET kept-over-a-crash 1")
@@ -270,19 +273,19 @@ def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_told(
     await_true(lambda: int(machine.run(restarts).stdout.split()[0]) > before, 60, "restart of Redis")
     await_true(lambda: machine.run(restarts).stdout.split()[1] == "healthy", 60, "healthy Redis")
     assert "1" in redis(machine, 8, "GET kept-over-a-crash", "DEL kept-over-a-crash")
-    mended = crossed(look, told, "container shared-redis was restarted by Docker")
-    mended(restart_quiet_min=0)
+    over = crossed(check_run, told, "container shared-redis was restarted by Docker")
+    over(limits={"restart_quiet_min": 0})
 
 
 def test_a_certificate_that_is_not_renewed(
-    machine: Machine, look: Look, told: Telegrams, tmp_path: Path
+    machine: Machine, check_run: CheckRun, told: Telegrams, tmp_path: Path
 ) -> None:
     """One that the host trusts, for three days and for three months, shown by a real TLS server."""
     ca = trustme.CA.from_pem(
         authority.certificate_file().read_bytes(), (authority.FOLDER / "ca.key").read_bytes()
     )
     shown = {"address": "127.0.0.1", "port": 8443, "domains": ["shop.augmenter.pro"]}
-    mended = None
+    over = None
     for days in (3, 90):
         leaf = ca.issue_cert(
             "shop.augmenter.pro", not_after=datetime.now(UTC) + timedelta(days=days, minutes=5)
@@ -293,31 +296,31 @@ def test_a_certificate_that_is_not_renewed(
         machine.run(f"systemd-run --quiet --collect --unit=shown-certificate {server}")
         try:
             await_true(lambda: machine.run("ss -Hltn sport = :8443").stdout, 20, "TLS server")
-            if mended is None:
+            if over is None:
                 text = "certificate of shop.augmenter.pro expires in 3 days"
-                mended = crossed(look, told, text, certificates=shown)
+                over = crossed(check_run, told, text, certificates=shown)
             else:
-                mended()
+                over()
         finally:
             machine.run("systemctl stop shown-certificate")
 
 
-def test_what_cannot_be_measured(machine: Machine, look: Look, told: Telegrams) -> None:
-    """Told at the second look in a row: a server that is just being restarted is no news."""
+def test_what_cannot_be_measured(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+    """The owner is notified at the second failure in a row: a server that is just being restarted is no news."""
     machine.run("docker rename shared-redis redis-renamed")
     try:
-        look("redis", "caches")
+        check_run("redis", "caches")
         assert told() == []
         text = "cannot measure memory of Redis, keys of caches: no container shared-redis is running"
-        mended = crossed(look, told, text, "redis", "caches")
+        over = crossed(check_run, told, text, "redis", "caches")
     finally:
         machine.run("docker rename redis-renamed shared-redis")
-    mended()
+    over()
 
 
 @pytest.mark.checklist("3.4")
 def test_a_first_message_was_sent_once(machine: Machine, told: Telegrams, deploy: Callable[..., Any]) -> None:
-    """It says that messages arrive; another bot or chat would be told again."""
+    """It says that messages arrive; another bot or chat gets one again."""
     stamp = f"{paths.state}/telegram-tested"
     noted = machine.run(f"cat {stamp}").stdout
     machine.run(f"echo of-another-chat >{stamp}")

@@ -118,7 +118,7 @@ class ScriptHost:
         assert TOKEN not in out and PASSWORD not in out
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         """What Telegram was sent since the last call, without host and time."""
         texts = [body["text"] for _, body in self.telegram.received if body]
         self.telegram.received = [one for one in self.telegram.received if not one[1]]

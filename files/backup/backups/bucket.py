@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers import ScriptError, the_running
+from containers import ScriptError, require_running
 
 from backups import s3, scratch
 from backups.piece import Contents
@@ -55,7 +55,7 @@ class Objects:
     def save(self, folder: Path) -> Contents:
         summary = Summary()
         with (
-            self._client(the_running(self.server.container)) as client,
+            self._client(require_running(self.server.container)) as client,
             compressed(folder / ARCHIVE) as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):

@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from containers import ScriptError, address_of, the_running
+from containers import ScriptError, address_of, require_running
 
 from backups import scratch
 from backups.http import ask, connected
@@ -165,7 +165,7 @@ class Tables:
 
     @contextmanager
     def _running(self) -> Iterator[_Session]:
-        with _session(the_running(self.server.container), self.server) as session:
+        with _session(require_running(self.server.container), self.server) as session:
             yield session
 
 

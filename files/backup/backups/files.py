@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from containers import ScriptError, the_running
+from containers import ScriptError, require_running
 
 from backups.piece import Contents, differences
 from backups.settings import Folder, Volume
@@ -107,7 +107,7 @@ def volume(settings: Volume) -> Files:
     """What a container keeps under a path."""
 
     def where() -> Path:
-        for mount in the_running(settings.container)["Mounts"]:
+        for mount in require_running(settings.container)["Mounts"]:
             if mount["Destination"] == settings.path:
                 return Path(mount["Source"])
         raise ScriptError(f"{settings.container} has no volume at {settings.path}")

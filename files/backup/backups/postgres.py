@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from containers import Process, ScriptError, docker, inside, running, the_running
+from containers import Process, ScriptError, docker, inside, require_running, running
 
 from backups import scratch
 from backups.piece import Contents, differences
@@ -291,7 +291,7 @@ def restore(database: Database, folder: Path, contents: Mapping[str, Any]) -> No
     :raises ScriptError: it could not be restored, and everything is as it was
     """
     server = Server(database.cluster.container, database.cluster.login)
-    the_running(database.cluster.container)
+    require_running(database.cluster.container)
     name, aside, before = database.database, f"{database.database}_restored", f"{database.database}_replaced"
     roles = server.ask("SELECT rolname FROM pg_roles;")
     if contents["owner"] not in roles:

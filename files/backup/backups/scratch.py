@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from containers import ScriptError, docker, inspect, the_running
+from containers import ScriptError, docker, inspect, require_running
 
 PREFIX = "restore-test"
 LABEL = "com.sourcefast.scratch=restore-test"
@@ -32,7 +32,7 @@ def clean_up() -> None:
 @contextmanager
 def idle(like: str) -> Iterator[str]:
     """A container of the same image in which nothing runs yet, and which is in no network at all. Gives its name."""
-    container = the_running(like)
+    container = require_running(like)
     flags = ("--network", "none", "--entrypoint", "sleep", "--cap-drop", "ALL")
     with _container(container, *flags, command=["infinity"]) as name:
         yield name
@@ -41,7 +41,7 @@ def idle(like: str) -> Iterator[str]:
 @contextmanager
 def server(like: str) -> Iterator[dict[str, Any]]:
     """The same server, started as the running one is, with an empty volume, in a network without a way out."""
-    container = the_running(like)
+    container = require_running(like)
     image = docker("image", "inspect", "--format", "{{json .Config.Env}}", container["Image"])
     its_own = set(json.loads(image) or [])
     changed = [variable for variable in container["Config"]["Env"] or [] if variable not in its_own]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from containers import ScriptError, the_running
+from containers import ScriptError, require_running
 
 from backups import postgres
 from backups.bucket import Objects
@@ -40,7 +40,7 @@ def _of_cluster(cluster: Postgres, outcome: Outcome) -> list[Piece]:
     names = {database: f"postgres/{cluster.container}/{database}" for database in cluster.databases}
     outcome.look("container", cluster.container)
     try:
-        the_running(cluster.container)
+        require_running(cluster.container)
         found = Server(cluster.container, cluster.login).databases()
     except ScriptError as error:
         outcome.fault("container", cluster.container, str(error))

@@ -75,7 +75,7 @@ def host(tmp_path: Path) -> Iterator[BackupHost]:
 
 def test_everything_is_saved_privately_and_nothing_is_said(host: BackupHost) -> None:
     assert host.back_up() == 0
-    assert host.told() == []
+    assert host.messages() == []
     pieces = sorted(
         str(path.parent.parent.relative_to(host.root)) for path in host.root.rglob("manifest.json")
     )
@@ -115,12 +115,12 @@ def test_a_missing_database_is_told_once_each_way(host: BackupHost) -> None:
     gone = databases.pop("litellm")
     text = f"database {PIECE}: is not there, and the host was given it"
     assert host.back_up() == TOLD
-    assert host.told() == [f"🔴 {text}"]
+    assert host.messages() == [f"🔴 {text}"]
     assert host.back_up() == TOLD
-    assert host.told() == []
+    assert host.messages() == []
     databases["litellm"] = gone
     assert host.back_up() == 0
-    assert host.told() == [f"🟢 over: {text}"]
+    assert host.messages() == [f"🟢 over: {text}"]
     assert len(host.stamps("postgres/shared-postgres/langfuse")) == 3  # the others were saved all the time
 
 
@@ -128,12 +128,12 @@ def test_a_renamed_container_alerts_and_does_not_lie(host: BackupHost) -> None:
     containers = host.engine["containers"]
     containers["pg-old"] = containers.pop("shared-postgres") | {"was": "shared-postgres"}
     assert host.back_up() == TOLD
-    (message,) = host.told()
+    (message,) = host.messages()
     assert message.startswith("🔴 container shared-postgres: no container shared-postgres is running; pg-old")
     assert host.stamps() == []
     containers["shared-postgres"] = containers.pop("pg-old")
     assert host.back_up() == 0
-    assert [text[0] for text in host.told()] == ["🟢"]
+    assert [text[0] for text in host.messages()] == ["🟢"]
 
 
 def test_an_open_incident_outlasts_a_container_that_is_out_of_sight(host: BackupHost) -> None:
@@ -141,15 +141,15 @@ def test_an_open_incident_outlasts_a_container_that_is_out_of_sight(host: Backup
     del databases["litellm"]
     host.back_up()
     host.engine["containers"]["shared-postgres"]["status"] = "exited"
-    host.told()
+    host.messages()
     host.back_up()
-    assert [text.split(" ")[:2] for text in host.told()] == [["🔴", "container"]]
+    assert [text.split(" ")[:2] for text in host.messages()] == [["🔴", "container"]]
 
 
 def test_a_postgres_that_nobody_declared_alerts(host: BackupHost) -> None:
     host.engine["containers"]["temporal-pg"] = {"env": ["PGDATA=/x"], "databases": {}}
     assert host.back_up() == TOLD
-    assert host.told() == ["🔴 container temporal-pg: runs Postgres and is in no backup: declare it"]
+    assert host.messages() == ["🔴 container temporal-pg: runs Postgres and is in no backup: declare it"]
 
 
 @pytest.mark.parametrize("fault", ["dies", "truncated"])
@@ -159,7 +159,7 @@ def test_a_dump_that_is_not_whole_leaves_nothing(host: BackupHost, fault: str) -
     else:
         host.engine["containers"]["shared-postgres"]["databases"]["litellm"]["dump"] = "half a d"
     assert host.back_up() == TOLD
-    assert f"🔴 backup {PIECE}: docker exec ended with 1: " in "".join(host.told())
+    assert f"🔴 backup {PIECE}: docker exec ended with 1: " in "".join(host.messages())
     assert host.stamps() == []
 
 
@@ -199,20 +199,20 @@ def test_a_shrunken_backup_is_kept_and_told(host: BackupHost) -> None:
     database = host.engine["containers"]["shared-postgres"]["databases"]["litellm"]
     database["dump"] = "x" * 1000 + "END"
     assert host.back_up() == TOLD
-    (message,) = host.told()
+    (message,) = host.messages()
     assert message.startswith(f"🔴 backup {PIECE}: 1.0 KiB, after 3.9 KiB on ")
     assert len(host.stamps()) == 2
     assert "doubtful" in host.run("backup-list.sh", "--config", str(host.config)).stdout
     asked = host.run("restore.sh", "--config", str(host.config), "litellm", "newest").stdout
     assert "doubtful when it was made: 1.0 KiB, after 3.9 KiB on " in asked
     assert host.back_up() == 0
-    assert [text[0] for text in host.told()] == ["🟢"]
+    assert [text[0] for text in host.messages()] == ["🟢"]
 
 
 def test_a_backup_below_its_minimum_is_told(host: BackupHost) -> None:
     host.configure(min_dump_kib=100)
     assert host.back_up() == TOLD
-    assert host.told() == [f"🔴 backup {PIECE}: 3.9 KiB, less than the 100 KiB that it must have"]
+    assert host.messages() == [f"🔴 backup {PIECE}: 3.9 KiB, less than the 100 KiB that it must have"]
 
 
 def test_retention_keeps_the_last_good_one_however_old(host: BackupHost) -> None:
@@ -245,7 +245,7 @@ def test_without_room_nothing_is_even_begun(host: BackupHost) -> None:
     host.back_up()
     host.configure(reserve_mib=1024 * 1024)
     assert host.back_up() == TOLD
-    assert all("not even begun" in text for text in host.told())
+    assert all("not even begun" in text for text in host.messages())
     assert len(host.stamps()) == 1
 
 
@@ -258,7 +258,7 @@ def test_a_dead_telegram_never_breaks_a_backup_and_loses_nothing(host: BackupHos
     assert host.back_up() == 0  # the backup is fine, even though nobody could be told
     host.telegram.status = 200
     assert host.back_up() == 0
-    assert [text[0] for text in host.told()] == ["🔴", "🟢"]
+    assert [text[0] for text in host.messages()] == ["🔴", "🟢"]
 
 
 def test_only_a_part(host: BackupHost) -> None:
@@ -267,15 +267,15 @@ def test_only_a_part(host: BackupHost) -> None:
     assert host.back_up("--only", "postgres/shared-postgres") == 0
     assert len(list(host.root.glob("*/*/*"))) == 3
     assert host.back_up("--only", "postgres/elsewhere") == TOLD
-    assert "nothing is called postgres/elsewhere" in "".join(host.told())
+    assert "nothing is called postgres/elsewhere" in "".join(host.messages())
 
 
 def test_a_part_says_nothing_of_the_rest(host: BackupHost) -> None:
     host.engine["containers"]["shared-postgres"]["databases"]["litellm"]["dump"] = "half"
     assert host.back_up() == TOLD
-    host.told()
+    host.messages()
     assert host.back_up("--only", "postgres/shared-postgres/langfuse") == 0
-    assert host.told() == []
+    assert host.messages() == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "no manifest"])
@@ -299,7 +299,7 @@ def test_a_damaged_backup_is_refused(host: BackupHost, damage: str) -> None:
     assert "ALTER DATABASE" not in host.arguments
     done = host.run("backup-restore-test.sh", "--config", str(host.config), "--only", PIECE)
     assert done.returncode == TOLD
-    assert f"🔴 restore test {PIECE}: " in "".join(host.told())
+    assert f"🔴 restore test {PIECE}: " in "".join(host.messages())
 
 
 @pytest.mark.parametrize("manifest", ["{", "{}", None])
@@ -316,7 +316,7 @@ def test_a_damaged_backup_is_listed_and_keeps_no_other_from_being_made(
     assert done.returncode == 0
     assert f"{PIECE}  doubtful: {file.parent}: no manifest that can be read" in done.stdout
     assert host.back_up() == 0
-    assert host.told() == []
+    assert host.messages() == []
     assert host.run("restore.sh", "--config", str(host.config), "litellm", "newest").returncode == 2
 
 
@@ -422,7 +422,7 @@ def test_now_saves_what_is_there_and_tells_nobody(host: BackupHost) -> None:
         assert "not saved" in done.stdout
     assert now("redis/elsewhere").returncode == 1
     assert len(host.stamps()) == 3
-    assert host.told() == []
+    assert host.messages() == []
 
 
 def test_passwords_are_in_no_argument_list(host: BackupHost) -> None:

@@ -1,7 +1,8 @@
-"""The watch as cron runs it, with a docker that says what a test wants it to say."""
+"""The watch as cron runs it, with a docker that answers what a test declares."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ from blueprint.applied import Applied
 from blueprint.model import Backups
 from blueprint.phases import LITELLM, MONITORING
 from tests.unit.declared import declared
+from tests.unit.paths import CHECKOUT
 from tests.unit.script_host import PASSWORD, ScriptHost
 
 PIECE = "postgres/shared-postgres/litellm"
 
 
 class WatchHost(ScriptHost):
-    """A host on which all is well."""
+    """A healthy host."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -59,13 +61,13 @@ class WatchHost(ScriptHost):
             watch=replace(declared().watch, direct_groups=("groq-fast",)),
         )
         text = watch.settings_json(Applied(blueprint, {LITELLM, MONITORING}), "sourcefast")
-        said = json.loads(text)
-        said["disks"] = [str(self.folder)]
-        said["backups"]["pieces"] = [PIECE]
-        said["celery"] = [{"container": "shared-redis", "index": 2}]
-        said["certificates"]["domains"] = []
-        said["limits"] |= {"disk_percent": 100} | limits
-        self.config = self.write(watch.SETTINGS, json.dumps(said))
+        settings = json.loads(text)
+        settings["disks"] = [str(self.folder)]
+        settings["backups"]["pieces"] = [PIECE]
+        settings["celery"] = [{"container": "shared-redis", "index": 2}]
+        settings["certificates"]["domains"] = []
+        settings["limits"] |= {"disk_alert_percent": 100} | limits
+        self.config = self.write(watch.SETTINGS, json.dumps(settings))
         logins = {"shared-redis": backup.Login("watch", PASSWORD)}
         self.write(watch.CREDENTIALS, backup.credentials_json(logins))
 
@@ -74,10 +76,10 @@ class WatchHost(ScriptHost):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").write_text(json.dumps({"time": when, "doubt": doubt}))
 
-    def look(self) -> list[str]:
-        """Look once; what was told."""
+    def check_run(self) -> list[str]:
+        """Run every check once; the messages that were sent."""
         assert self.run("watch.sh", "--config", str(self.config)).returncode == 0
-        return self.told()
+        return self.messages()
 
 
 def word(text: str) -> str:
@@ -110,13 +112,13 @@ def host(tmp_path: Path) -> Iterator[WatchHost]:
     host.telegram.stop()
 
 
-def test_all_well_says_nothing(host: WatchHost) -> None:
+def test_a_healthy_host_sends_no_message(host: WatchHost) -> None:
     """Every value is at its limit, and none above."""
-    assert host.look() == []
+    assert host.check_run() == []
 
 
 def test_passwords_are_in_no_argument_list(host: WatchHost) -> None:
-    host.look()
+    host.check_run()
     assert "--env REDISCLI_AUTH" in host.arguments
     assert PASSWORD not in host.arguments
 
@@ -158,97 +160,138 @@ CROSSED = {
 
 
 @pytest.mark.parametrize("name", CROSSED)
-def test_a_limit_that_is_crossed_is_told_once_each_way(host: WatchHost, name: str) -> None:
+def test_a_limit_that_is_crossed_is_notified_once_each_way(host: WatchHost, name: str) -> None:
     where, key, answer, text = CROSSED[name]
     answers: dict[str, list[str]] = getattr(host, where)
-    well = answers[key]
+    before = answers[key]
     answers[key] = answer
-    (message,) = host.look()
+    (message,) = host.check_run()
     assert message.startswith(f"🔴 {text}")
-    assert host.look() == []
-    answers[key] = well
-    assert host.look() == [f"🟢 over: {message[2:]}"]
-    assert host.look() == []
+    assert host.check_run() == []
+    answers[key] = before
+    assert host.check_run() == [f"🟢 over: {message[2:]}"]
+    assert host.check_run() == []
 
 
 def test_a_full_disk(host: WatchHost) -> None:
-    host.configure(disk_percent=1)
-    (message,) = host.look()
+    host.configure(disk_alert_percent=1)
+    (message,) = host.check_run()
     assert message.startswith(f"🔴 disk of {host.folder} is ")
-    host.configure(disk_percent=100)
-    assert [text[0] for text in host.look()] == ["🟢"]
+    host.configure(disk_alert_percent=100)
+    assert [text[0] for text in host.check_run()] == ["🟢"]
 
 
 def test_an_old_backup(host: WatchHost) -> None:
     host.back_up(time.time() - 27 * 3600)
-    assert host.look() == [f"🔴 {PIECE}: the last good backup is 27 h old"]
+    assert host.check_run() == [f"🔴 {PIECE}: the last good backup is 27 h old"]
     host.back_up(time.time())
-    assert [text[0] for text in host.look()] == ["🟢"]
+    assert [text[0] for text in host.check_run()] == ["🟢"]
 
 
 def test_a_doubtful_backup_is_none(host: WatchHost) -> None:
     host.back_up(time.time(), doubt="shrunken")
-    assert host.look() == [f"🔴 {PIECE}: there is no good backup"]
+    assert host.check_run() == [f"🔴 {PIECE}: there is no good backup"]
 
 
 def test_a_damaged_backup_is_none_and_hides_no_other(host: WatchHost) -> None:
     damaged = host.backups / PIECE / "20261123T030000Z" / "manifest.json"
     damaged.parent.mkdir()
     damaged.write_text("{")
-    assert [host.look(), host.look(), host.look()] == [[], [], []]
+    assert [host.check_run(), host.check_run(), host.check_run()] == [[], [], []]
     host.back_up(time.time(), doubt="shrunken")
-    assert host.look() == [f"🔴 {PIECE}: there is no good backup"]
+    assert host.check_run() == [f"🔴 {PIECE}: there is no good backup"]
 
 
 def test_too_few_calls_say_nothing_either_way(host: WatchHost) -> None:
     host.sql["GROUP BY port"] = ['["11434", 20, 31.0]']
-    assert len(host.look()) == 1
+    assert len(host.check_run()) == 1
     host.sql["GROUP BY port"] = ['["11434", 4, 1.0]']
     host.sql['FROM "LiteLLM_SpendLogs" WHERE'] = ["[4, 0]"]
-    assert host.look() == []
+    assert host.check_run() == []
 
 
 def test_a_container_that_is_restarted(host: WatchHost) -> None:
     host.containers["litellm-proxy"] = {"restarts": 3}
-    assert host.look() == []  # what was before the first look is history
+    assert host.check_run() == []  # what was before the first run is history
     host.containers["litellm-proxy"]["restarts"] = 4
-    assert host.look() == [
+    assert host.check_run() == [
         "🔴 container litellm-proxy was restarted by Docker: see docker logs litellm-proxy"
     ]
-    assert host.look() == []  # not over as soon as it does not happen again
+    assert host.check_run() == []  # not over as soon as it does not happen again
     state = json.loads((host.folder / "state" / "watch").read_text())
     state["notes"]["restarted"]["litellm-proxy"] -= 31 * 60
     (host.folder / "state" / "watch").write_text(json.dumps(state))
-    assert [text[0] for text in host.look()] == ["🟢"]
+    assert [text[0] for text in host.check_run()] == ["🟢"]
 
 
-def test_what_cannot_be_measured_is_told_the_second_time_and_leaves_the_rest(host: WatchHost) -> None:
+def test_what_cannot_be_measured_is_notified_the_second_time_and_leaves_the_rest(host: WatchHost) -> None:
     host.redis["INFO memory"] = ["used_memory:900", "maxmemory:1000"]
-    assert len(host.look()) == 1
+    assert len(host.check_run()) == 1
     host.containers["shared-redis"]["status"] = "exited"
-    assert host.look() == []
-    assert host.look() == [
+    assert host.check_run() == []
+    assert host.check_run() == [
         "🔴 cannot measure memory of Redis, keys of caches, queues of Celery: no container shared-redis is running"
     ]
     host.containers["shared-redis"]["status"] = "running"
-    (message,) = host.look()  # the memory has not become less meanwhile
+    (message,) = host.check_run()  # the memory has not become less meanwhile
     assert message.startswith("🟢 over: cannot measure")
 
 
+def test_a_check_that_fails_leaves_its_incidents_open_whatever_its_prefix(host: WatchHost) -> None:
+    """Under a prefix with a typing error, a check still owns the incidents that it begins."""
+    for script in host.scripts.glob("watch*.py"):
+        script.write_text(script.read_text().replace('"connections"', '"conections"'))
+    host.sql["pg_stat_activity"] = ["[81, 100]"]
+    host.redis["INFO memory"] = ["used_memory:900", "maxmemory:1000"]
+    assert len(host.check_run()) == 2
+    host.containers["shared-postgres"]["status"] = "exited"
+    assert host.check_run() == []
+    host.containers["shared-postgres"]["status"] = "running"
+    host.sql["pg_stat_activity"] = ["[10, 100]"]
+    (message,) = host.check_run()
+    assert message.startswith("🟢 over: shared-postgres has 81 of 100 connections")
+
+
+def test_each_check_has_a_prefix_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("common", "watch"):
+        monkeypatch.syspath_prepend(str(CHECKOUT / "files" / folder))
+    checks = importlib.import_module("watch_checks").CHECKS
+    assert len({check.prefix for check in checks}) == len({check.name for check in checks}) == len(checks)
+
+
+def test_open_incidents_of_a_host_that_was_deployed_before_end_under_their_keys(host: WatchHost) -> None:
+    """A state file of July 2026: the call checks were one then, whose failure is counted under its old name."""
+    incidents = {
+        "disk /": "disk of / is 96 % full",
+        "latency heavy": "Ollama heavy took 31 s",
+        "fallback rate": "22 % of 40 calls were answered by a cloud model",
+        "unmeasured no container shared-postgres is running": "cannot measure calls of LiteLLM",
+    }
+    notes = {"failed": {"calls of LiteLLM": 2, "connections of Postgres": 2}, "restarts": {}, "restarted": {}}
+    state = host.folder / "state" / "watch"
+    state.parent.mkdir(exist_ok=True)
+    state.write_text(json.dumps({"incidents": incidents, "notes": notes}))
+    host.containers["shared-postgres"]["status"] = "exited"
+    assert host.check_run() == ["🟢 over: disk of / is 96 % full"]
+    host.containers["shared-postgres"]["status"] = "running"
+    assert sorted(host.check_run()) == sorted(
+        f"🟢 over: {text}" for key, text in incidents.items() if key != "disk /"
+    )
+
+
 def test_a_refusal_of_redis_is_no_measurement(host: WatchHost) -> None:
-    host.redis["INFO keyspace"] = ["NOPERM User watch has no permissions to run the 'info' command"]
-    host.look()
-    assert host.look() == [
-        "🔴 cannot measure keys of caches: Redis said: NOPERM User watch has no permissions to run the 'info' command"
-    ]
+    refusal = "NOPERM User watch has no permissions to run the 'info' command"
+    host.redis["INFO keyspace"] = [refusal]
+    host.check_run()
+    assert host.check_run() == [f"🔴 cannot measure keys of caches: Redis answered: {refusal}"]
 
 
 def test_a_certificate_that_nobody_trusts(host: WatchHost) -> None:
-    said = json.loads(host.config.read_text())
-    said["certificates"] = {"address": "127.0.0.1", "port": 443, "domains": ["litellm.augmenter.pro"]}
-    host.config.write_text(json.dumps(said))
-    host.look()
-    (message,) = host.look()  # nothing listens there
+    settings = json.loads(host.config.read_text())
+    settings["certificates"] = {"address": "127.0.0.1", "port": 443, "domains": ["litellm.augmenter.pro"]}
+    host.config.write_text(json.dumps(settings))
+    host.check_run()
+    (message,) = host.check_run()  # nothing listens there
     assert message.startswith("🔴 cannot measure certificates: litellm.augmenter.pro at 127.0.0.1: ")
 
 
@@ -256,31 +299,33 @@ def test_a_message_that_messages_arrive(host: WatchHost) -> None:
     host.telegram.status = 502
     assert host.run("watch.sh", "--config", str(host.config), "--test-message").returncode == 0
     host.telegram.status = 200
-    assert host.look() == ["🔵 messages of this host arrive here"]
+    assert host.check_run() == ["🔵 messages of this host arrive here"]
 
 
 def test_a_message_is_not_longer_than_telegram_takes(host: WatchHost) -> None:
     host.sql["LiteLLM_TeamTable"] = [json.dumps(["😀" * 5000, 21, 20])]
-    (message,) = host.look()
+    (message,) = host.check_run()
     assert len(message.encode("utf-16-le")) // 2 <= 4096
     assert message.endswith("😀…")
 
 
 def test_a_dead_telegram_loses_nothing(host: WatchHost) -> None:
     host.telegram.status = 502
-    well = host.sql["pg_stat_activity"]
+    before = host.sql["pg_stat_activity"]
     host.sql["pg_stat_activity"] = ["[99, 100]"]
     assert host.run("watch.sh", "--config", str(host.config)).returncode == 1
-    host.sql["pg_stat_activity"] = well
+    host.sql["pg_stat_activity"] = before
     host.run("watch.sh", "--config", str(host.config))
     host.telegram.status = 200
-    assert [text[0] for text in host.look()] == ["🔴", "🟢"]
+    assert [text[0] for text in host.check_run()] == ["🔴", "🟢"]
 
 
-@pytest.mark.parametrize("spoil", [("window_min", "much"), ("limits", None), ("credentials", "/nowhere")])
+@pytest.mark.parametrize(
+    "spoil", [("limits", {"window_min": "much"}), ("limits", None), ("credentials", "/nowhere")]
+)
 def test_wrong_configuration(host: WatchHost, spoil: tuple[str, object]) -> None:
-    said = json.loads(host.config.read_text()) | {spoil[0]: spoil[1]}
-    host.config.write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
+    settings = json.loads(host.config.read_text()) | {spoil[0]: spoil[1]}
+    host.config.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
     done = host.run("watch.sh", "--config", str(host.config))
     assert done.returncode == 2
     assert f"wrong configuration: {host.config}" in done.stdout

@@ -138,7 +138,7 @@ class Machine:
         assert TOKEN not in done.stdout
         return done
 
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         """Run once, and return what Telegram received in that run, without sign, host and time."""
         before = len(self.telegram.received)
         self.run()
@@ -177,11 +177,11 @@ def test_message_goes_to_the_bot_and_chat(machine: Machine) -> None:
 def test_missing_card_once_and_back_once(machine: Machine) -> None:
     machine.cards({LIGHT: 100})
     text = "GPU missing: RTX 3080 at 03:00.0 (GPU-bdb1f5e4)"
-    assert machine.told() == [text]
-    assert machine.told() == []
+    assert machine.messages() == [text]
+    assert machine.messages() == []
     machine.cards({LIGHT: 100, HEAVY: 100})
-    assert machine.told() == [f"over: {text}"]
-    assert machine.told() == []
+    assert machine.messages() == [f"over: {text}"]
+    assert machine.messages() == []
     assert machine.restarts == []
 
 
@@ -189,50 +189,50 @@ def test_lost_card_beside_the_others(machine: Machine) -> None:
     machine.cards(
         {LIGHT: 100}, status=15, said="Unable to determine the device handle for GPU0: GPU is lost."
     )
-    assert [text.split(":")[0] for text in machine.told()] == ["GPU missing"]
+    assert [text.split(":")[0] for text in machine.messages()] == ["GPU missing"]
 
 
 def test_silent_driver_is_one_incident(machine: Machine) -> None:
     machine.cards({LIGHT: 100})
     machine.run()
     machine.cards({}, status=9, said="NVIDIA-SMI has failed")
-    assert machine.told() == [
+    assert machine.messages() == [
         "the NVIDIA driver does not answer: nvidia-smi ended with 9: NVIDIA-SMI has failed"
     ]
     machine.cards({LIGHT: 100})  # the missing card still is, and was not reported as back meanwhile
-    assert [text[:25] for text in machine.told()] == ["over: the NVIDIA driver d"]
+    assert [text[:25] for text in machine.messages()] == ["over: the NVIDIA driver d"]
 
 
 def test_no_driver_at_all(machine: Machine) -> None:
     (machine.programs / "nvidia-smi").unlink()
-    (text,) = machine.told()
+    (text,) = machine.messages()
     assert "nvidia-smi ended with 127" in text
 
 
 def test_full_memory_counts_in_the_second_run(machine: Machine) -> None:
     machine.cards({LIGHT: 8000, HEAVY: 5843})
-    assert machine.told() == []
-    assert machine.told() == ["VRAM 98 % full (8000 of 8192 MiB): RTX 3070 at 01:00.0 (GPU-85c38fae)"]
-    assert machine.told() == []
+    assert machine.messages() == []
+    assert machine.messages() == ["VRAM 98 % full (8000 of 8192 MiB): RTX 3070 at 01:00.0 (GPU-85c38fae)"]
+    assert machine.messages() == []
     machine.cards({LIGHT: 7372, HEAVY: 5843})  # 90 % is not above 90 %
-    assert [text[:11] for text in machine.told()] == ["over: VRAM "]
+    assert [text[:11] for text in machine.messages()] == ["over: VRAM "]
 
 
 def test_full_memory_for_a_moment_is_nothing(machine: Machine) -> None:
     for used in (8000, 100, 8000, 100):
         machine.cards({LIGHT: used, HEAVY: 100})
-        assert machine.told() == []
+        assert machine.messages() == []
 
 
 def test_dead_instance_is_restarted_once(machine: Machine) -> None:
     machine.instances["heavy"].status = 500
     port = machine.instances["heavy"].port
     text = f"Ollama heavy does not answer on port {port}"
-    assert machine.told() == [f"{text}; ollama@heavy.service restarted"]
-    assert machine.told() == []
+    assert machine.messages() == [f"{text}; ollama@heavy.service restarted"]
+    assert machine.messages() == []
     assert machine.restarts == ["restart ollama@heavy.service"]
     machine.instances["heavy"].status = 200
-    assert machine.told() == [f"over: {text}"]
+    assert machine.messages() == [f"over: {text}"]
     machine.instances["heavy"].status = 500
     machine.run()
     assert len(machine.restarts) == 2  # another incident
@@ -241,17 +241,17 @@ def test_dead_instance_is_restarted_once(machine: Machine) -> None:
 def test_restart_that_fails_is_told(machine: Machine) -> None:
     machine.instances["light"].status = 500
     machine.program("systemctl", "echo 'Unit is masked.'; exit 1")
-    (text,) = machine.told()
+    (text,) = machine.messages()
     assert text.endswith("; restart of ollama@light.service failed: Unit is masked.")
 
 
 def test_instance_without_its_card_is_left_alone(machine: Machine) -> None:
     machine.instances["heavy"].status = 500
     machine.cards({LIGHT: 100})
-    assert [text.split(":")[0] for text in machine.told()] == ["GPU missing"]
+    assert [text.split(":")[0] for text in machine.messages()] == ["GPU missing"]
     assert machine.restarts == []
     machine.cards({LIGHT: 100, HEAVY: 100})
-    assert [text.split(" ")[0] for text in machine.told()] == ["Ollama", "over:"]
+    assert [text.split(" ")[0] for text in machine.messages()] == ["Ollama", "over:"]
 
 
 def test_open_incident_of_an_instance_waits_for_its_card(machine: Machine) -> None:
@@ -259,7 +259,7 @@ def test_open_incident_of_an_instance_waits_for_its_card(machine: Machine) -> No
     machine.run()
     machine.instances["heavy"].status = 200
     machine.cards({LIGHT: 100})
-    assert [text.split(":")[0] for text in machine.told()] == ["GPU missing"]
+    assert [text.split(":")[0] for text in machine.messages()] == ["GPU missing"]
 
 
 def xid(code: int, bus: str = "0000:03:00") -> str:
@@ -269,19 +269,19 @@ def xid(code: int, bus: str = "0000:03:00") -> str:
 def test_driver_error_until_it_is_quiet(machine: Machine) -> None:
     machine.run()
     machine.journal((time.time(), "usb 1-1: new device"), (time.time(), xid(79)))
-    (text,) = machine.told()
+    (text,) = machine.messages()
     assert text.startswith("GPU error on RTX 3080 at 03:00.0 (GPU-bdb1f5e4): Xid 79: pid=")
-    assert machine.told() == []  # the journal still has it; it was read
+    assert machine.messages() == []  # the journal still has it; it was read
     memory = json.loads(machine.state.read_text())
     memory["notes"]["xids"]["03:00"] -= 31 * 60
     machine.state.write_text(json.dumps(memory))
-    assert machine.told() == [f"over: {text}"]
-    assert machine.told() == []
+    assert machine.messages() == [f"over: {text}"]
+    assert machine.messages() == []
 
 
 def test_history_of_the_machine_is_not_an_incident(machine: Machine) -> None:
     machine.journal((time.time() - 3600, xid(31)))
-    assert machine.told() == []
+    assert machine.messages() == []
 
 
 def test_unreadable_journal_is_read_again(machine: Machine) -> None:
@@ -290,7 +290,7 @@ def test_unreadable_journal_is_read_again(machine: Machine) -> None:
     machine.program("journalctl", "exit 1")
     machine.run()
     machine.journal((when, xid(79)))
-    assert len(machine.told()) == 1
+    assert len(machine.messages()) == 1
 
 
 def test_journal_is_asked_from_where_it_was_read(machine: Machine) -> None:
@@ -306,14 +306,14 @@ def test_dead_telegram_loses_nothing(machine: Machine) -> None:
     machine.instances["heavy"].status = 500
     done = machine.run()
     assert done.returncode == 1
-    assert "Telegram said: 502" in done.stdout
+    assert "Telegram answered: 502" in done.stdout
     assert machine.restarts == ["restart ollama@heavy.service"]
     machine.instances["heavy"].status = 200
     assert machine.run().returncode == 1
     machine.telegram.status = 200
-    assert [text.split(" ")[0] for text in machine.told()] == ["Ollama", "over:"]  # in their order
+    assert [text.split(" ")[0] for text in machine.messages()] == ["Ollama", "over:"]  # in their order
     assert machine.run().returncode == 0
-    assert machine.told() == []
+    assert machine.messages() == []
 
 
 def test_telegram_that_is_not_there(machine: Machine) -> None:
@@ -321,7 +321,7 @@ def test_telegram_that_is_not_there(machine: Machine) -> None:
     machine.cards({LIGHT: 100})
     done = machine.run()
     assert done.returncode == 1
-    assert "trying again at the next run" in done.stdout
+    assert "the next run tries again" in done.stdout
 
 
 def test_missing_token_does_not_stop_the_watch(machine: Machine) -> None:
@@ -336,7 +336,7 @@ def test_spoilt_memory_is_forgotten(machine: Machine) -> None:
     machine.state.write_text('{"incidents": ')
     done = machine.run()
     assert done.returncode == 0
-    assert "forgot everything" in done.stdout
+    assert "unreadable state, starting without it" in done.stdout
 
 
 @pytest.mark.parametrize(
