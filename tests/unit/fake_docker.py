@@ -1,42 +1,56 @@
-#!/usr/bin/env python3
-"""A docker for tests of the host's scripts: containers, what the servers in them say, and logs of its arguments and of
-what Postgres was asked.
+"""What the fake docker of tests of the host's scripts says (fake_docker.sh), and the servers in its containers.
 
-It reads `engine.json` beside itself. Put as `docker` on a script's PATH.
+It is started for every command in a container: it imports nothing that takes longer than what it is asked for.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+HERE = os.path.dirname(sys.argv[0])  # noqa: PTH120 - without pathlib
 MARK = "-- answered --"
 
 
-def main(arguments: list[str]) -> int:
-    engine: dict[str, Any] = json.loads((HERE / "engine.json").read_text())
-    with (HERE / "arguments").open("a") as log:
-        log.write(" ".join(arguments) + "\n")
-    containers: dict[str, Any] = engine["containers"]
-    match arguments:
-        case ["ps", *_]:
-            say(*(name for name in containers if containers[name].get("status", "running") != "exited"))
-        case ["inspect", "--type", "container", *names]:
-            say(json.dumps([account(name, containers[name]) for name in names]))
-        case ["exec", *rest]:
-            flags = ("--env", "--user")
-            while rest[0].startswith("--"):
-                rest = rest[2:] if rest[0] in flags else rest[1:]
-            # A scratch container says what the one says that it is like.
-            return inside(containers[rest[0].removeprefix("restore-test-")], rest[1:])
-        case _:
-            say("")
-    return 0
+def install(folder: Path) -> None:
+    """Put it as `docker` into a folder of programs."""
+    from pathlib import Path
+
+    (folder / "docker").write_text(Path(__file__).with_suffix(".sh").read_text())
+    (folder / "docker-exec").write_text(
+        f"#!{sys.executable} -SE\n"
+        f"import sys\nsys.path[0] = {str(Path(__file__).parent)!r}\nimport fake_docker\nfake_docker.main()\n"
+    )
+    for name in ("docker", "docker-exec"):
+        (folder / name).chmod(0o755)
+
+
+def save(engine: dict[str, Any], folder: Path) -> None:
+    """Write what it answers: names and accounts in the very words, and the rest for `main`."""
+    import json
+
+    def write(name: str, content: bytes) -> None:  # whole or not at all: a script may run meanwhile
+        (folder / f"{name}.new").write_bytes(content)
+        (folder / f"{name}.new").replace(folder / name)
+
+    containers: dict[str, Any] = {}
+    for name, container in engine["containers"].items():
+        write(f"account-of-{name}", f"{json.dumps(account(name, container))}\n".encode())
+        row_counts = {
+            database: [json.dumps([table, rows]) for table, rows in declared.get("rows", {}).items()]
+            for database, declared in container.get("databases", {}).items()
+        }
+        containers[name] = container | {"row_counts": row_counts}
+    running = [name for name in containers if containers[name].get("status", "running") != "exited"]
+    write("running", "".join(f"{name}\n" for name in running).encode())
+    write("containers", marshal.dumps(containers))
 
 
 def account(name: str, container: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +73,19 @@ def account(name: str, container: dict[str, Any]) -> dict[str, Any]:
         ],
         "NetworkSettings": {"Networks": {"coolify": {"IPAddress": "127.0.0.1"}}},
     }
+
+
+def main() -> None:
+    with open(f"{HERE}/containers", "rb") as file:  # noqa: PTH123 - without pathlib
+        containers: dict[str, Any] = marshal.load(file)  # noqa: S302 - which the test has written
+    rest = sys.argv[2:]
+    while rest[0].startswith("--"):
+        rest = rest[2:] if rest[0] in ("--env", "--user") else rest[1:]
+    # A scratch container says what the one says that it is like.
+    name = rest[0].removeprefix("restore-test-")
+    if name not in containers:
+        sys.exit(f"fake docker: no {name}")
+    sys.exit(inside(containers[name], rest[1:]))
 
 
 def inside(container: dict[str, Any], command: list[str]) -> int:
@@ -97,17 +124,14 @@ def psql(container: dict[str, Any], database: str) -> int:
         "FROM pg_database WHERE datallowconn": [*container.get("databases", {})],
         "FROM pg_roles": ["postgres"],
         "pg_export_snapshot": ["0001-1"],
-        "pg_get_userbyid": [json.dumps({"owner": "postgres", "server": "17"})],
+        "pg_get_userbyid": ['{"owner": "postgres", "server": "17"}'],
         "pg_database_size": ["1000"],
-        "relkind IN": [
-            json.dumps([name, rows])
-            for name, rows in container.get("databases", {}).get(database, {}).get("rows", {}).items()
-        ],
+        "relkind IN": container["row_counts"].get(database, []),
         **container.get("sql", {}),
     }
     asked = ""
     for line in sys.stdin:
-        with (HERE / "asked").open("a") as log:
+        with open(f"{HERE}/asked", "a") as log:  # noqa: PTH123 - without pathlib
             log.write(line)
         asked += line
         if line.strip() == f"\\echo {MARK}":
@@ -121,10 +145,3 @@ def say(*lines: str) -> None:
     for line in lines:
         sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyError as error:
-        sys.exit(f"fake docker: no {error}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import threading
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from blueprint.model import Paths
@@ -60,27 +61,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@cache
+def scripts() -> TemporaryDirectory[str]:
+    """All in one folder, as on the host; compiled by the first that runs them."""
+    folder = TemporaryDirectory()
+    for source in ("common", "backup", "watch"):
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / "files" / source, folder.name, dirs_exist_ok=True, ignore=without)
+    return folder
+
+
 class ScriptHost:
     """One host. `engine` is what its docker answers; `save` it after a change."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.telegram = Server()
-        self.scripts = folder / "scripts"
+        self.scripts = Path(scripts().name)
         self.programs = folder / "bin"
         self.programs.mkdir()
-        for source in ("common", "backup", "watch"):
-            shutil.copytree(
-                CHECKOUT / "files" / source,
-                self.scripts,
-                dirs_exist_ok=True,
-                ignore=shutil.ignore_patterns("__pycache__"),
-            )
-        docker = self.programs / "docker"
-        docker.write_text(
-            Path(fake_docker.__file__).read_text().replace("/usr/bin/env python3", f"{sys.executable} -SE")
-        )
-        docker.chmod(0o755)
+        fake_docker.install(self.programs)
         self.paths = Paths(
             **{
                 **vars(paths),
@@ -93,7 +93,7 @@ class ScriptHost:
         self.engine: dict[str, Any] = {"containers": {}}
 
     def save(self) -> None:
-        (self.programs / "engine.json").write_text(json.dumps(self.engine))
+        fake_docker.save(self.engine, self.programs)
 
     def write(self, name: str, text: str) -> Path:
         """A file in the folder of settings, with Telegram's address replaced by the small one's."""
@@ -105,7 +105,7 @@ class ScriptHost:
         self.save()
         return subprocess.Popen(
             ["/bin/sh", str(self.scripts / script), *arguments],
-            env={"PATH": f"{self.programs}:/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PATH": f"{self.programs}:/usr/local/bin:/usr/bin:/bin"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
