@@ -52,7 +52,7 @@ projects: lab ## tests of the projects: containers, isolation, schemas, jobs, vo
 test-faults: lab ## what takes long: backups damaged and restored, each threshold crossed, old servers taken over
 	$(BIN)/pytest $(FAULTS)
 
-verify: $(VENV)/installed ## try what the host was given: routes, keys, budgets, traces, containers; calls paid models too
+verify: $(VENV)/installed ## try everything that the host has: routes, keys, budgets, traces, containers; calls paid models too
 	$(BIN)/pyinfra -y inventory.py verify.py
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
@@ -87,7 +87,7 @@ regenerate: pages checklist ## after an edit: write all that is generated and co
 edits: $(VENV)/installed ## edit production's declarations ten times, regenerate, and run the unit tests
 	$(BIN)/pytest tests/edits
 
-pages: $(VENV)/installed ## write docs/phases/: what each phase brings
+pages: $(VENV)/installed ## write docs/phases/: what each phase deploys
 	$(BIN)/python -m phases.pages
 
 lab: prerequisites $(VENV)/installed ## bring the lab up

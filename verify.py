@@ -1,4 +1,4 @@
-"""`pyinfra -y inventory.py verify.py`: try everything that a host has. Calls each model once or twice, paid too."""
+"""`pyinfra -y inventory.py verify.py`: try everything that a host has, and each model, paid ones too."""
 
 import os
 

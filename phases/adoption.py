@@ -1,4 +1,4 @@
-"""What was on the host before: containers of others under our names, and servers that projects had of their own."""
+"""Adoption of an existing host: foreign containers with the names of ours, and servers that single projects had."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PROJECT = Path(__file__).resolve().parent.parent
 
 
 def folder(blueprint: Blueprint) -> str:
-    """Folder of the host for what is recorded of it, and for dumps meanwhile."""
+    """Folder of the host for the records of an adoption, and for dumps while it runs."""
     return f"{blueprint.paths.state}/migrations"
 
 
 def successors(stacks: Sequence[Stack]) -> list[Successor]:
-    """The containers of stacks, as far as others of their names matter."""
+    """The containers of these stacks, as successors of foreign containers with their names."""
     kinds = {POSTGRES: "postgres", REDIS: "redis"}
     return [
         Successor(
@@ -53,9 +53,9 @@ def _found(blueprint: Blueprint, names: Collection[str], volumes: Collection[str
 
 
 def existing(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) -> AdoptionState:
-    """What was on the host before, under the names of these stacks' containers.
+    """The foreign containers on the host that have the names of these stacks' containers.
 
-    :raises DeployError: for what is not taken over unasked
+    :raises DeployError: a container needs the owner's consent, or a secret of it is missing
     """
     if not stacks:
         return AdoptionState()
@@ -73,7 +73,7 @@ def existing(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) ->
 def _unknown_keys(
     blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
 ) -> Iterator[Problem]:
-    """Secrets without which what others' containers have could not be read: new ones would be made."""
+    """A problem for each missing secret that the data of a foreign container is encrypted with."""
     reasons = {
         form.name: form.rotation_blocked_by for form in blueprint.secret_formats if form.rotation_blocked_by
     }
@@ -96,7 +96,7 @@ def _unknown_keys(
 
 
 def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -> None:
-    """Free the names of these stacks' containers, and put what others had under them into the declared volumes.
+    """Rename foreign containers with the names of these stacks' containers, and copy their data into our volumes.
 
     :param found: from `existing`
     """
@@ -110,12 +110,12 @@ def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -
         )
 
 
-@deploy("Databases of the Postgres that was there before")
+@deploy("Databases of the previous Postgres")
 def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, Role]) -> None:
-    """Copy every declared database that the old shared-postgres has; then stop it, and keep it.
+    """Copy every declared database of the old shared-postgres, then stop that server and keep it.
 
     :param owners: role that owns each declared database
-    :raises DeployError: before anything is changed, for what cannot be copied
+    :raises DeployError: a database cannot be copied; nothing is changed then
     """
     old = POSTGRES + ASIDE
     found = _found(blueprint, (POSTGRES, old))
@@ -123,24 +123,24 @@ def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, Role]) -> None
     if not foreign and old not in found.containers:
         return
     copies = [Copy(name, owner.name, required=False) for name, owner in owners.items()]
-    # Until this run sets it aside, it has the name, and there is no other.
-    there = _refuse(blueprint, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
-    if not there.complete:
+    # The old server keeps its name until this run renames it; a new one does not exist before that.
+    state = _refuse(blueprint, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
+    if not state.complete:
         postgres.databases(
             name="Roles that own them",
             container=POSTGRES,
             desired=[],
-            roles=[owner for name, owner in owners.items() if there.source is None or name in there.source],
+            roles=[owner for name, owner in owners.items() if state.source is None or name in state.source],
         )
         _copied(blueprint, old, copies)
     adoption.retired(name=f"{old} is stopped, and kept", containers=[old], state_folder=folder(blueprint))
 
 
-@deploy("Servers that the project had of its own")
+@deploy("Previous servers of the project")
 def take_over(blueprint: Blueprint, predecessors: Sequence[Predecessor]) -> None:
-    """Copy their databases, say what their Redis still has, stop them, and keep them; removed only on request.
+    """Copy their databases, report the keys that their Redis still has, then stop the servers and keep them.
 
-    :raises DeployError: before anything is changed, for what cannot be copied
+    :raises DeployError: a database cannot be copied; nothing is changed then
     """
     names = [predecessor.container for predecessor in predecessors]
     if not _found(blueprint, names).containers:
@@ -181,7 +181,7 @@ def _sql(file: str | None) -> str:
 
 
 def report_orphans(blueprint: Blueprint) -> None:
-    """Say which containers belong to nobody, and which variables look like a mistake (requirements 12, phase 2)."""
+    """Report containers without an owner, and variables that look like a mistake (requirements 12, phase 2)."""
     replaced = [
         predecessor.container for project in blueprint.projects for predecessor in project.predecessors
     ]
@@ -195,10 +195,10 @@ def report_orphans(blueprint: Blueprint) -> None:
 def remove_replaced(
     applied: Applied, stacks: Sequence[Stack], predecessors: Sequence[Predecessor] = ()
 ) -> None:
-    """Remove old containers where that was asked for (`--data remove_migrated=true`), once their data is saved again.
+    """With `--data remove_migrated=true`, back up the successors' data, then remove the old containers.
 
-    :param stacks: what is called as one of their containers, and was set aside
-    :param predecessors: servers of their own
+    :param stacks: the renamed containers are those with the names of their containers
+    :param predecessors: previous servers of a project
     """
     blueprint = applied.blueprint
     names = [

@@ -1,4 +1,4 @@
-"""What only augmenter.PRO has: servers of its own before, and tables with vectors (requirements 5.4 and 12)."""
+"""Steps of augmenter.PRO alone: its previous servers, and tables with vectors (requirements 5.4 and 12)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from phases.adoption import remove_replaced, report_orphans, take_over
 
 
 def before_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Steps 1, 2 and 5 of the checklist: the servers that it had of its own, and what Nango's needs."""
+    """Steps 1, 2 and 5 of the checklist: take over its previous servers, Nango's among them."""
     take_over(blueprint=applied.blueprint, predecessors=project.predecessors)
 
 
 def after_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Say where a table with vectors lacks what searches in it need; the application makes it, no run does."""
+    """Report a table with vectors that lacks an index; the application creates it, no run does."""
     for database in project.databases:
         if database.vectors:
             postgres.report_vectors(
@@ -26,6 +26,6 @@ def after_containers(applied: Applied, secrets: Secrets, project: Project) -> No
                 database=database.name,
                 desired=[VectorColumn(**vars(column)) for column in database.vectors],
             )
-    # Steps 4 and 10: what is left over.
+    # Steps 4 and 10 of the checklist.
     report_orphans(applied.blueprint)
-    remove_replaced(applied, (), project.predecessors)  # what was set aside goes with every phase's
+    remove_replaced(applied, (), project.predecessors)  # each phase removes its renamed containers

@@ -1,4 +1,4 @@
-"""Backups of what a host was given: scripts, settings, logins and cron jobs (requirements 5.5)."""
+"""Backups of a host: scripts, settings, logins and cron jobs (requirements 5.5)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ PACKAGE = jobs.FILES / "backup" / "backups"
 
 @deploy("Backups")
 def backups(applied: Applied, secrets: Secrets) -> None:
-    """Before the containers whose data they save: a container that holds data is made anew only after its backup.
+    """Install the backups before the containers: a container with data is recreated only after a backup of it.
 
-    Every phase brings it, with what the host has by then.
+    Every phase calls this with the services that the host has by then.
     """
     if applied.blueprint.backups.restic:
         apt.packages(name="restic", present=["restic"])
@@ -39,7 +39,7 @@ def backups(applied: Applied, secrets: Secrets) -> None:
 
 
 def first_backup(applied: Applied) -> None:
-    """What a phase has brought is saved before anybody relies on it."""
+    """Back up everything that has no backup yet."""
     how = saving(applied)
     operation.first(
         name="First backup of what has none",
@@ -50,18 +50,18 @@ def first_backup(applied: Applied) -> None:
 
 
 def provided_secrets(blueprint: Blueprint) -> list[str]:
-    """Secrets that others issue and that the backups need: keys of where the copy goes."""
+    """Secrets that others issue and that the backups need: the keys of the remote copy."""
     return sorted(blueprint.backups.restic.environment.values()) if blueprint.backups.restic else []
 
 
 def saving(applied: Applied) -> Saving:
-    """How what the host's containers hold is saved before a step that could lose it."""
+    """How to back up the data of the host's containers, before a step that could lose it."""
     blueprint = applied.blueprint
     return Saving(f"{blueprint.paths.scripts}/backup-now.sh", blueprint.backups.root, backup.held(applied))
 
 
 def entries(applied: Applied, secrets: Secrets) -> list[Entry]:
-    """Everything of the backups that is a file."""
+    """All files of the backups."""
     blueprint = applied.blueprint
     config, scripts = blueprint.paths.config, blueprint.paths.scripts
     logins = backup.logins(applied, secrets.generated)

@@ -23,8 +23,7 @@ _known: WeakKeyDictionary[object, dict[str, str]] = WeakKeyDictionary()
 def full_uuids(blueprint: Blueprint, state: GpuState) -> dict[str, str]:
     """The full UUID of each declared card, by the one that is declared.
 
-    Before there is a driver the declared ones stand in: a run that is only prepared then shows that something would
-    change, which is so.
+    Without a driver the declared UUIDs stand in: the dry run of a new machine then shows these operations as changes.
 
     :raises OperationError: a declared card is not the one card that the driver lists
     """
@@ -38,7 +37,7 @@ def full_uuids(blueprint: Blueprint, state: GpuState) -> dict[str, str]:
 
 
 def old_driver(blueprint: Blueprint, state: GpuState, remedy: str) -> Iterator[Problem]:
-    """A problem where the driver that is loaded is older than Ollama works with."""
+    """A problem for each loaded driver that is too old for Ollama."""
     for driver in sorted({card.driver for card in state.gpus if card.driver}):
         if int(driver.split(".")[0]) < blueprint.nvidia_driver_minimum:
             yield Problem("NVIDIA driver", driver, f"{blueprint.nvidia_driver_minimum} or newer", remedy)

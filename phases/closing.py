@@ -1,7 +1,7 @@
-"""The end of every run: what looks after the host gets to know everything that it has, whatever the run was for.
+"""The end of every run: monitors, watch and first backups of everything that the host has by then.
 
-Once a run and not once a phase, as Uptime Kuma takes longer to ask than anything else. Who has which rights is asked
-last: a stranger keeps nothing from being brought.
+This runs once a run and not once a phase, because Uptime Kuma is the slowest service to query. The rights are checked
+last: an undeclared account does not stop a deployment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from phases.watch import watch
 
 @deploy("Monitors, watch and backups")
 def closing(applied: Applied, secrets: Secrets) -> None:
-    """A monitor for everything, all of them up; the watch; and a backup of what has none yet."""
+    """Register all monitors, deploy the watch, wait until every monitor is up, and back up what has no backup."""
     if MONITORING in applied.phases:
         _monitors(applied, secrets)
         watch(applied=applied, secrets=secrets)

@@ -23,7 +23,7 @@ def scripts(blueprint: Blueprint, names: Iterable[str]) -> list[Entry]:
 
 
 def cron(blueprint: Blueprint, phase: str) -> list[Entry]:
-    """A file for each cron job that a phase brings."""
+    """A file for each cron job of a phase."""
     return [
         File(f"/etc/cron.d/{job.name}", contents.cron(blueprint, job))
         for job in blueprint.cron_jobs

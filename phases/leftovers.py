@@ -1,4 +1,4 @@
-"""What is on a host and no longer declared: told after every run, removed where that is asked for by name."""
+"""Stacks on a host that are no longer declared: reported after every run, removed only by name (`remove`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARCHIVES = "removed"
 
 @deploy("Removal")
 def remove(blueprint: Blueprint) -> None:
-    """Remove what `remove` names; before the phases, which may need the names and ports that this frees."""
+    """Remove what `remove` names, before the phases: they may need the freed names and ports."""
     stacks.removed(
         name=f"Without {', '.join(blueprint.removed)}",
         root=blueprint.paths.stacks,
@@ -24,7 +24,7 @@ def remove(blueprint: Blueprint) -> None:
 
 
 def report(blueprint: Blueprint) -> None:
-    """Name what nobody declares any more."""
+    """Report what is no longer declared."""
     stacks.report_undeclared(
         name="What is no longer declared",
         root=blueprint.paths.stacks,

@@ -20,7 +20,7 @@ from phases.shared import stack
 
 @deploy("Phase 3: monitoring")
 def monitoring(applied: Applied, secrets: Secrets) -> None:
-    """The pooler, Bull Board, Flower, Crawl4AI and Uptime Kuma; what these look after follows at the end of the run."""
+    """PgBouncer, Bull Board, Flower, Crawl4AI and Uptime Kuma. `closing` registers the monitors."""
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
     stacks.up(
@@ -35,7 +35,7 @@ def monitoring(applied: Applied, secrets: Secrets) -> None:
 
 
 def answer_through_pooler(blueprint: Blueprint, databases: Iterable[Database]) -> None:
-    """Check that these databases can be reached as the projects reach them."""
+    """Check that these databases answer through PgBouncer, as for the projects."""
     pgbouncer.pgbouncer(
         name="Every database answers through PgBouncer",
         container=POSTGRES,

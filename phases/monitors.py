@@ -1,4 +1,4 @@
-"""From the blueprint's monitors to the operation's, and the files from which cron jobs tell theirs."""
+"""Monitors for the operation on Uptime Kuma, and the heartbeat files of the cron jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host in numbers: a line for each thing that it was given, with what is wrong with it (requirements 12)."""
+"""A host in numbers: a line for each part of it, with the problems of that part (requirements 12)."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ HOUR_S = 3600
 class Line:
     """One line.
 
-    :param what: what it is about
-    :param found: the numbers
-    :param problems: what is not as it should be
+    :param what: part of the host
+    :param found: its numbers
+    :param problems: its problems
     """
 
     what: str
@@ -51,7 +51,7 @@ class Line:
 
 
 def machine(applied: Applied, state: HostState) -> Iterator[Line]:
-    """Cores, memory and disk, against the hardware profile."""
+    """Cores, memory and disk, compared with the hardware profile."""
     wrong = {problem.what: problem for problem in preflight.machine_problems(applied.blueprint, state)}
     disk = state.root_disk
     lines = {
@@ -67,24 +67,24 @@ def machine(applied: Applied, state: HostState) -> Iterator[Line]:
 
 
 def cards(applied: Applied, state: HostState, gpus: GpuState, instances: OllamaState) -> Iterator[Line]:
-    """The cards, and whether each computes for its own instance and for no other."""
+    """The cards, and whether each has the model of its own instance and no other."""
     blueprint = applied.blueprint
     wrong = tuple(preflight.gpu_problems(blueprint, state, gpus))
     count = f"{len(gpus.gpus)} of {len(blueprint.gpus)}"
     yield Line("GPUs", f"{count}: {', '.join(gpu.name for gpu in gpus.gpus) or 'none'}", wrong)
     if wrong:
-        return  # where an instance belongs is not known
-    wanted = placements(blueprint, full_uuids(blueprint, gpus))
-    misplaced = tuple(ollama.misplaced(instances, wanted))
-    away = [one.instance for one in ollama.unloaded(instances, wanted) if one.yields_gpu]
-    resident = len(wanted) - len(misplaced) - len(away)
-    gave_way = f"; gave way: {', '.join(away)}" if away else ""
-    found = f"{resident} of {len(wanted)} models resident, each on its own card{gave_way}"
+        return  # the card of an instance is not known
+    expected = placements(blueprint, full_uuids(blueprint, gpus))
+    misplaced = tuple(ollama.misplaced(instances, expected))
+    yielding = [one.instance for one in ollama.unloaded(instances, expected) if one.yields_gpu]
+    resident = len(expected) - len(misplaced) - len(yielding)
+    suffix = f"; yielded to a container: {', '.join(yielding)}" if yielding else ""
+    found = f"{resident} of {len(expected)} models resident, each on its own card{suffix}"
     yield Line("Ollama", found, misplaced)
 
 
 def reachable(applied: Applied, rules: FirewallState, engine: EngineState) -> Line:
-    """What the world and containers reach: the firewall's rules, and the engine's own."""
+    """The ports that are open to the world and to containers, by the firewall's rules and the engine's own."""
     blueprint = applied.blueprint
     missing = [
         *host_firewall.difference(ruleset(blueprint), rules),
@@ -101,25 +101,22 @@ def reachable(applied: Applied, rules: FirewallState, engine: EngineState) -> Li
 
 
 def logins(found: SshdState) -> Line:
-    """Who may log in over SSH, and what the owner has set otherwise."""
+    """The settings of SSH, and where the owner has set them otherwise."""
     sentences = list(sshd.contradictions(SETTINGS, found))
     wrong = tuple(sshd.ineffective(SETTINGS, found))
     return Line("SSH", "; ".join(sentences) or "keys only", wrong)
 
 
 def whisper(applied: Applied, found: WhisperAsrState) -> Line:
-    """The recogniser that all projects share."""
+    """The speech recogniser of all projects."""
     wrong = tuple(whisper_asr.problems(found, service(applied.blueprint)))
     return Line("whisper", f"{applied.blueprint.whisper.model}, {found.status or 'no container'}", wrong)
 
 
 def containers(applied: Applied, found: StacksState) -> Line:
-    """Everything that was given runs and is well."""
-    wanted = [
-        service.name
-        for stack in applied.stacks
-        if not _done_by_another(stack, found)
-        for service in stack.services
+    """Whether all containers of the host are healthy."""
+    expected = [
+        service.name for stack in applied.stacks if not _replaced(stack, found) for service in stack.services
     ]
     wrong = tuple(
         Problem(
@@ -128,50 +125,57 @@ def containers(applied: Applied, found: StacksState) -> Line:
             "running and healthy",
             f"docker logs --tail 50 {name}; run the deploy again",
         )
-        for name in wanted
-        if not _well(container := found.containers.get(name))
+        for name in expected
+        if not _healthy(container := found.containers.get(name))
     )
-    return Line("containers", f"{len(wanted) - len(wrong)} of {len(wanted)} healthy", wrong)
+    return Line("containers", f"{len(expected) - len(wrong)} of {len(expected)} healthy", wrong)
 
 
-def _done_by_another(stack: Stack, found: StacksState) -> bool:
+def _replaced(stack: Stack, found: StacksState) -> bool:
     other = found.containers.get(stack.skip_if_running or "")
     return other is not None and other.status == "running"
 
 
-def _well(container: Container | None) -> bool:
+def _healthy(container: Container | None) -> bool:
     return container is not None and (container.status, container.health) == ("running", "healthy")
 
 
 def databases(applied: Applied, cluster: ClusterState, pooled: dict[str, str]) -> Line:
-    """The databases that were given are there, and answer through PgBouncer where that was given.
+    """Whether the host's databases exist, and answer through PgBouncer if the host has it.
 
-    :param pooled: what each answered through the pooler
+    :param pooled: answer of each database through the pooler
     """
     names = [database.name for database in applied.databases]
     wrong = [
-        Problem(f"database {name}", "not there", "there", "run the deploy again: it makes it, empty")
+        Problem(
+            f"database {name}", "missing", "present", "run the deploy again: it creates the database, empty"
+        )
         for name in names
         if name not in cluster.databases
     ]
     wrong += [
         Problem(
-            f"database {name} through PgBouncer", said or "no answer", name, "docker logs --tail 20 pgbouncer"
+            f"database {name} through PgBouncer",
+            answer or "no answer",
+            name,
+            "docker logs --tail 20 pgbouncer",
         )
-        for name, said in pooled.items()
-        if said != name
+        for name, answer in pooled.items()
+        if answer != name
     ]
-    through = f", {sum(name == said for name, said in pooled.items())} through PgBouncer" if pooled else ""
-    there = sum(name in cluster.databases for name in names)
-    return Line("databases", f"{there} of {len(names)}{through}: {', '.join(names)}", tuple(wrong))
+    through = (
+        f", {sum(name == answer for name, answer in pooled.items())} through PgBouncer" if pooled else ""
+    )
+    existing = sum(name in cluster.databases for name in names)
+    return Line("databases", f"{existing} of {len(names)}{through}: {', '.join(names)}", tuple(wrong))
 
 
 def spend(teams: Iterable[Team], proxy: ProxyState) -> Iterator[Line]:
-    """What each project's calls have cost of its budget (requirements 3.7)."""
+    """The cost of each project's calls, and its budget (requirements 3.7)."""
     found = {team.id: team for team in proxy.teams}
     for team in teams:
         actual = found.get(team.name)
-        problem = Problem(f"team {team.name}", "not in LiteLLM", "there", "run the deploy again")
+        problem = Problem(f"team {team.name}", "not in LiteLLM", "present", "run the deploy again")
         amount = (
             f"${actual.spend:.4f} of ${team.budget_usd:g} in {team.budget_duration}" if actual else "no team"
         )
@@ -179,7 +183,7 @@ def spend(teams: Iterable[Team], proxy: ProxyState) -> Iterator[Line]:
 
 
 def monitors(found: KumaState) -> Line:
-    """Everything that is asked is up; how cron jobs ended they tell themselves."""
+    """Whether all monitors are up, but those of cron jobs, which report their last run themselves."""
     ours = [
         monitor
         for monitor in found.monitors
@@ -190,13 +194,13 @@ def monitors(found: KumaState) -> Line:
 
 
 def backups(pieces: Iterable[str], found: dict[str, BackupState], max_age_h: float) -> Line:
-    """The newest backup of each piece is good and young enough.
+    """Whether the newest backup of each piece is good and young enough.
 
-    :param pieces: what there must be a backup of
+    :param pieces: pieces that must have a backup
     """
-    wanted = list(pieces)
+    expected = list(pieces)
     wrong = []
-    for piece in wanted:
+    for piece in expected:
         newest = found.get(piece)
         if newest is None or newest.doubt or newest.age_s > max_age_h * HOUR_S:
             state = (newest.doubt or f"{newest.age_s / HOUR_S:.0f} h old") if newest else "none"
@@ -204,17 +208,15 @@ def backups(pieces: Iterable[str], found: dict[str, BackupState], max_age_h: flo
             wrong.append(
                 Problem(f"backup of {piece}", state, f"a good one of the last {max_age_h:.0f} h", remedy)
             )
-    last = max((found[piece].stamp for piece in wanted if piece in found), default="never")
+    last = max((found[piece].stamp for piece in expected if piece in found), default="never")
     return Line(
-        "backups", f"{len(wanted) - len(wrong)} of {len(wanted)} good, the last of {last}", tuple(wrong)
+        "backups", f"{len(expected) - len(wrong)} of {len(expected)} good, the last of {last}", tuple(wrong)
     )
 
 
 def rights(found: Iterable[Problem | str]) -> Line:
-    """Nobody has rights that are not declared; what is there beside, and harms nobody, is counted."""
+    """Undeclared rights, and the number of undeclared things that are harmless."""
     each = list(found)
     wrong = tuple(one for one in each if isinstance(one, Problem))
     harmless = len(each) - len(wrong)
-    return Line(
-        "rights", f"{len(wrong)} that nobody declared, {harmless} things beside that harm nobody", wrong
-    )
+    return Line("rights", f"{len(wrong)} undeclared, {harmless} harmless things beside", wrong)

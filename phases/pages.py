@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "phases"
 
 @dataclass(frozen=True)
 class Page:
-    """What a phase brings, as its page shows it."""
+    """What the page of a phase shows."""
 
     phase: Phase
     stacks: tuple[Stack, ...]
@@ -71,7 +71,7 @@ def _text(blueprint: Blueprint, page: Page, others: list[Page]) -> str:
 
 
 def _exceptions(service: Service) -> Iterator[tuple[str, str, str]]:
-    """What a container may do that others may not, with the reason."""
+    """The privileges that a container has and others do not, each with its reason."""
     name = service.name
     if service.root:
         yield name, "root", service.root
@@ -91,7 +91,7 @@ def _page(blueprint: Blueprint, phase: Phase) -> Page:
 
 
 def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
-    """Containers that requirements 2.1 does not draw, and why they are there."""
+    """Containers beside those that requirements 2.1 draws, each with its reason."""
     drawn = {name for names in required_containers.drawn().values() for name in names}
     stacks = {service.name: stack.name for stack in blueprint.stacks for service in stack.services}
     for name in (*stacks, blueprint.whisper.name):
@@ -103,7 +103,7 @@ def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
 
 
 def main() -> int:
-    """Write all pages, or say what is wrong; one that is no phase's any more goes."""
+    """Write the pages of all phases, and remove pages of phases that no longer exist."""
     try:
         texts = pages()
     except DeclarationError as error:

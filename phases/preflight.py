@@ -1,7 +1,4 @@
-"""Whether a host can become what is declared; asked before anything on it is changed.
-
-Everything that stands in the way is found in one go. What it looks for is in requirements 1, 2.1 and 4.
-"""
+"""Checks of a host before its first change: one report has all obstacles (requirements 1, 2.1 and 4)."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ HAND_OVER = "hand it over as docs/coolify.md says, then run again"
 
 
 def unfit(blueprint: Blueprint) -> Iterator[Problem]:
-    """Everything about the machine that stands in the way of phase hardware."""
+    """Every obstacle of the machine to phase hardware."""
     state = cached_fact(Host)
     yield from machine_problems(blueprint, state)
     yield from docker.problems(
@@ -48,7 +45,7 @@ def unfit(blueprint: Blueprint) -> Iterator[Problem]:
 
 
 def coolify_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
-    """Where Coolify runs: it manages its host over SSH, from its own container."""
+    """A problem where Coolify, which manages its host over SSH from its container, cannot reach it."""
     ports = {one.port for one in state.listeners or () if one.process == "sshd"} or {22}
     if state.coolify and not ports & set(blueprint.container_tcp_ports):
         container_ports = ", ".join(str(port) for port in (*sorted(ports), *blueprint.container_tcp_ports))
@@ -78,7 +75,7 @@ def require_unmanaged(blueprint: Blueprint, stacks: Sequence[Stack]) -> None:
 
 
 def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
-    """What stands in the way of the host as a machine: system, processor, memory, disk, ports, clock."""
+    """Obstacles of system, processor, memory, disk, ports and clock."""
     system = blueprint.system(state.os, state.os_version)
     names = ", ".join(system.name for system in blueprint.systems)
     if system is None:
@@ -107,7 +104,7 @@ def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
     if profile.cpu_model not in state.cpu or profile.cores != state.cores:
         expected = f"{profile.cpu_model} with {profile.cores} cores"
         yield Problem("processor", f"{state.cpu} with {state.cores} cores", expected, remedy)
-    # The kernel keeps some for itself; the next smaller fitting of a board is a quarter less.
+    # The kernel reserves some memory; the next smaller size of a board's memory is a quarter less.
     if not 0.9 <= state.memory / (profile.ram_gib * GIB) <= 1.02:
         yield Problem("memory", f"{state.memory / GIB:.1f} GiB", f"{profile.ram_gib} GiB", remedy)
     yield from _budget_problems(blueprint, state)
@@ -127,7 +124,7 @@ def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
 
 
 def _budget_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
-    """What cannot fit on the machine as it really is; blueprint has tried the one that is declared."""
+    """Budgets that the actual machine cannot hold; the blueprint has checked the declared machine."""
     declared = f"group_data/{blueprint.profile.name}.py"
     for problem in (
         *blueprint.memory_budget(state.memory // MIB).problems(declared),
@@ -157,7 +154,7 @@ def _disk_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
 
 def _port_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     instances = {instance.port for instance in blueprint.ollama_instances}
-    # The same process listens on a port of IPv4 and of IPv6. Without a process, nobody can tell who it is.
+    # A process may listen on the same port of IPv4 and of IPv6. A listener without a process cannot be identified.
     taken = {(one.port, one.process): one for one in state.listeners or () if one.process}
     for listener in taken.values():
         expected = ""
@@ -179,9 +176,9 @@ def _port_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
 
 
 def _is_instance(listener: Listener) -> bool:
-    """One of `ollama@.service`, or the filter before them.
+    """Whether an instance of `ollama@.service` listens, or the filter before them.
 
-    What the vendor's installer enables is `ollama.service`, on the first one's port.
+    The unit that the vendor's installer enables is `ollama.service`, on the port of the first instance.
     """
     if listener.process == "nginx":
         return listener.unit == FILTER
@@ -189,7 +186,7 @@ def _is_instance(listener: Listener) -> bool:
 
 
 def gpu_problems(blueprint: Blueprint, state: HostState, gpus: GpuState) -> Iterator[Problem]:
-    """What stands in the way of the cards: by bus and model before there is a driver, by UUID with it."""
+    """Obstacles of the cards, which are identified by bus and model, or by UUID once a driver answers."""
     if not gpus.installed:
         yield from _cards_on_the_bus(blueprint, state)
         yield from _driver_cannot_be_built(state)
@@ -208,7 +205,7 @@ def _cards_on_the_bus(blueprint: Blueprint, state: HostState) -> Iterator[Proble
         if display is None:
             remedy = "power the machine off and reseat the card, or correct `gpus` in group_data/gpu.py"
             yield Problem(f"GPU at {gpu.bus}", seen, f"{gpu.model} at {gpu.bus}", remedy)
-        # Without lspci only the address is known; the driver's own list is checked as soon as there is one.
+        # Without lspci only the address is known; the driver's own list is checked once a driver is installed.
         # pci.ids writes "GA104 [GeForce RTX 3070 Lite Hash Rate]": the model is a part of the name.
         elif display.name != UNNAMED and f"{gpu.model} " not in f"{display.name.replace(']', ' ')} ":
             remedy = "was it moved to another slot? correct `gpus` in group_data/gpu.py"

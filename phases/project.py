@@ -1,6 +1,6 @@
-"""The phase of a project: the same for all of them (requirements 12, phases 2, 4, 5 and 6).
+"""The phase of a project, the same for all projects (requirements 12, phases 2, 4, 5 and 6).
 
-What only one of them has is in a file of its name, and is hooked in below: before its containers, or after them.
+Steps of a single project are in a file of its name, and hooked in below: before its containers, or after them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from phases.shared import containers, databases, monitor_role, provided_secrets,
 
 Step = Callable[[Applied, Secrets, Project], None]
 
-# By the project's phase. Before: its databases are there, its containers are not touched yet.
+# By the project's phase. Before its containers are touched, its databases exist already.
 BEFORE_CONTAINERS: Mapping[str, Step] = {
     "augmenter": augmenter.before_containers,
     "voicejury": voicejury.before_containers,
@@ -60,7 +60,7 @@ def phase_of(project: Project) -> Phase:
 
 
 def _apply(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Its place in everything that is shared, then its containers."""
+    """The project's part of the shared services, then its containers."""
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
     _data(applied, secrets, project)
@@ -103,7 +103,7 @@ def _data(applied: Applied, secrets: Secrets, project: Project) -> None:
 
 
 def _containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Those of the platform that know of each project, then its own; a card's full UUID only the driver knows."""
+    """Containers of the platform that are configured with every project, then the project's own."""
     names = [one.name for one in (*applied.stacks_of(MONITORING), *applied.stacks_of(project.phase))]
     with_cards(
         name=f"Containers of {project.name}, of PgBouncer and of the dashboards",

@@ -1,6 +1,6 @@
-"""Who has which rights in the shared services, beside what is declared: told by every run, whatever it was for.
+"""Undeclared rights in the shared services, reported at the end of every run and never deleted.
 
-What reaches beyond what its holder owns ends the run with a report; what harms nobody else is said. Neither is deleted.
+A right over what others own ends the run with a report; a harmless one is only reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ADMIN = "admin"
 
 @deploy("Rights")
 def rights(applied: Applied, secrets: Secrets) -> None:
-    """Of Postgres, what is declared is repaired first, in all databases that the host was given."""
+    """Repair the declared roles and grants of Postgres first, then check all services for undeclared ones."""
     declared_databases(
         name="Roles and grants of every database",
         container=POSTGRES,
@@ -44,7 +44,7 @@ def rights(applied: Applied, secrets: Secrets) -> None:
 
 @check
 def nobody_else_has_rights(applied: Applied, secrets: Secrets) -> Iterator[Problem]:
-    """In Postgres, LiteLLM, the object storage and Uptime Kuma; what is harmless is logged."""
+    """Report undeclared rights in Postgres, LiteLLM, the object storage and Uptime Kuma; log harmless ones."""
     for found in of_services(applied, secrets):
         if isinstance(found, Problem):
             yield found
@@ -53,7 +53,7 @@ def nobody_else_has_rights(applied: Applied, secrets: Secrets) -> Iterator[Probl
 
 
 def of_services(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
-    """What nobody declared: problems, and sentences about what harms nobody."""
+    """Undeclared rights: a problem each, or a sentence for a harmless one."""
     yield from _postgres(applied, secrets)
     yield from _litellm(applied)
     for service in (service for one in applied.stacks_of(LITELLM) for service in one.services):

@@ -1,4 +1,4 @@
-"""From what is declared of shared services and projects to the arguments of the operations that bring it."""
+"""Arguments of operations on shared services and projects, from their declarations."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ REDIS_HEALTH = FILES / "redis" / "health.sh"
 
 
 def password(secrets: Secrets, server: str) -> Callable[[str], str]:
-    """Makes, and from then on knows, the password of each user of a server ("postgres", "redis")."""
+    """The password of each user of a server ("postgres", "redis"), generated at its first use."""
     return lambda user: secrets.generated(f"{server}/{user}")
 
 
 def verifier(secrets: Secrets) -> Callable[[str], str]:
-    """SCRAM verifier of a role, the same at every run: Postgres and PgBouncer must have it to the letter."""
+    """SCRAM verifier of a role, the same at every run: Postgres and PgBouncer compare it literally."""
     return lambda role: scram.verifier(
         secrets.generated(f"postgres/{role}"), secrets.generated(f"postgres/{role}.salt", scram.salt)
     )
 
 
 def monitor_role(blueprint: Blueprint, secrets: Secrets) -> Role:
-    """The role that looks at every database."""
+    """The role that monitors every database."""
     limits = postgres.connection_limits(blueprint.postgres, blueprint.databases)
     return Role(
         postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",), limits[postgres.MONITOR]
@@ -60,7 +60,7 @@ def databases(blueprint: Blueprint, declared: Iterable[DeclaredDatabase], secret
 
 
 def contents(applied: Applied, secrets: Secrets) -> Mapping[str, Mapping[str, Content]]:
-    """Content of every mounted file, by stack and by path in its folder, for a host that has been given so much."""
+    """Content of every mounted file, by stack and by path in the stack's folder, for a host with these phases."""
     blueprint = applied.blueprint
     redis_password = password(secrets, "redis")
     return {
@@ -111,13 +111,13 @@ def contents(applied: Applied, secrets: Secrets) -> Mapping[str, Mapping[str, Co
 
 
 def pool_limit(blueprint: Blueprint) -> int:
-    """Connections of each LiteLLM worker: what its database is given past PgBouncer, shared among them."""
+    """Connections of each LiteLLM worker: an equal share of those that bypass PgBouncer."""
     database = next(database for database in blueprint.shared_databases if database.name == "litellm")
     return max(1, database.direct // blueprint.profile.litellm_workers)
 
 
 def stack(applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
-    """A declared stack as the operation takes it, for a host that has been given so much.
+    """A declared stack as the operation takes it, for a host with these phases.
 
     :param uuids: full UUID of each card by the declared one, for a stack with containers that have one
     """
@@ -138,7 +138,7 @@ def stack(applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str
 
 
 def _completed(blueprint: Blueprint, service: Service) -> Service:
-    """A service with what of it is declared elsewhere: Postgres' major version, the share of the hardware profile."""
+    """A service completed by other declarations: the major version of Postgres, the workers of the hardware profile."""
     if service.build == "files/postgres":
         arguments = {"MAJOR": str(blueprint.postgres_major), "PGDG": str(blueprint.postgres_pgdg).lower()}
         return replace(service, build_args=arguments)
@@ -149,14 +149,14 @@ def _completed(blueprint: Blueprint, service: Service) -> Service:
 
 
 def containers(blueprint: Blueprint, phase: str) -> Iterable[str]:
-    """What runs of a phase's stacks, a line a container, for the report at the end of a run."""
+    """A line for each container of a phase, for the report at the end of a run."""
     for one in blueprint.stacks_of(phase):
         for service in one.services:
             yield f"{service.name}: {service.image}, {service.memory}"
 
 
 def provided_secrets(blueprint: Blueprint, phase: str) -> list[str]:
-    """Secrets that others issue and that a phase needs: its containers, the backups and what tells the owner."""
+    """Secrets that others issue and that a phase needs, for its containers, the backups and messages to the owner."""
     services = (service for one in blueprint.stacks_of(phase) for service in one.services)
     keys = {name for service in services for name in service.provided_secrets.values()}
     return sorted(keys.union(backup.provided_secrets(blueprint), TELEGRAM))

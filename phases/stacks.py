@@ -1,4 +1,4 @@
-"""From the blueprint's stacks to the operation's."""
+"""Stacks for the operation, from the blueprint's."""
 
 from __future__ import annotations
 

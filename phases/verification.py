@@ -1,4 +1,4 @@
-"""`make verify`: whether what a host was given works, tried for real, and the host in numbers (requirements 12)."""
+"""`make verify`: tries every service of a host for real, and shows the host in numbers (requirements 12)."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from phases.hardware.ssh import PATH
 from phases.numbers import Line
 from phases.rights import ADMIN, of_services
 
-# How files/litellm/proxy.py begins the line of what does not work.
+# Prefix of a line of files/litellm/proxy.py about something that does not work.
 FAILED = "FAIL"
 
 
 @deploy("Verification")
 def verification(applied: Applied, secrets: Secrets) -> None:
-    """Try the gateway, then look at everything else; whatever is wrong is in one report at the end."""
+    """Try the gateway, then check everything else; one report at the end has all problems."""
     tried = _try_gateway(applied, secrets) if LITELLM in applied.phases else None
-    as_given(name="Final verification", applied=applied, secrets=secrets, tried=tried)
+    final_verification(name="Final verification", applied=applied, secrets=secrets, tried=tried)
 
 
 def _try_gateway(applied: Applied, secrets: Secrets) -> OperationMeta:
@@ -61,17 +61,17 @@ def _try_gateway(applied: Applied, secrets: Secrets) -> OperationMeta:
         keys={team.name: secrets.generated(team.key_secret, routes.api_key) for team in applied.teams},
         priced=paid[-1] if paid else "",
         traced=True,
-        _ignore_errors=True,  # what it could not try is in the report, with the rest
+        _ignore_errors=True,  # the report at the end has its failures, too
     )
 
 
 @check
-def as_given(applied: Applied, secrets: Secrets, tried: OperationMeta | None) -> Iterator[Problem]:
-    """Everything that the host was given is there and well; a line of numbers each.
+def final_verification(applied: Applied, secrets: Secrets, tried: OperationMeta | None) -> Iterator[Problem]:
+    """Check everything that the host has, and log a line of numbers for each part.
 
-    + applied: what the host was given
+    + applied: what the host has
     + secrets: the environment's
-    + tried: how the trial of the gateway went, where there is one
+    + tried: result of trying the gateway; None without one
     """
     if tried is not None:
         yield from of_trial(tried)
@@ -90,8 +90,8 @@ def of_trial(tried: OperationMeta) -> Iterator[Problem]:
         yield Problem("LiteLLM", "it could not be tried, see above", "every route tried", remedy)
     for line in tried.stdout_lines:
         if line.startswith(FAILED):
-            what, _, said = line.removeprefix(FAILED).strip().partition(": ")
-            yield Problem(f"LiteLLM, {what}", said, "it works", remedy)
+            what, _, output = line.removeprefix(FAILED).strip().partition(": ")
+            yield Problem(f"LiteLLM, {what}", output, "it works", remedy)
 
 
 def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
@@ -116,8 +116,8 @@ def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
         yield numbers.backups(backup.all_pieces(applied), saved, blueprint.backups.max_age_h)
     if MONITORING in applied.phases:
         password = secrets.generated("uptime_kuma/password")
-        asked = [login(ADMIN, password)]
-        yield numbers.monitors(cached_fact(Kuma, container=KUMA, required=True, _stdin=asked))
+        kuma = cached_fact(Kuma, container=KUMA, required=True, _stdin=[login(ADMIN, password)])
+        yield numbers.monitors(kuma)
     if LITELLM in applied.phases:
         yield numbers.rights(of_services(applied, secrets))
 
@@ -126,7 +126,7 @@ def _pooled(applied: Applied) -> dict[str, str]:
     if MONITORING not in applied.phases:
         return {}
     names = [database.name for database in applied.databases]
-    said: dict[str, str] = cached_fact(
+    answers: dict[str, str] = cached_fact(
         Answers,
         container=POSTGRES,
         host=POOLER,
@@ -135,4 +135,4 @@ def _pooled(applied: Applied) -> dict[str, str]:
         passfile=postgres.PASSFILE,
         databases=names,
     )
-    return {name: said.get(name, "") for name in names}
+    return {name: answers.get(name, "") for name in names}

@@ -1,4 +1,4 @@
-"""What only voicejury has: much memory, and a card that it shares with an Ollama instance (requirements 4.2 and 12)."""
+"""Steps of voicejury alone: it needs much memory, and shares a card with Ollama (requirements 4.2 and 12)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phases.cards import with_cards
 
 
 def before_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Step 1 of the checklist: is there memory for it?"""
+    """Step 1 of the checklist: check that enough memory is free."""
     (stack,) = applied.stacks_of(project.phase)
     memory.available(
         name=f"Memory for {project.name}",
@@ -27,13 +27,13 @@ def before_containers(applied: Applied, secrets: Secrets, project: Project) -> N
 
 
 def after_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Step 7 of the checklist: each container with a card and the Ollama instance on that card take turns."""
+    """Step 7 of the checklist: try that each container with a card and the Ollama instance there take turns."""
     blueprint = applied.blueprint
     (stack,) = applied.stacks_of(project.phase)
     for service in stack.services:
         if service.unloads_model_of is not None:
             with_cards(
-                name=f"Ollama {service.unloads_model_of} gives way to {service.name} and comes back",
+                name=f"Ollama {service.unloads_model_of} yields its card to {service.name} and returns",
                 blueprint=blueprint,
                 step=partial(_share, blueprint, service, blueprint.instance(service.unloads_model_of)),
             )
@@ -50,7 +50,7 @@ def _share(
             uuid=uuids[blueprint.gpu_of(service).uuid],
             mib=service.vram_mib or 0,
             container=service.name,
-            # What callers of the gateway wait for it.
+            # Callers of the gateway wait that long.
             answer_s=min(timeouts, default=blueprint.thresholds.ollama_answer_s),
         ),
         state_file=f"{blueprint.paths.state}/time-sharing/{service.name}",

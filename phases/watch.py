@@ -26,7 +26,7 @@ SCRIPTS = (
 
 @deploy("Watch")
 def watch(applied: Applied, secrets: Secrets) -> None:
-    """What is measured is what the host has by then; so every phase that follows brings it, too."""
+    """Deploy the watch over everything that the host has by then, and send the first message to the owner."""
     paths = applied.blueprint.paths
     files.tree(name="Script, settings and jobs of the watch", entries=entries(applied, secrets))
     telegram.test_message(
@@ -38,7 +38,7 @@ def watch(applied: Applied, secrets: Secrets) -> None:
 
 
 def entries(applied: Applied, secrets: Secrets) -> list[Entry]:
-    """Everything of the watch that is a file."""
+    """All files of the watch."""
     config = applied.blueprint.paths.config
     logins = declared.logins(applied, secrets.generated)
     return [

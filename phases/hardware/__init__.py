@@ -41,7 +41,7 @@ def hardware(applied: Applied, secrets: Secrets) -> None:
 
 
 def running(blueprint: Blueprint) -> Iterator[str]:
-    """What runs on a host that has this phase."""
+    """What runs on a host with this phase."""
     for instance in blueprint.ollama_instances:
         gpu = blueprint.gpu_of(instance)
         yield f"{instance.unit}: {instance.model} on the {gpu.model} at {gpu.bus}, port {instance.port}"

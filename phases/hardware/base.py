@@ -1,4 +1,4 @@
-"""Packages, memory and upkeep of the system itself (requirements 1.1, 11.4 and 11.5)."""
+"""Packages, memory and maintenance of the system itself (requirements 1.1, 11.4 and 11.5)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEB_SERVER = (
 @deploy("Base system")
 def base(blueprint: Blueprint, system: System) -> None:
     """Packages, security upgrades, swap in memory and on disk, journal, folders."""
-    # Recommended packages would bring a mail server along.
+    # The recommended packages include a mail server.
     apt.packages(
         name="Packages of the base system",
         present=[*system.base, *(Package(package, masks=(WEB_SERVER,)) for package in system.nginx)],
@@ -57,7 +57,7 @@ def entries(blueprint: Blueprint) -> list[Entry]:
         Directory("/etc/systemd/journald.conf.d"),
         File(SYSCTL, contents.sysctl(blueprint)),
         File(ZRAM, contents.zramswap(blueprint)),
-        # zram belongs to the kernel: where that is somebody else's, the unit is not tried, and does not fail.
+        # zram belongs to the kernel: in a container, which has none of its own, the unit is skipped and does not fail.
         File(f"{SYSTEMD}/zramswap.service.d/container.conf", render("base/not-in-containers.conf.j2")),
         File(JOURNALD, contents.journald(blueprint)),
         File(

@@ -11,14 +11,14 @@ from operations import docker as engine
 from operations.apt import Package
 from operations.systemd import Unit
 
-# Where the engine comes from Docker's own repository, as Coolify's installer has it, it is kept.
+# An engine from Docker's own repository, which Coolify's installer uses, is kept.
 VENDOR_ENGINE = ("docker-ce",)
 REGISTRY_USER, REGISTRY_PASSWORD = "registry/user", "registry/password"
 
 
 @deploy("Docker")
 def docker(blueprint: Blueprint, system: System, secrets: Secrets) -> None:
-    """Engine with Compose, its settings, the network `coolify`, and the owner's registry where he has given a login."""
+    """Engine with Compose, its settings, the network `coolify`, and a login to the owner's registry if there is one."""
     apt.packages(
         name="Docker engine and Compose",
         present=[Package(package, unless=VENDOR_ENGINE) for package in system.docker],

@@ -1,4 +1,4 @@
-"""What the world may reach (requirements 11.6)."""
+"""The ports that are open (requirements 11.6)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from operations.firewall import Ruleset
 
 @deploy("Firewall")
 def firewall(blueprint: Blueprint) -> None:
-    """From outside SSH and the web; from containers the web and Ollama."""
-    wanted = ruleset(blueprint)
-    host_firewall.apply(name="Open ports", tcp=wanted.tcp, udp=wanted.udp, internal_tcp=wanted.internal_tcp)
+    """Open SSH and the web to the world, and to containers the web and Ollama."""
+    rules = ruleset(blueprint)
+    host_firewall.apply(name="Open ports", tcp=rules.tcp, udp=rules.udp, internal_tcp=rules.internal_tcp)
 
 
 def ruleset(blueprint: Blueprint) -> Ruleset:
-    """What is let in."""
+    """The declared ports."""
     return Ruleset(blueprint.open_tcp_ports, blueprint.open_udp_ports, blueprint.internal_tcp_ports)

@@ -1,4 +1,4 @@
-"""The driver of the cards, and what gives containers theirs (requirements 4)."""
+"""The driver of the cards, and the toolkit that gives containers access to them (requirements 4)."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def nvidia(blueprint: Blueprint, system: System, state: HostState) -> None:
 
 
 def power_limits(blueprint: Blueprint) -> None:
-    """The cards' power limits, at once and at every boot; what brought them goes when none is declared any more."""
+    """Set the cards' power limits now and at every boot; without declared limits, remove the unit that sets them."""
     limits = {gpu.uuid: gpu.power_limit_w for gpu in blueprint.gpus if gpu.power_limit_w is not None}
     settings, unit_file = f"{blueprint.paths.config}/gpu-power-limits", f"/etc/systemd/system/{POWER_LIMITS}"
     if not limits:
-        # Stopping it gives the cards their own limits back.
+        # Stopping the unit restores the cards' default limits.
         systemd.units(name="No power limits", units=[Unit(POWER_LIMITS, enabled=False, running=False)])
         files.tree(name="No unit of power limits", entries=[Absent(unit_file), Absent(settings)])
         return

@@ -19,7 +19,7 @@ from phases.hardware.base import WEB_SERVER
 
 SYSTEMD = "/etc/systemd/system"
 FILTER, FILTER_RUN = "ollama-filter.service", "/run/ollama-filter"
-# One request's body: the images of one question. Measured: nginx takes six times of that while it answers it.
+# Limit of a request's body: the images of one question. Measured: nginx needs six times that while it answers.
 BODY_MIB = 8
 FILTER_MEMORY = "1G"
 USER = "ollama"
@@ -27,7 +27,7 @@ USER = "ollama"
 
 @deploy("Ollama")
 def ollama(blueprint: Blueprint) -> None:
-    """The pinned release, the units, the filter before them, the models, each resident on its own card."""
+    """The pinned release, the units, the filter before them, and the models, each resident on its own card."""
     stamp = f"{blueprint.paths.state}/ollama.release"
     releases.release(
         name=f"Ollama {blueprint.ollama_version}",
@@ -47,11 +47,11 @@ def ollama(blueprint: Blueprint) -> None:
     systemd.units(
         name="Ollama instances",
         units=[
-            # The vendor's installer enables one of its own on the first instance's port.
+            # The vendor's installer enables a unit of its own on the first instance's port.
             Unit("ollama.service", masked=True),
             Unit(WEB_SERVER, masked=True),
             *(Unit(instance.unit, restart_on=(stamp,)) for instance in blueprint.ollama_instances),
-            # With Docker's settings the address of its bridge may change.
+            # The address of Docker's bridge may change with Docker's settings.
             Unit(FILTER, reload_on=(*(file.path for file in filter_files(blueprint)), DAEMON)),
         ],
     )
@@ -122,7 +122,7 @@ def entries(blueprint: Blueprint, uuids: Mapping[str, str]) -> list[Entry]:
 
 
 def filter_files(blueprint: Blueprint) -> list[File]:
-    """What nginx reads: who asks what of the instances, from containers."""
+    """Files of nginx: which requests containers may send to the instances."""
     folder = _filter_folder(blueprint)
     places = [blueprint.parallel_of(instance) + instance.max_queue for instance in blueprint.ollama_instances]
     return [

@@ -1,4 +1,4 @@
-"""Scripts of the phase on the host: what units, cron and people call in the folder of scripts."""
+"""Scripts of the phase, which units, cron jobs and people call on the host."""
 
 from __future__ import annotations
 

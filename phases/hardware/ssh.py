@@ -1,4 +1,4 @@
-"""Who may log in over SSH, and what a login may do (requirements 11.6)."""
+"""Logins over SSH, and what they may do (requirements 11.6)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from operations.checks import Problem
 from operations.sshd import Setting
 
 PATH = "/etc/ssh/sshd_config.d/50-keys-only.conf"
-# Forwarding of TCP ports stays: it is how a person reaches what listens on the loopback only.
+# Forwarding of TCP ports stays: with it a person reaches services that listen on the loopback only.
 SETTINGS = (
     Setting("PasswordAuthentication", "no"),
     Setting("KbdInteractiveAuthentication", "no"),
     Setting("PermitEmptyPasswords", "no"),
     Setting("PermitRootLogin", "prohibit-password", ("without-password", "forced-commands-only", "no")),
     Setting("X11Forwarding", "no"),
-    # Root of this host could use the agent of whoever logs in.
+    # Root of this host could use the agent of a person who logs in.
     Setting("AllowAgentForwarding", "no"),
-    # A client tries each key of its agent: less than the usual six, enough for a few.
+    # A client tries each key of its agent: fewer tries than the usual six, enough for a few keys.
     Setting("MaxAuthTries", "4", ("3", "2", "1")),
 )
 
 
 @deploy("SSH")
 def ssh() -> None:
-    """Keys only, and no forwarding of displays or agents."""
+    """Allow logins with keys only, and no forwarding of displays or agents."""
     sshd.settings(name="Keys only", path=PATH, settings=SETTINGS)
 
 
 def ssh_problems() -> Iterator[Problem]:
-    """Why keys only would lock out whoever runs this."""
+    """A problem where logins with keys only would lock out the person who runs this."""
     yield from sshd.lockout(SETTINGS, cached_fact(Sshd, path=PATH), sshd.login_method())

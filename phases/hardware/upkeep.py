@@ -1,4 +1,4 @@
-"""What keeps the host healthy by itself: watchdog, nightly restart, cleanup, rotation (requirements 4.4 and 11.5)."""
+"""Unattended maintenance of the host: watchdog, nightly restart, cleanup, rotation (requirements 4.4 and 11.5)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from operations.files import Directory, Entry, File
 from phases import jobs
 from phases.cards import with_cards
 
-# It ignores a line that it does not understand, says so with the line's number, and succeeds.
+# logrotate ignores a line that it does not understand, reports its number, and succeeds.
 LOGROTATE = "! logrotate --debug {path} 2>&1 | grep -F {path}:"
 TELEGRAM = ("telegram/token", "telegram/chat")
 
 
 @deploy("Watchdog and cleanup")
 def upkeep(blueprint: Blueprint, secrets: Secrets) -> None:
-    """GPU watchdog, nightly restart of the instances, cleanup of images, rotation of logs."""
+    """GPU watchdog, nightly restart of the instances, cleanup of images, and rotation of logs."""
     with_cards(
         name="Watchdog, cron jobs and log rotation",
         blueprint=blueprint,
@@ -31,7 +31,7 @@ def upkeep(blueprint: Blueprint, secrets: Secrets) -> None:
 
 
 def telegram_ini(secrets: Secrets) -> str:
-    """The file with the bot's token and the chat, from which every script of the host reads them."""
+    """The file from which every script of the host reads the bot's token and the chat."""
     token, chat = secrets.provided("telegram/token"), secrets.provided("telegram/chat")
     return render("gpu/telegram.ini.j2", token=token, chat=chat)
 

@@ -1,4 +1,4 @@
-"""The speech recogniser that all projects share (requirements 4.5)."""
+"""shared-whisper, the speech recogniser of all projects (requirements 4.5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phases.cards import with_cards
 
 @deploy("shared-whisper")
 def whisper(blueprint: Blueprint) -> None:
-    """The pinned image, its unit on its card, and the model that was really loaded."""
+    """The pinned image, its unit on its card, and a check of the model that it loaded."""
     docker.images(name="Image of shared-whisper", references=[blueprint.whisper.image])
     with_cards(
         name="Unit of shared-whisper",

@@ -16,7 +16,7 @@ from phases.record import record
 
 @deploy("Phase 1: litellm")
 def litellm(applied: Applied, secrets: Secrets) -> None:
-    """Postgres, Redis, a proxy where Coolify runs none, Langfuse, and LiteLLM with the teams there are by now."""
+    """Backups, Postgres, Redis, a proxy unless Coolify runs one, Langfuse, and LiteLLM with the host's teams."""
     backups(applied=applied, secrets=secrets)
     data_plane(applied=applied, secrets=secrets)
     proxy(applied=applied, secrets=secrets)

@@ -17,7 +17,7 @@ from phases.shared import HBA, databases, monitor_role, password, stack
 
 @deploy("Data plane")
 def data_plane(applied: Applied, secrets: Secrets) -> None:
-    """Both servers, then what is in them; none of it is ever dropped. A project brings its own databases and users."""
+    """Both servers, then their databases, roles and users, which are never dropped. Each project adds its own later."""
     blueprint = applied.blueprint
     stacks.up(
         name="Containers of Postgres and Redis",
@@ -52,7 +52,7 @@ def data_plane(applied: Applied, secrets: Secrets) -> None:
 
 
 def redis_users(applied: Applied, secrets: Secrets) -> None:
-    """Have the server run with its files, which are there already."""
+    """Make the running server use its settings and users, whose files the stack has written."""
     redis.server(
         name="Settings and users of Redis",
         container=REDIS,
@@ -64,7 +64,7 @@ def redis_users(applied: Applied, secrets: Secrets) -> None:
 
 
 def redis_as_declared(applied: Applied, secrets: Secrets) -> None:
-    """Refuse a server that does not run with its files."""
+    """Check that the server runs with its settings and users."""
     redis.redis(
         name="Redis is as declared",
         container=REDIS,

@@ -1,4 +1,4 @@
-"""The LiteLLM proxy, and Langfuse, which has its traces (requirements 3)."""
+"""The LiteLLM proxy, and Langfuse, which stores its traces (requirements 3)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from phases.shared import stack
 
 @deploy("LiteLLM")
 def gateway(applied: Applied, secrets: Secrets) -> None:
-    """Both, and the teams of the projects that there are by now; each project brings its own."""
+    """Both services, their buckets, and the teams and keys of the projects that the host has."""
     blueprint = applied.blueprint
     stacks.up(
         name="Containers of Langfuse and LiteLLM",
@@ -45,7 +45,7 @@ def gateway(applied: Applied, secrets: Secrets) -> None:
 
 
 def teams(applied: Applied, secrets: Secrets) -> None:
-    """Those of the projects that the host has been given, each with its budget and its key."""
+    """The teams of the projects that the host has, each with its budget and its key."""
     blueprint = applied.blueprint
     how = saving(applied)
     litellm.teams(
@@ -72,7 +72,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
 
 
 def trace_projects(applied: Applied, secrets: Secrets) -> None:
-    """A project and a key pair in Langfuse for LiteLLM's own callbacks, and for each project that the host has."""
+    """Create a project and a key pair in Langfuse for LiteLLM's callbacks, and for each project that the host has."""
     first = langfuse_blueprint.initial(applied.blueprint.shared_stacks)
 
     def project(name: str, keys: TraceKeys) -> langfuse.Project:
@@ -97,7 +97,7 @@ def trace_projects(applied: Applied, secrets: Secrets) -> None:
 
 
 def warn_undeclared_traces(blueprint: Blueprint, secrets: Secrets) -> None:
-    """Name what others have added to Langfuse."""
+    """Report projects and keys of Langfuse that are not declared."""
     first = langfuse_blueprint.initial(blueprint.shared_stacks)
     pairs = [first.keys, *(project.trace_keys for project in blueprint.projects)]
     langfuse.warn_undeclared(

@@ -1,4 +1,4 @@
-"""What serves our domains to the world: Coolify's proxy where it runs, otherwise one of our own (requirements 11)."""
+"""The web proxy of our domains: Coolify's if it runs, otherwise our own (requirements 11)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STACK = "proxy"
 
 @deploy("Proxy")
 def proxy(applied: Applied, secrets: Secrets) -> None:
-    """Traefik with the domains that the host has by now; each phase that brings some calls this again."""
+    """Traefik with the domains of the host's services; each phase that adds some calls this again."""
     declared = next(each for each in applied.stacks if each.name == STACK)
     stacks.up(
         name=f"Containers of the proxy, unless {declared.skip_if_running} runs",

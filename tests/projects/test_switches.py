@@ -14,7 +14,7 @@ from tests.projects.conftest import PROJECTS
 Deploy = Callable[..., Run]
 MARK = "/var/lib/sourcefast/time-sharing/voicejury-worker-heavy"
 COACH = "Phase 5: coach_credit | Containers of coach-credit, of PgBouncer and of the dashboards"
-GIVES_WAY = "Phase 6: voicejury | Ollama light gives way to voicejury-worker-heavy and comes back"
+YIELDS = "Phase 6: voicejury | Ollama light yields its card to voicejury-worker-heavy and returns"
 PHASES = [project.phase for project in PROJECTS]
 # Everything that is written for the containers and for the host's own scripts.
 WRITTEN = (
@@ -72,7 +72,7 @@ def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy)
         assert "5120 MiB without qwen3:4b" in failed.output
         assert machine.run(f"test -e {MARK}", check=False).returncode != 0
         machine.run(f"gpu-sim free {index}")
-        assert deploy("--data", "phase=voicejury").changed == [GIVES_WAY]
+        assert deploy("--data", "phase=voicejury").changed == [YIELDS]
         loaded = machine.run("curl -fsS http://127.0.0.1:11435/api/ps").stdout
         assert "qwen3:4b" in loaded
     finally:

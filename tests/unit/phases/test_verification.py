@@ -69,13 +69,13 @@ def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
     assert whats(line.problems) == ["NVIDIA driver"]
 
 
-def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
+def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
     found = cards()
     wanted = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))
 
     def loaded(placement: Placement) -> Instance:
         model = Loaded(placement.model, 1, 1)
-        return Instance("0.15.2", (), () if placement.instance in away else (model,))
+        return Instance("0.15.2", (), () if placement.instance in unloaded else (model,))
 
     def line() -> numbers.Line:
         state = OllamaState(
@@ -83,10 +83,10 @@ def test_a_model_that_gave_way_to_a_container_is_not_missed() -> None:
         )
         return list(numbers.cards(APPLIED, machine(), found, state))[1]
 
-    away = {"light"}
-    assert line().found == "4 of 5 models resident, each on its own card; gave way: light"
+    unloaded = {"light"}
+    assert line().found == "4 of 5 models resident, each on its own card; yielded to a container: light"
     assert not line().problems
-    away = {"heavy"}
+    unloaded = {"heavy"}
     assert line().found == "4 of 5 models resident, each on its own card"
     assert whats(line().problems) == ["ollama@heavy.service"]
 
