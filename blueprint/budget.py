@@ -12,7 +12,7 @@ from rich.table import Table
 
 from blueprint import Blueprint, DeclarationError, group_data, render_problems
 from blueprint.model import Service
-from blueprint.model.schedule import minutes_of_week
+from blueprint.model.cron import minutes_of_week
 from blueprint.vram import Share
 
 # Columns where the output is no terminal; a terminal has its own.

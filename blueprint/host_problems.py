@@ -101,7 +101,7 @@ def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
         _ = blueprint.ollama_release
     except DeclarationError as error:
         for problem in error.problems:
-            key = problem.key.replace("ollama_release.", "ollama_")
+            key = problem.key.replace("OllamaRelease.", "ollama_")
             yield Problem(blueprint.file_of(key), key, problem.found, problem.expected)
 
 

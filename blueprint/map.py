@@ -10,7 +10,7 @@ from pathlib import Path
 
 from blueprint import Blueprint, DeclarationError, group_data, render, render_problems
 from blueprint.model import CronJob, Gpu, OllamaInstance, Service, Stack
-from blueprint.model.schedule import minutes_of_week
+from blueprint.model.cron import minutes_of_week
 from blueprint.vram import Share
 
 # Colours of the page, given to stacks in turn; templates/map/ has their values for a light and a dark screen.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from blueprint.model import CronJob, Http, Monitor, OllamaInstance, Service, Whisper
-from blueprint.model.schedule import MINUTES_A_WEEK, minutes_of_week
+from blueprint.model.cron import MINUTES_A_WEEK, minutes_of_week
 from blueprint.names import REDIS
 
 # Seconds that a job's heartbeat may be late beyond what it is known to take.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blueprint.model import Database, Gateway, OllamaInstance, PgBouncer, Project, RedisIndex, Service, Stack
-from blueprint.model.data_plane import REDIS_RESERVED
 from blueprint.model.llm import PROVIDERS
+from blueprint.model.types import REDIS_RESERVED
 from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
 from blueprint.phases import ALL, HARDWARE, SHARED
 from blueprint.problems import Problem, closest

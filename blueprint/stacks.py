@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from blueprint.model import DockerSettings, GeneratedSecret, Http, Service, Stack
-from blueprint.model.service import fill, folder_of
+from blueprint.model.service import folder_of
+from blueprint.model.types import fill
 from blueprint.problems import DeclarationError, Problem
 from blueprint.proxy import labels
 from blueprint.secrets import Secrets

@@ -143,8 +143,8 @@ def _problem(
         return Problem(file, key, "not a known key", expected, closest(name, fields))
     expected = str(context.get("expected", "")) or _EXPECTED.get(kind, details["msg"]).format_map(context)
     if kind == "literal_error":
-        options = expected.replace(" or ", ", ")
-        hint = closest(str(details["input"]), [word.strip("'") for word in options.split(", ")])
+        options = expected.replace("'", "").replace(" or ", ", ")
+        hint = closest(str(details["input"]), options.split(", "))
         return Problem(file, key, show(details["input"]), f"one of {options}", hint)
     found = str(context.get("found", "")) or show(details["input"])
     return Problem(file, key, found, expected, str(context.get("remedy", "")))

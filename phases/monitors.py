@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from blueprint.model import Monitor
-from blueprint.model.service import fill
+from blueprint.model.types import fill
 from blueprint.monitoring import heartbeat
 from blueprint.secrets import Secrets
 from operations import uptime_kuma as kuma

@@ -13,7 +13,6 @@ from blueprint.model.data_plane import RedisIndex as RedisIndex
 from blueprint.model.data_plane import RedisServer as RedisServer
 from blueprint.model.data_plane import VectorColumn as VectorColumn
 from blueprint.model.declaration import Declaration as Declaration
-from blueprint.model.declaration import mebibytes as mebibytes
 from blueprint.model.gpu import Gpu as Gpu
 from blueprint.model.gpu import OllamaInstance as OllamaInstance
 from blueprint.model.gpu import OllamaModel as OllamaModel
@@ -40,4 +39,5 @@ from blueprint.model.system import DockerSettings as DockerSettings
 from blueprint.model.system import Paths as Paths
 from blueprint.model.system import System as System
 from blueprint.model.system import Thresholds as Thresholds
+from blueprint.model.types import mebibytes as mebibytes
 from blueprint.model.watch import Watch as Watch

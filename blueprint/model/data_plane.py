@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, field
+from typing import Annotated, Literal
 
-from blueprint.model.declaration import Declaration, checking, mebibytes
+from blueprint.model import types
+from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
+from blueprint.model.types import mebibytes
 from blueprint.names import POSTGRES
+from blueprint.validation import Whole
 
-REDIS_DATABASES = 16
-REDIS_RESERVED = ("default", "admin", "monitor")  # users that are no project's
-
-_ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_EXTENSION = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_REDIS_USER = re.compile(r"[a-z][a-z0-9_-]*")
-# Literal at its beginning, so that two of them can be told apart.
-_CHANNEL = re.compile(r"[A-Za-z0-9_/.:#-]{2,}\*?")
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9_][A-Za-z0-9._:-]*")
-# What Postgres keeps for itself; a database or role of such a name would be another's.
-_RESERVED = frozenset({"postgres", "template0", "template1", "pgbouncer", "public", "none", "monitor"})
-_POLICIES = frozenset(
-    {
-        "noeviction",
-        "volatile-lru",
-        "volatile-lfu",
-        "volatile-ttl",
-        "volatile-random",
-        "allkeys-lru",
-        "allkeys-lfu",
-        "allkeys-random",
-    }
-)
-_SCHEMA = re.compile(r"files/[a-z0-9_]+/[a-z0-9_]+\.sql")
-_NAME_WANTED = (
-    "a name of Postgres that needs no quotes: lower-case letters, digits and _, beginning with a letter"
-)
+Policy = Literal[
+    "noeviction",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-ttl",
+    "volatile-random",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+]
 
 
-@dataclass(frozen=True)
+@declaration(kw_only=False)
 class VectorColumn(Declaration):
     """A column of vectors with an HNSW index over their cosine distance (requirements 5.4).
 
@@ -50,23 +35,14 @@ class VectorColumn(Declaration):
     :param ef_construction: candidates that are looked at when one is added
     """
 
-    table: str
-    column: str = "embedding"
-    dimensions: int = 1536
-    m: int = 16
-    ef_construction: int = 128
-
-    def __post_init__(self) -> None:
-        with checking(f"VectorColumn {self.table}.{self.column}") as check:
-            for key in ("table", "column"):
-                check.matches(key, getattr(self, key), _IDENTIFIER, "letters, digits and _")
-            # pgvector's own bounds.
-            check.integer("dimensions", self.dimensions, 1, 2000)
-            check.integer("m", self.m, 2, 100)
-            check.integer("ef_construction", self.ef_construction, 4, 1000)
+    table: types.SqlIdentifier
+    column: types.SqlIdentifier = "embedding"
+    dimensions: Annotated[int, Whole(1, 2000)] = 1536
+    m: Annotated[int, Whole(2, 100)] = 16
+    ef_construction: Annotated[int, Whole(4, 1000)] = 128
 
 
-@dataclass(frozen=True)
+@declaration(kw_only=False)
 class Database(Declaration):
     """A database of shared-postgres, with the role that owns it. Nobody else may connect unless it says so.
 
@@ -81,35 +57,21 @@ class Database(Declaration):
     :param min_dump_kib: what its dump has at least; the owner is told of a smaller one (requirements 10.4)
     """
 
-    name: str
-    extensions: tuple[str, ...] = ()
-    owner: str | None = None
-    connect_roles: tuple[str, ...] = field(default=(), kw_only=True)
-    pool: int = field(default=5, kw_only=True)
-    direct: int = field(default=2, kw_only=True)
-    schema: str | None = field(default=None, kw_only=True)
-    vectors: tuple[VectorColumn, ...] = field(default=(), kw_only=True)
-    min_dump_kib: int = field(default=0, kw_only=True)
+    name: types.OwnRole
+    extensions: tuple[types.Extension, ...] = ()
+    owner: types.OwnRole | None = None
+    _: KW_ONLY
+    connect_roles: tuple[types.OwnRole, ...] = ()
+    pool: Annotated[int, Whole(1, 1000, "connections")] = 5
+    direct: Annotated[int, Whole(0, 1000, "connections")] = 2
+    schema: types.SchemaFile | None = None
+    vectors: tuple[VectorColumn, ...] = ()
+    min_dump_kib: Annotated[int, Whole(0, 1024**3, "KiB")] = 0
 
-    def __post_init__(self) -> None:
-        with checking(f"Database {self.name}") as check:
-            names = {"name": [self.name], "connect_roles": self.connect_roles}
-            if self.owner is not None:
-                names["owner"] = [self.owner]
-            for key, values in names.items():
-                for value in values:
-                    check.matches(key, value, _ROLE, _NAME_WANTED)
-                    check.that(value not in _RESERVED, key, value, "a name that Postgres does not use itself")
-            for extension in self.extensions:
-                check.matches("extensions", extension, _EXTENSION, "names of extensions, such as vector")
-            check.that(
-                self.role not in self.connect_roles, "connect_roles", self.role, "other roles than the owner"
-            )
-            if self.schema is not None:
-                check.matches("schema", self.schema, _SCHEMA, "a file such as files/renov_bati/schema.sql")
-            check.integer("pool", self.pool, 1, 1000, "connections")
-            check.integer("direct", self.direct, 0, 1000, "connections")
-            check.integer("min_dump_kib", self.min_dump_kib, 0, 1024**3, "KiB")
+    @conflicts
+    def _owner_connects(self) -> Iterator[Conflict]:
+        if self.role in self.connect_roles:
+            yield Conflict("connect_roles", self.role, "other roles than the owner")
 
     @property
     def role(self) -> str:
@@ -117,7 +79,7 @@ class Database(Declaration):
         return self.owner or self.name
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class PostgresServer(Declaration):
     """shared-postgres: what its settings are sized by.
 
@@ -129,30 +91,19 @@ class PostgresServer(Declaration):
     :param administrators: roles that a person made, and that may have whatever rights they have; a run names all others
     """
 
-    memory: str = "512m"
-    max_connections: int = 100
-    superuser_reserved: int = 3
-    reserve: int = 7
-    settings: Mapping[str, str | int] = field(default_factory=dict)
-    administrators: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        with checking("PostgresServer") as check:
-            check.memory("memory", self.memory)
-            check.integer("max_connections", self.max_connections, 10, 1000)
-            check.integer("superuser_reserved", self.superuser_reserved, 1, 100)
-            check.integer("reserve", self.reserve, 0, 100)
-            for name in self.settings:
-                check.matches("settings", name, _ROLE, "names of settings, such as work_mem")
-            for name in self.administrators:
-                check.that(name not in _RESERVED, "administrators", name, "a role that a person made")
+    memory: types.MemoryLimit = "512m"
+    max_connections: Annotated[int, Whole(10, 1000)] = 100
+    superuser_reserved: Annotated[int, Whole(1, 100)] = 3
+    reserve: Annotated[int, Whole(0, 100)] = 7
+    settings: Mapping[types.SettingName, str | int] = field(default_factory=dict)
+    administrators: tuple[types.Administrator, ...] = ()
 
     @property
     def memory_mib(self) -> int:
         return mebibytes(self.memory)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class PgBouncer(Declaration):
     """The pooler before shared-postgres, in transaction mode (requirements 5.3).
 
@@ -165,24 +116,15 @@ class PgBouncer(Declaration):
     :param query_wait_s: seconds that a query waits for a connection before it fails
     """
 
-    host: str = POSTGRES
-    host_port: int = 5432
-    port: int = 6432
-    max_client_conn: int = 300
-    max_prepared_statements: int = 200
-    query_wait_s: int = 60
-
-    def __post_init__(self) -> None:
-        with checking("PgBouncer") as check:
-            check.name("host", self.host)
-            check.port("host_port", self.host_port)
-            check.port("port", self.port)
-            check.integer("max_client_conn", self.max_client_conn, 1, 10_000, "clients")
-            check.integer("max_prepared_statements", self.max_prepared_statements, 1, 10_000, "statements")
-            check.integer("query_wait_s", self.query_wait_s, 1, 3600, "seconds")
+    host: types.HostName = POSTGRES
+    host_port: types.Port = 5432
+    port: types.Port = 6432
+    max_client_conn: Annotated[int, Whole(1, 10_000, "clients")] = 300
+    max_prepared_statements: Annotated[int, Whole(1, 10_000, "statements")] = 200
+    query_wait_s: types.Seconds = 60
 
 
-@dataclass(frozen=True)
+@declaration(kw_only=False)
 class RedisIndex(Declaration):
     """A database of shared-redis (requirements 6.1).
 
@@ -196,27 +138,16 @@ class RedisIndex(Declaration):
         are listened to one by one, and never by a pattern
     """
 
-    index: int
+    index: types.RedisIndexNumber
     usage: str
-    users: tuple[str, ...] = ()
-    shared_with: tuple[str, ...] = field(default=(), kw_only=True)
-    channels: tuple[str, ...] = field(default=(), kw_only=True)
-    named_channels: tuple[str, ...] = field(default=(), kw_only=True)
-
-    def __post_init__(self) -> None:
-        with checking(f"RedisIndex {self.index}") as check:
-            check.integer("index", self.index, 0, REDIS_DATABASES - 1)
-            for user in self.users:
-                check.matches("users", user, _REDIS_USER, "lower-case letters, digits, - and _")
-                expected = f"another name than {', '.join(REDIS_RESERVED)}"
-                check.that(user not in REDIS_RESERVED, "users", user, expected)
-            for key in ("channels", "named_channels"):
-                for channel in getattr(self, key):
-                    expected = "a name, or its beginning (two characters at least) and a *"
-                    check.matches(key, channel, _CHANNEL, expected)
+    users: tuple[types.RedisUser, ...] = ()
+    _: KW_ONLY
+    shared_with: tuple[str, ...] = ()
+    channels: tuple[types.Channel, ...] = ()
+    named_channels: tuple[types.Channel, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class RedisServer(Declaration):
     """shared-redis (requirements 6.2).
 
@@ -227,22 +158,16 @@ class RedisServer(Declaration):
     :param policy: which keys go when that is full; all indexes share it
     """
 
-    image: str = "valkey/valkey:9.1.2-trixie"
+    image: types.ImageReference = "valkey/valkey:9.1.2-trixie"
     acl_databases: bool = True
-    maxmemory: str = "256m"
-    policy: str = "volatile-lru"
+    maxmemory: types.MemorySize = "256m"
+    policy: Policy = "volatile-lru"
 
-    def __post_init__(self) -> None:
-        with checking("RedisServer") as check:
-            check.matches("image", self.image, _IMAGE, "a reference with a tag or a digest")
-            check.that(
-                not (self.acl_databases and self._name == "redis"),
-                "acl_databases",
-                f"{self.acl_databases} with {self.image}",
-                "False: the ACLs of Redis do not know databases",
-            )
-            check.memory("maxmemory", self.maxmemory)
-            check.one_of("policy", self.policy, _POLICIES)
+    @conflicts
+    def _acls(self) -> Iterator[Conflict]:
+        if self.acl_databases and self._name == "redis":
+            expected = "False: the ACLs of Redis do not know databases"
+            yield Conflict("acl_databases", f"{self.acl_databases} with {self.image}", expected)
 
     @property
     def _name(self) -> str:

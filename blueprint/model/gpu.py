@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from blueprint.model.declaration import Declaration, checking, mebibytes
-
-_GPU_UUID_PREFIX = re.compile(r"GPU-[0-9a-f]{4}[0-9a-f-]{0,32}")
-_PCI_BUS = re.compile(r"[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")
-_MODEL_TAG = re.compile(r"[a-z0-9][a-z0-9._/-]*:[a-z0-9][a-z0-9._-]*")
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
-
-# faster-whisper's sizes that the image knows and that fit beside llama3.1:8b.
-WHISPER_MODELS = frozenset({"tiny", "base", "small", "medium", "large-v3-turbo"})
-WHISPER_REFUSED = {
-    "large-v3": "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (requirements 4.5): use large-v3-turbo",
-    "distil-large-v3": (
-        "distil-large-v3 ignores language=fr on short audio and answers in English (requirements 4.5): "
-        "use large-v3-turbo"
-    ),
-}
-WHISPER_QUANTIZATIONS = frozenset({"int8", "float16", "float32"})
+from blueprint.model import types
+from blueprint.model.declaration import Declaration, declaration
+from blueprint.model.types import mebibytes
+from blueprint.validation import Expected, Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Gpu(Declaration):
     """A card of the machine.
 
@@ -35,23 +21,14 @@ class Gpu(Declaration):
     :param power_limit_w: power limit in watts, or None for the card's own
     """
 
-    bus: str
-    uuid: str
-    model: str
-    vram_mib: int
-    power_limit_w: int | None = None
-
-    def __post_init__(self) -> None:
-        with checking(f"Gpu {self.uuid}") as check:
-            check.matches("bus", self.bus, _PCI_BUS, "bus:device.function in lower case, such as 01:00.0")
-            check.matches("uuid", self.uuid, _GPU_UUID_PREFIX, "GPU- and at least four digits of its UUID")
-            check.that(isinstance(self.model, str) and self.model, "model", self.model, "a product name")
-            check.integer("vram_mib", self.vram_mib, 1024, 1024 * 1024, "MiB")
-            if self.power_limit_w is not None:
-                check.integer("power_limit_w", self.power_limit_w, 50, 1000, "W")
+    bus: types.PciAddress
+    uuid: Annotated[types.GpuUuid, Expected("GPU- and at least four digits of its UUID")]
+    model: Annotated[types.SomeText, Expected("a product name")]
+    vram_mib: Annotated[int, Whole(1024, 1024 * 1024, "MiB")]
+    power_limit_w: Annotated[int, Whole(50, 1000, "W")] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class OllamaModel(Declaration):
     """A model, with the figures that say how much VRAM it takes.
 
@@ -62,24 +39,14 @@ class OllamaModel(Declaration):
     :param head_dim: width of a head
     """
 
-    name: str
-    weights_mib: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-
-    def __post_init__(self) -> None:
-        with checking(f"OllamaModel {self.name}") as check:
-            check.matches(
-                "name", self.name, _MODEL_TAG, "a model of Ollama's library with its tag, such as qwen3:8b"
-            )
-            check.integer("weights_mib", self.weights_mib, 1, 1024 * 1024, "MiB")
-            check.integer("layers", self.layers, 1, 1000)
-            check.integer("kv_heads", self.kv_heads, 1, 1000)
-            check.integer("head_dim", self.head_dim, 1, 10000)
+    name: types.ModelTag
+    weights_mib: types.Mebibytes
+    layers: Annotated[int, Whole(1, 1000)]
+    kv_heads: Annotated[int, Whole(1, 1000)]
+    head_dim: Annotated[int, Whole(1, 10_000)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class OllamaInstance(Declaration):
     """One `ollama@<name>.service`: one card, one port, one resident model.
 
@@ -93,21 +60,12 @@ class OllamaInstance(Declaration):
     :param max_queue: requests that wait before Ollama answers 503
     """
 
-    name: str
-    gpu: str
-    port: int
-    model: str
-    context_length: int = 4096
-    max_queue: int = 64
-
-    def __post_init__(self) -> None:
-        with checking(f"OllamaInstance {self.name}") as check:
-            check.name("name", self.name)
-            check.matches("gpu", self.gpu, _GPU_UUID_PREFIX, "the uuid of a Gpu")
-            check.port("port", self.port)
-            check.matches("model", self.model, _MODEL_TAG, "the name of an OllamaModel, such as qwen3:8b")
-            check.integer("context_length", self.context_length, 256, 1024 * 1024, "tokens")
-            check.integer("max_queue", self.max_queue, 1, 100_000, "requests")
+    name: types.Name
+    gpu: types.GpuUuid
+    port: types.Port
+    model: types.ModelTag
+    context_length: Annotated[int, Whole(256, 1024 * 1024, "tokens")] = 4096
+    max_queue: Annotated[int, Whole(1, 100_000, "requests")] = 64
 
     @property
     def unit(self) -> str:
@@ -120,7 +78,7 @@ class OllamaInstance(Declaration):
         return f"ollama-warmup@{self.name}.service"
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class OllamaRelease(Declaration):
     """The pinned archive of Ollama.
 
@@ -128,13 +86,8 @@ class OllamaRelease(Declaration):
     :param sha256: of the archive, from the release's sha256sum.txt
     """
 
-    version: str
-    sha256: str
-
-    def __post_init__(self) -> None:
-        with checking("ollama_release") as check:
-            check.matches("version", self.version, _VERSION, "a release such as 0.15.2")
-            check.sha256("sha256", self.sha256)
+    version: types.Release
+    sha256: types.Sha256
 
     @property
     def url(self) -> str:
@@ -144,7 +97,7 @@ class OllamaRelease(Declaration):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Whisper(Declaration):
     """shared-whisper, the one speech recogniser of all projects (requirements 4.5).
 
@@ -160,29 +113,16 @@ class Whisper(Declaration):
     :param pids: processes and threads that it may have at once
     """
 
-    image: str
-    gpu: str
-    model: str
-    quantization: str
-    memory: str
-    vram_mib: int
-    port: int = 9000
-    name: str = "shared-whisper"
-    cache_volume: str = "whisper-cache"
-    pids: int = 512
-
-    def __post_init__(self) -> None:
-        with checking("whisper") as check:
-            check.image("image", self.image)
-            check.matches("gpu", self.gpu, _GPU_UUID_PREFIX, "the uuid of a Gpu")
-            check.one_of("model", self.model, WHISPER_MODELS, WHISPER_REFUSED.get(self.model, ""))
-            check.one_of("quantization", self.quantization, WHISPER_QUANTIZATIONS)
-            check.memory("memory", self.memory)
-            check.integer("vram_mib", self.vram_mib, 1, 1024 * 1024, "MiB")
-            check.port("port", self.port)
-            check.name("name", self.name)
-            check.name("cache_volume", self.cache_volume)
-            check.integer("pids", self.pids, 16, 32_768, "processes and threads")
+    image: types.ImageReference
+    gpu: types.GpuUuid
+    model: types.WhisperModel
+    quantization: Literal["int8", "float16", "float32"]
+    memory: types.MemoryLimit
+    vram_mib: types.Mebibytes
+    port: types.Port = 9000
+    name: types.HostName = "shared-whisper"
+    cache_volume: types.Name = "whisper-cache"
+    pids: types.Pids = 512
 
     @property
     def unit(self) -> str:

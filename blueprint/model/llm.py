@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from typing import Annotated, Literal
 
-from blueprint.model.declaration import Declaration, checking
-
-_ROUTE = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_PROVIDER_MODEL = re.compile(r"[a-z]+(/[A-Za-z0-9._:-]+)+")
-_DURATION = re.compile(r"[1-9][0-9]*[smhd]")
-_PATH = re.compile(r"(/[a-z0-9_]+)+")
-_ROUTE_WANTED = "lower-case letters, digits and ._-"
-
-STRATEGIES = frozenset({"least-busy", "simple-shuffle", "latency-based-routing", "usage-based-routing-v2"})
+from blueprint.model import types
+from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
+from blueprint.problems import closest
+from blueprint.validation import Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Provider(Declaration):
     """Somebody who runs models for money.
 
@@ -41,7 +36,7 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Model(Declaration):
     """A model under the name that callers ask for. It is run by one of our Ollama instances or by a provider.
 
@@ -55,33 +50,22 @@ class Model(Declaration):
     :param supports_reasoning: it thinks before it answers, which Ollama streams apart from the answer
     """
 
-    name: str
-    instance: str = ""
-    model: str = ""
-    rpm: int
-    tpm: int | None = None
-    timeout_s: int
+    name: types.Route
+    instance: types.OptionalName = ""
+    model: types.ProviderModel = ""
+    rpm: Annotated[int, Whole(1, 1_000_000, "requests a minute")]
+    tpm: Annotated[int, Whole(1, 1_000_000_000, "tokens a minute")] | None = None
+    timeout_s: types.Seconds
     is_embedding: bool = False
     supports_reasoning: bool = False
 
-    def __post_init__(self) -> None:
-        with checking(f"Model {self.name}") as check:
-            check.matches("name", self.name, _ROUTE, _ROUTE_WANTED)
-            check.that(
-                bool(self.instance) != bool(self.model),
-                "instance",
-                self.instance,
-                "given, or else model: one of the two runs it",
-            )
-            if self.instance:
-                check.name("instance", self.instance)
-            if self.model:
-                check.matches("model", self.model, _PROVIDER_MODEL, "provider/model, such as openai/gpt-4o")
-                check.one_of("model", self.model.partition("/")[0], PROVIDERS)
-            check.integer("rpm", self.rpm, 1, 1_000_000, "requests a minute")
-            if self.tpm is not None:
-                check.integer("tpm", self.tpm, 1, 1_000_000_000, "tokens a minute")
-            check.integer("timeout_s", self.timeout_s, 1, 3600, "seconds")
+    @conflicts
+    def _run_by_one(self) -> Iterator[Conflict]:
+        if bool(self.instance) == bool(self.model):
+            yield Conflict("instance", self.instance, "given, or else model: one of the two runs it")
+        if self.model and (provider := self.model.partition("/")[0]) not in PROVIDERS:
+            expected = f"a model of {', '.join(PROVIDERS)}"
+            yield Conflict("model", self.model, expected, closest(provider, PROVIDERS))
 
     @property
     def provider(self) -> Provider | None:
@@ -89,7 +73,7 @@ class Model(Declaration):
         return PROVIDERS[self.model.partition("/")[0]] if self.model else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class RouterSettings(Declaration):
     """How LiteLLM goes about failures.
 
@@ -100,22 +84,14 @@ class RouterSettings(Declaration):
     :param retry_after_s: seconds between attempts, at least
     """
 
-    strategy: str
-    num_retries: int
-    allowed_fails: int
-    cooldown_s: int
-    retry_after_s: int
-
-    def __post_init__(self) -> None:
-        with checking("gateway.router") as check:
-            check.one_of("strategy", self.strategy, STRATEGIES)
-            check.integer("num_retries", self.num_retries, 0, 10)
-            check.integer("allowed_fails", self.allowed_fails, 1, 1000)
-            check.integer("cooldown_s", self.cooldown_s, 1, 86400, "seconds")
-            check.integer("retry_after_s", self.retry_after_s, 0, 600, "seconds")
+    strategy: Literal["least-busy", "simple-shuffle", "latency-based-routing", "usage-based-routing-v2"]
+    num_retries: Annotated[int, Whole(0, 10)]
+    allowed_fails: Annotated[int, Whole(1, 1000)]
+    cooldown_s: Annotated[int, Whole(1, 86_400, "seconds")]
+    retry_after_s: Annotated[int, Whole(0, 600, "seconds")]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class ResponseCache(Declaration):
     """Where answers are kept that a caller wants kept; without its asking none is (requirements 3.6).
 
@@ -127,24 +103,15 @@ class ResponseCache(Declaration):
     :param namespace: what all keys begin with
     """
 
-    host: str
-    port: int
-    user: str
-    database: int
-    ttl_s: int
-    namespace: str
-
-    def __post_init__(self) -> None:
-        with checking("gateway.cache") as check:
-            check.name("host", self.host)
-            check.port("port", self.port)
-            check.name("user", self.user)
-            check.integer("database", self.database, 0, 1023, "a Redis index")
-            check.integer("ttl_s", self.ttl_s, 1, 86400, "seconds")
-            check.name("namespace", self.namespace)
+    host: types.HostName
+    port: types.Port
+    user: types.Name
+    database: types.RedisIndexNumber
+    ttl_s: Annotated[int, Whole(1, 86_400, "seconds")]
+    namespace: types.Name
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Gateway(Declaration):
     """What LiteLLM routes, and how (requirements 3.3).
 
@@ -162,27 +129,21 @@ class Gateway(Declaration):
         names all others that administer it or spend without a budget
     """
 
-    container: str
-    port: int
-    domain_port: int
-    domain_admin_routes: tuple[str, ...] = ()
+    container: types.HostName
+    port: types.Port
+    domain_port: types.Port
+    domain_admin_routes: tuple[types.AdminRoute, ...] = ()
     models: tuple[Model, ...]
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[types.Route, str] = field(default_factory=dict)
     router: RouterSettings
     cache: ResponseCache
     administrators: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        with checking("gateway") as check:
-            check.name("container", self.container)
-            check.port("port", self.port)
-            check.port("domain_port", self.domain_port)
-            check.that(self.domain_port != self.port, "domain_port", self.domain_port, "another than port")
-            for route in self.domain_admin_routes:
-                check.matches("domain_admin_routes", route, _PATH, "paths such as /key/generate")
-            for alias in self.aliases:
-                check.matches(f"aliases[{alias!r}]", alias, _ROUTE, _ROUTE_WANTED)
+    @conflicts
+    def _two_ports(self) -> Iterator[Conflict]:
+        if self.domain_port == self.port:
+            yield Conflict("domain_port", self.domain_port, "another than port")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,7 +156,7 @@ class Gateway(Declaration):
         return tuple(dict.fromkeys(model.provider for model in self.models if model.provider))
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Team(Declaration):
     """Whose calls are counted together, with one virtual key (requirements 3.2). The key's value is a secret.
 
@@ -207,23 +168,12 @@ class Team(Declaration):
     :param models: models and aliases that it may ask for; none means all
     """
 
-    name: str
-    alias: str = ""
-    key_alias: str
-    budget_usd: float
-    budget_duration: str = "30d"
+    name: types.Name
+    alias: types.OptionalName = ""
+    key_alias: types.Name
+    budget_usd: types.Dollars
+    budget_duration: types.Duration = "30d"
     models: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        with checking(f"Team {self.name}") as check:
-            check.name("name", self.name)
-            check.name("alias", self.shown_as)
-            check.name("key_alias", self.key_alias)
-            amount = isinstance(self.budget_usd, int | float) and not isinstance(self.budget_usd, bool)
-            check.that(
-                amount and 0 < self.budget_usd <= 1_000_000, "budget_usd", self.budget_usd, "dollars above 0"
-            )
-            check.matches("budget_duration", self.budget_duration, _DURATION, 'a duration such as "30d"')
 
     @property
     def shown_as(self) -> str:

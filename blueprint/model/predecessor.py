@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 
-from blueprint.model.declaration import Declaration, checking
-
-_CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_DATABASE = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_FILE = re.compile(r"files/[A-Za-z0-9._/-]+\.sql")
+from blueprint.model import types
+from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
 
 
-@dataclass(frozen=True)
+@declaration(kw_only=False)
 class Predecessor(Declaration):
     """A container whose data the shared servers take over, once; afterwards it is stopped and kept.
 
@@ -22,15 +18,11 @@ class Predecessor(Declaration):
     :param after: by database, a file of this project with SQL that its copy needs before it is used
     """
 
-    container: str
-    databases: tuple[str, ...] = ()
-    after: Mapping[str, str] = field(default_factory=dict)
+    container: types.ContainerName
+    databases: tuple[types.Identifier, ...] = ()
+    after: Mapping[str, types.SqlFile] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        with checking(f"Predecessor {self.container}") as check:
-            check.matches("container", self.container, _CONTAINER, "the name of a container")
-            for database in self.databases:
-                check.matches("databases", database, _DATABASE, "names of databases")
-            for database, file in self.after.items():
-                check.one_of(f"after[{database!r}]", database, self.databases)
-                check.matches(f"after[{database!r}]", file, _FILE, "an SQL file of this project below files/")
+    @conflicts
+    def _after_a_copy(self) -> Iterator[Conflict]:
+        for database in self.after.keys() - set(self.databases):
+            yield Conflict(f"after.{database}", database, f"one of {', '.join(sorted(self.databases))}")

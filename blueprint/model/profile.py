@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
-from blueprint.model.declaration import Declaration, checking
+from blueprint.model import types
+from blueprint.model.declaration import Declaration, declaration
+from blueprint.validation import Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class HardwareProfile(Declaration):
     """A machine's processor and memory, and the settings that follow from them.
 
@@ -22,25 +24,11 @@ class HardwareProfile(Declaration):
     :param zram_percent: compressed swap, in percent of the memory
     """
 
-    name: str
-    cpu_model: str
-    cores: int
-    ram_gib: int
-    disk_gib: int
-    ollama_parallel: Mapping[str, int]
-    litellm_workers: int = 1
-    zram_percent: int = 50
-
-    def __post_init__(self) -> None:
-        with checking(f"HardwareProfile {self.name}") as check:
-            check.name("name", self.name)
-            check.that(
-                isinstance(self.cpu_model, str) and self.cpu_model, "cpu_model", self.cpu_model, "a name"
-            )
-            check.integer("cores", self.cores, 1, 1024)
-            check.integer("ram_gib", self.ram_gib, 1, 4096, "GiB")
-            check.integer("disk_gib", self.disk_gib, 8, 1024 * 1024, "GiB")
-            check.integer("litellm_workers", self.litellm_workers, 1, 64)
-            check.integer("zram_percent", self.zram_percent, 0, 200, "% of the memory")
-            for instance, parallel in self.ollama_parallel.items():
-                check.integer(f"ollama_parallel[{instance!r}]", parallel, 1, 1024, "requests at once")
+    name: types.Name
+    cpu_model: types.SomeText
+    cores: Annotated[int, Whole(1, 1024)]
+    ram_gib: Annotated[int, Whole(1, 4096, "GiB")]
+    disk_gib: Annotated[int, Whole(8, 1024 * 1024, "GiB")]
+    ollama_parallel: Mapping[str, Annotated[int, Whole(1, 1024, "requests at once")]]
+    litellm_workers: Annotated[int, Whole(1, 64)] = 1
+    zram_percent: Annotated[int, Whole(0, 200, "% of the memory")] = 50

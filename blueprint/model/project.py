@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from typing import Annotated, Literal, NamedTuple
 
+from blueprint.model import types
 from blueprint.model.data_plane import Database, RedisIndex
-from blueprint.model.declaration import Declaration, checking
+from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
 from blueprint.model.llm import Team
 from blueprint.model.predecessor import Predecessor
-from blueprint.model.service import Service
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"[a-z0-9_-]+(/[a-z0-9_.-]+)+")
+from blueprint.model.service import Service, SomeServices
+from blueprint.validation import Expected, Whole
 
 
 class TraceKeys(NamedTuple):
@@ -24,7 +23,7 @@ class TraceKeys(NamedTuple):
     secret: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Project(Declaration):
     """A project, whole: stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow from it.
 
@@ -53,70 +52,45 @@ class Project(Declaration):
     :param free_mib: memory that has to be available before it is brought for the first time
     """
 
-    name: str
-    number: int
-    services: tuple[Service, ...]
+    name: types.PlainName
+    number: Annotated[int, Whole(2, 99, "of a phase")]
+    services: SomeServices
     optional: tuple[Service, ...] = ()
     standalone_services: tuple[Service, ...] = ()
-    llm: Team | None = None
+    llm: Annotated[Team, Expected("a Team", "every call is somebody's to pay for")]
     databases: tuple[Database, ...] = ()
     redis: tuple[RedisIndex, ...] = ()
     broker: int | None = None
     results: int | None = None
     queues: int | None = None
-    flower: str = ""
+    flower: types.HostName | Literal[""] = ""
     ollama: str = "heavy"
     uses_whisper: bool = False
-    env_aliases: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str | int] = field(default_factory=dict)
-    provided_secrets: Mapping[str, str] = field(default_factory=dict)
+    env_aliases: Mapping[types.EnvName, types.EnvName] = field(default_factory=dict)
+    env: Mapping[types.EnvName, types.EnvValue] = field(default_factory=dict)
+    provided_secrets: Mapping[types.EnvName, types.SecretName] = field(default_factory=dict)
     predecessors: tuple[Predecessor, ...] = ()
-    ram_gib: int = 0
-    free_mib: int = 0
+    ram_gib: Annotated[int, Whole(0, 4096, "GiB")] = 0
+    free_mib: Annotated[int, Whole(0, 4096 * 1024, "MiB")] = 0
 
-    def __post_init__(self) -> None:
-        with checking(f"Project {self.name}") as check:
-            expected = "lower-case letters, digits and -, beginning with a letter"
-            check.matches("name", self.name, re.compile(r"[a-z][a-z0-9-]*"), expected)
-            check.integer("number", self.number, 2, 99, "of a phase")
-            check.that(
-                isinstance(self.llm, Team), "llm", self.llm, "a Team", "every call is somebody's to pay for"
-            )
-            check.that(self.services, "services", self.services, "at least one Service")
-            listed = {"databases": Database, "redis": RedisIndex, "predecessors": Predecessor}
-            for key, of in listed.items():
-                for item in getattr(self, key):
-                    check.that(isinstance(item, of), key, item, f"a {of.__name__}")
-            indexes = {one.index for one in self.redis if isinstance(one, RedisIndex)}
-            for predecessor in self.predecessors:
-                if isinstance(predecessor, Predecessor):
-                    for database in predecessor.databases:
-                        owned = [one.name for one in self.databases if isinstance(one, Database)]
-                        check.one_of(f"predecessors.{predecessor.container}", database, owned)
-            for key in ("broker", "results", "queues"):
-                index = getattr(self, key)
-                known = ", ".join(map(str, sorted(indexes))) or "it has none"
-                check.that(
-                    index is None or index in indexes, key, index, f"an index of its own `redis` ({known})"
-                )
-            check.integer("ram_gib", self.ram_gib, 0, 4096, "GiB")
-            check.integer("free_mib", self.free_mib, 0, 4096 * 1024, "MiB")
-            check.that(len(indexes) == len(self.redis), "redis", sorted(indexes), "each index once")
-            if self.flower:
-                check.name("flower", self.flower)
-            for key in ("env_aliases", "env", "provided_secrets"):
-                for variable in getattr(self, key):
-                    check.matches(key, variable, _VARIABLE, "names of environment variables")
-            for variable, own in self.env_aliases.items():
-                check.matches(
-                    f"env_aliases.{variable}", own, _VARIABLE, "the name of an environment variable"
-                )
-            for variable, secret in self.provided_secrets.items():
-                check.matches(
-                    f"provided_secrets.{variable}", secret, _SECRET, 'the name of a secret ("groq/api_key")'
-                )
-            for name, times in _counted(self).items():
-                check.that(times == 1, "services", f"{name} {times} times", "names of their own")
+    @conflicts
+    def _own_parts(self) -> Iterator[Conflict]:
+        indexes = Counter(one.index for one in self.redis)
+        known = ", ".join(map(str, sorted(indexes))) or "it has none"
+        for key in ("broker", "results", "queues"):
+            if (index := getattr(self, key)) is not None and index not in indexes:
+                yield Conflict(key, index, f"an index of its own `redis` ({known})")
+        if len(indexes) != len(self.redis):
+            yield Conflict("redis", sorted(indexes.elements()), "each index once")
+        owned = [one.name for one in self.databases]
+        for predecessor in self.predecessors:
+            for database in (one for one in predecessor.databases if one not in owned):
+                expected = f"one of {', '.join(owned)}"
+                yield Conflict(f"predecessors.{predecessor.container}", database, expected)
+        services = (*self.services, *self.optional, *self.standalone_services)
+        for name, times in Counter(service.name for service in services).items():
+            if times > 1:
+                yield Conflict("services", f"{name} {times} times", "names of their own")
 
     @property
     def phase(self) -> str:
@@ -141,8 +115,3 @@ class Project(Declaration):
     @property
     def flower_name(self) -> str:
         return self.flower or f"flower-{self.name}"
-
-
-def _counted(project: Project) -> dict[str, int]:
-    names = [service.name for service in (*project.services, *project.optional, *project.standalone_services)]
-    return {name: names.count(name) for name in names}

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from typing import Annotated
 
-from blueprint.model.declaration import Declaration, checking
-
-MINUTES_A_WEEK = 7 * 24 * 60
-_FIELD = re.compile(r"(\*|[0-9]+(-[0-9]+)?)(/[1-9][0-9]*)?(,(\*|[0-9]+(-[0-9]+)?)(/[1-9][0-9]*)?)*")
-_BOUNDS = {"minute": (0, 59), "hour": (0, 23), "day of the week": (0, 7)}
+from blueprint.model import types
+from blueprint.model.cron import MINUTES_A_WEEK, minutes_of_week
+from blueprint.model.declaration import Declaration, declaration
+from blueprint.validation import Whole
 
 
-def _expand(text: str, least: int, most: int) -> set[int]:
-    """The numbers that one field of a crontab stands for. Raises ValueError for anything cron would refuse."""
-    if not _FIELD.fullmatch(text):
-        raise ValueError(text)
-    numbers: set[int] = set()
-    for part in text.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = ("*", "", "") if span == "*" else span.partition("-")
-        low = least if first == "*" else int(first)
-        high = most if first == "*" or (step and not last) else int(last or first)
-        if not least <= low <= high <= most:
-            raise ValueError(text)
-        numbers.update(range(low, high + 1, int(step or 1)))
-    return numbers
-
-
-def minutes_of_week(schedule: str) -> frozenset[int]:
-    """Minutes of a week (0 is Sunday 00:00) at which a schedule fires.
-
-    Day of the month and month must be `*`: everything here is weekly or more frequent, so a week shows every
-    collision.
-
-    :raises ValueError: for anything else than five fields that cron understands
-    """
-    parts = schedule.split()
-    if len(parts) != 5 or parts[2:4] != ["*", "*"]:
-        raise ValueError(schedule)
-    minutes, hours, days = (
-        _expand(text, *_BOUNDS[name])
-        for name, text in zip(_BOUNDS, (parts[0], parts[1], parts[4]), strict=True)
-    )
-    return frozenset(
-        day % 7 * 1440 + hour * 60 + minute for day in days for hour in hours for minute in minutes
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class CronJob(Declaration):
     """One file in /etc/cron.d, which runs a script in the folder of scripts, as root.
 
@@ -60,30 +22,12 @@ class CronJob(Declaration):
     :param phase: what brings it
     """
 
-    name: str
-    schedule: str
-    lasts_min: int = 0
-    lock: str = ""
-    wait_s: int = 0
+    name: types.Name
+    schedule: types.CronSchedule
+    lasts_min: Annotated[int, Whole(0, 7 * 24 * 60, "minutes")] = 0
+    lock: types.OptionalName = ""
+    wait_s: Annotated[int, Whole(0, 86_400, "seconds")] = 0
     phase: str = "hardware"
-
-    def __post_init__(self) -> None:
-        with checking(f"CronJob {self.name}") as check:
-            check.name("name", self.name)
-            try:
-                minutes_of_week(self.schedule)
-            except ValueError:
-                check.that(
-                    False,
-                    "schedule",
-                    self.schedule,
-                    'five fields with "* *" in the middle, such as "0 4 * * 0"',
-                )
-            check.integer("lasts_min", self.lasts_min, 0, 24 * 60, "minutes")
-            check.integer("wait_s", self.wait_s, 0, 3600, "seconds")
-            if self.lock:
-                check.name("lock", self.lock)
-            check.name("phase", self.phase)
 
     @property
     def script(self) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from typing import Annotated
 
-from blueprint.model.declaration import Declaration, checking
-
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_SIZE = re.compile(r"[1-9][0-9]*[kmg]")
-_BUILD_CACHE = re.compile(r"[1-9][0-9]*[KMG]B")
+from blueprint.model import types
+from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
+from blueprint.validation import Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class System(Declaration):
     """An operating system that can be provisioned, and what its packages are called.
 
@@ -30,26 +28,16 @@ class System(Declaration):
     :param container_toolkit: packages that give containers their GPUs
     """
 
-    id: str
+    id: types.Name
     version: str
     tested: bool
-    base: tuple[str, ...]
-    docker: tuple[str, ...]
-    nginx: tuple[str, ...]
-    driver_components: tuple[str, ...]
-    kernel_headers: str
-    nvidia_driver: tuple[str, ...]
-    container_toolkit: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        with checking(f"System {self.id} {self.version}") as check:
-            check.name("id", self.id)
-            for component in self.driver_components:
-                check.name("driver_components", component)
-            for key in ("base", "docker", "nginx", "nvidia_driver", "container_toolkit"):
-                for package in getattr(self, key):
-                    check.matches(key, package, _PACKAGE, "a package name")
-            check.matches("kernel_headers", self.kernel_headers, _PACKAGE, "a package name")
+    base: tuple[types.PackageName, ...]
+    docker: tuple[types.PackageName, ...]
+    nginx: tuple[types.PackageName, ...]
+    driver_components: tuple[types.Name, ...]
+    kernel_headers: types.PackageName
+    nvidia_driver: tuple[types.PackageName, ...]
+    container_toolkit: tuple[types.PackageName, ...]
 
     @property
     def name(self) -> str:
@@ -62,7 +50,7 @@ class System(Declaration):
         return self.nvidia_driver + self.container_toolkit
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class AptRepository(Declaration):
     """A package repository beside the distribution's own.
 
@@ -73,25 +61,14 @@ class AptRepository(Declaration):
     :param key_url: its signing key
     """
 
-    name: str
-    uri: str
+    name: types.Name
+    uri: types.HttpsUrl
     suite: str
-    key_url: str
+    key_url: types.HttpsUrl
     components: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        with checking(f"AptRepository {self.name}") as check:
-            check.name("name", self.name)
-            for key in ("uri", "key_url"):
-                check.that(
-                    str(getattr(self, key)).startswith("https://"),
-                    key,
-                    getattr(self, key),
-                    "an https:// address",
-                )
 
-
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class DockerSettings(Declaration):
     """What /etc/docker/daemon.json says (requirements 11.5).
 
@@ -107,33 +84,26 @@ class DockerSettings(Declaration):
     :param live_restore: containers run on while the daemon restarts
     """
 
-    log_max_size: str
-    log_max_file: int
-    storage_driver: str
-    shm_size: str
-    build_cache: str
-    address_pool: str
+    log_max_size: types.LogSize
+    log_max_file: Annotated[int, Whole(1, 100)]
+    storage_driver: types.Name
+    shm_size: types.MemorySize
+    build_cache: types.CacheSize
+    address_pool: types.Network
     address_pool_size: int
     live_restore: bool
 
-    def __post_init__(self) -> None:
-        with checking("docker") as check:
-            check.matches("log_max_size", self.log_max_size, _SIZE, 'a size such as "10m"')
-            check.integer("log_max_file", self.log_max_file, 1, 100)
-            check.name("storage_driver", self.storage_driver)
-            check.memory("shm_size", self.shm_size)
-            check.matches("build_cache", self.build_cache, _BUILD_CACHE, 'a size such as "5GB"')
-            try:
-                pool = ipaddress.ip_network(self.address_pool)
-            except ValueError:
-                check.that(False, "address_pool", self.address_pool, "a network such as 10.0.0.0/8")
-            else:
-                check.integer(
-                    "address_pool_size", self.address_pool_size, pool.prefixlen, pool.max_prefixlen - 2
-                )
+    @conflicts
+    def _networks(self) -> Iterator[Conflict]:
+        pool = ipaddress.ip_network(self.address_pool)
+        least, most = pool.prefixlen, pool.max_prefixlen - 2
+        if not least <= self.address_pool_size <= most:
+            yield Conflict(
+                "address_pool_size", self.address_pool_size, f"a whole number from {least} to {most}"
+            )
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Paths(Declaration):
     """Where things are on the host.
 
@@ -149,24 +119,26 @@ class Paths(Declaration):
     :param ollama_models: the store of models that all instances share
     """
 
-    config: str
-    state: str
-    stacks: str
-    scripts: str
-    logs: str
-    locks: str
-    swap_file: str
-    ollama_env: str
-    ollama_home: str
-    ollama_models: str
+    config: types.OwnPath
+    state: types.OwnPath
+    stacks: types.OwnPath
+    scripts: types.OwnPath
+    logs: types.OwnPath
+    locks: types.OwnPath
+    swap_file: types.OwnPath
+    ollama_env: types.OwnPath
+    ollama_home: types.OwnPath
+    ollama_models: types.OwnPath
 
-    def __post_init__(self) -> None:
-        with checking("paths") as check:
-            for field in fields(self):
-                check.path(field.name, getattr(self, field.name))
+    @conflicts
+    def _apart(self) -> Iterator[Conflict]:
+        owners: dict[str, str] = {}
+        for key, path in self.to_json().items():
+            if (owner := owners.setdefault(path, key)) != key:
+                yield Conflict(key, path, f"a path of its own; {owner} has this one")
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Thresholds(Declaration):
     """Limits of the GPU watchdog, and of the preflight before each phase (requirements 2.1 and 10.4).
 
@@ -178,15 +150,9 @@ class Thresholds(Declaration):
     :param ollama_answer_s: seconds an Ollama instance may take to answer
     """
 
-    disk_free_gib: int
-    disk_refuse_percent: int
-    gpu_vram_percent: int
-    gpu_vram_runs: int
-    gpu_xid_quiet_min: int
-    ollama_answer_s: int
-
-    def __post_init__(self) -> None:
-        with checking("thresholds") as check:
-            for field in fields(self):
-                most = 100 if field.name.endswith("_percent") else 1_000_000
-                check.integer(field.name, getattr(self, field.name), 1, most)
+    disk_free_gib: types.Limit
+    disk_refuse_percent: types.Percent
+    gpu_vram_percent: types.Percent
+    gpu_vram_runs: types.Limit
+    gpu_xid_quiet_min: types.Limit
+    ollama_answer_s: types.Limit

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Strict
+from pydantic import AfterValidator, Field, Strict
 
-from blueprint.validation import Expected, Matches, Whole
+from blueprint.model.cron import minutes_of_week
+from blueprint.validation import Expected, Matches, Whole, unexpected
 
 REDIS_DATABASES = 16
+REDIS_RESERVED = ("default", "admin", "monitor")  # users that are no project's
 
 _MEMORY = re.compile(r"([1-9][0-9]{0,8})([kmg])")
 _KIBIBYTES = {"k": 1, "m": 1024, "g": 1024 * 1024}
@@ -23,6 +26,19 @@ _PINNED = re.compile(
 _GROUPED = r"[a-z0-9_-]+(?:/[a-z0-9_.-]+)+"
 _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+# faster-whisper's sizes that the image knows and that fit beside llama3.1:8b.
+_WHISPER_MODELS = ("base", "large-v3-turbo", "medium", "small", "tiny")
+_WHISPER_REFUSED = {
+    "large-v3": "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (requirements 4.5): use large-v3-turbo",
+    "distil-large-v3": (
+        "distil-large-v3 ignores language=fr on short audio and answers in English (requirements 4.5): "
+        "use large-v3-turbo"
+    ),
+}
+# What Postgres keeps for itself; a database or role of such a name would be another's.
+_POSTGRES_RESERVED = frozenset(
+    {"postgres", "template0", "template1", "pgbouncer", "public", "none", "monitor"}
+)
 # What the distribution and its packages share: a folder of ours is below one of them.
 _SYSTEM_FOLDERS = frozenset(
     f"{above}/{name}"
@@ -91,9 +107,54 @@ def _line(value: str | int) -> str | int:
     return value
 
 
+def _network(network: str) -> str:
+    ipaddress.ip_network(network)
+    return network
+
+
+def _schedule(schedule: str) -> str:
+    minutes_of_week(schedule)
+    return schedule
+
+
+def _not_reserved(name: str) -> str:
+    if name in _POSTGRES_RESERVED:
+        raise unexpected("a name that Postgres does not use itself")
+    return name
+
+
+def _no_server_user(name: str) -> str:
+    _refuse_unless(name not in REDIS_RESERVED and re.fullmatch("[a-z][a-z0-9_-]*", name))
+    return name
+
+
 def _own_folder(path: str) -> str:
     _refuse_unless(path not in _SYSTEM_FOLDERS)
     return path
+
+
+def _in_folder(path: str) -> str:
+    if "/" not in path:
+        raise unexpected("a path in a folder", f'such as "redis/{path}"')
+    return path
+
+
+def _no_engine(path: str) -> str:
+    if path.endswith("/docker.sock"):
+        raise unexpected("another path: with the engine's socket a container is root of the host")
+    return path
+
+
+def _one(capability: str) -> str:
+    if capability == "ALL":
+        raise unexpected("single capabilities")
+    return capability
+
+
+def _whisper_model(model: str) -> str:
+    if model not in _WHISPER_MODELS:
+        raise unexpected(f"one of {', '.join(_WHISPER_MODELS)}", _WHISPER_REFUSED.get(model, ""))
+    return model
 
 
 # --- numbers
@@ -111,9 +172,14 @@ RedisIndexNumber = Annotated[int, Whole(0, REDIS_DATABASES - 1, "a Redis index")
 Name = Annotated[
     str, Matches("[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, beginning with a letter")
 ]
+# Empty where something has none.
+OptionalName = Annotated[
+    str, Matches("(?:[a-z][a-z0-9_-]*)?", "lower-case letters, digits, - and _, beginning with a letter")
+]
 PlainName = Annotated[
     str, Matches("[a-z][a-z0-9-]*", "lower-case letters, digits and -, beginning with a letter")
 ]
+Reason = Annotated[str, Matches("(?s:.+)", "the reason why it needs it")]
 SomeText = Annotated[str, Matches(r"(?s:.+)", "some text")]
 HostName = Annotated[
     str,
@@ -139,7 +205,8 @@ EnvValue = Annotated[
 ]
 Capability = Annotated[
     str,
-    Matches("[A-Z]+(?:_[A-Z]+)*", "a capability without CAP_, such as NET_BIND_SERVICE"),
+    Matches("[A-Z]+(?:_[A-Z]+)*", "capabilities without CAP_, such as NET_BIND_SERVICE"),
+    AfterValidator(_one),
 ]
 UserNumbers = Annotated[str, Matches("[0-9]+(?::[0-9]+)?", 'numeric, such as "999:999"')]
 PostgresName = Annotated[
@@ -190,13 +257,95 @@ OwnPath = Annotated[
 ]
 RelativePath = Annotated[
     str,
-    Matches(f"{_PART}(?:/{_PART})*", 'a path below a folder without . and .., such as "redis/redis.conf"'),
+    Matches(
+        f"{_PART}(?:/{_PART})*",
+        'a path below the stack\'s folder without . and .., such as "redis/redis.conf"',
+    ),
 ]
+StackFile = Annotated[RelativePath, AfterValidator(_in_folder)]
+HostPath = Annotated[AbsolutePath, AfterValidator(_no_engine)]
 ProjectFolder = Annotated[str, Matches(f"{_PART}(?:/{_PART})*", "a folder of this project")]
 UrlPath = Annotated[str, Matches("/[A-Za-z0-9/._~?&=%-]*", "the path of a URL, such as /health")]
 HttpsUrl = Annotated[str, Matches(r"https://\S+", "an https:// address")]
 Words = Annotated[
-    tuple[str, ...],
-    Strict(False),
-    Expected("a list of words, no text that a shell would have to split"),
+    tuple[str, ...], Strict(False), Expected("a list of words, no text that a shell would have to split")
+]
+
+# --- cards and models
+
+PciAddress = Annotated[
+    str, Matches(r"[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]", "bus:device.function in lower case, such as 01:00.0")
+]
+Release = Annotated[str, Matches(r"[0-9]+\.[0-9]+\.[0-9]+", "a release such as 0.15.2")]
+ProviderModel = Annotated[
+    str, Matches(r"(?:[a-z]+(?:/[A-Za-z0-9._:-]+)+)?", "provider/model, such as openai/gpt-4o")
+]
+WhisperModel = Annotated[str, AfterValidator(_whisper_model)]
+Dollars = Annotated[float, Field(gt=0, le=1_000_000), Expected("dollars above 0")]
+Duration = Annotated[str, Matches("[1-9][0-9]*[smhd]", 'a duration such as "30d"')]
+AdminRoute = Annotated[str, Matches("(?:/[a-z0-9_]+)+", "a path such as /key/generate")]
+
+# --- monitors: the bounds are Uptime Kuma's own
+
+Interval = Annotated[int, Whole(20, 24 * 24 * 3600, "seconds")]
+MonitoredUrl = Annotated[
+    str,
+    Matches(
+        "https?://[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9/._~?&=%-]*)?",
+        "a URL without secrets, such as http://litellm:4000/health",
+    ),
+]
+Address = Annotated[str, Matches("[a-z0-9.-]+:[0-9]{1,5}", "host:port")]
+RedisLogin = Annotated[
+    str,
+    Matches(
+        r"redis://[A-Za-z0-9_.-]+:\{[a-z0-9_./-]+\}@[a-z0-9.-]+:[0-9]{1,5}",
+        'such as "redis://user:{redis/user}@shared-redis:6379", its password a secret in braces',
+    ),
+]
+
+# --- the system
+
+LogSize = Annotated[str, Matches("[1-9][0-9]{0,8}[kmg]", 'a size such as "10m"')]
+CacheSize = Annotated[str, Matches("[1-9][0-9]{0,8}[KMG]B", 'a size such as "5GB"')]
+Network = Annotated[str, AfterValidator(_network), Expected("a network such as 10.0.0.0/8")]
+Limit = Annotated[int, Whole(1, 1_000_000)]
+CronSchedule = Annotated[
+    str,
+    AfterValidator(_schedule),
+    Expected('five fields of a crontab with * for day and month, such as "0 4 * * 0"'),
+]
+
+# --- data
+
+Identifier = Annotated[str, Matches("[a-z][a-z0-9_]*", "lower-case letters, digits and _")]
+SqlIdentifier = Annotated[str, Matches("[A-Za-z_][A-Za-z0-9_]{0,62}", "letters, digits and _")]
+OwnRole = Annotated[PostgresName, AfterValidator(_not_reserved)]
+Administrator = Annotated[str, AfterValidator(_not_reserved)]
+Extension = Annotated[str, Matches("[a-z][a-z0-9_-]{0,62}", "names of extensions, such as vector")]
+SettingName = Annotated[str, Matches("[a-z][a-z0-9_]{0,62}", "names of settings, such as work_mem")]
+SchemaFile = Annotated[
+    str, Matches(r"files/[a-z0-9_]+/[a-z0-9_]+\.sql", "a file such as files/renov_bati/schema.sql")
+]
+SqlFile = Annotated[str, Matches(r"files/[A-Za-z0-9._/-]+\.sql", "an SQL file of this project below files/")]
+BucketName = Annotated[str, Matches("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket")]
+ResticRepository = Annotated[str, Matches(r"\S+", "a repository without spaces")]
+ContainerName = Annotated[str, Matches("[a-zA-Z0-9][a-zA-Z0-9_.-]*", "the name of a container")]
+RedisUser = Annotated[
+    str,
+    AfterValidator(_no_server_user),
+    Expected(f"lower-case letters, digits, - and _, and another name than {', '.join(REDIS_RESERVED)}"),
+]
+# Literal at its beginning, so that two of them can be told apart.
+Channel = Annotated[
+    str, Matches(r"[A-Za-z0-9_/.:#-]{2,}\*?", "a name, or its beginning (two characters at least) and a *")
+]
+RandomBytes = Annotated[int, Whole(16, 1024, "bytes")]
+
+# --- containers
+
+Processors = Annotated[float, Field(ge=0.01, le=1024), Expected("a number of processors such as 1.5")]
+TmpfsOptions = Annotated[
+    str,
+    Matches("(?:[a-z]+=[0-9a-z]+(?:,[a-z]+=[0-9a-z]+)*)?", "options of a tmpfs, such as uid=999,mode=0755"),
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field
+from typing import Annotated
 
-from blueprint.model.declaration import Declaration, checking
+from blueprint.model import types
+from blueprint.model.declaration import Declaration, declaration
+from blueprint.validation import Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@declaration()
 class Watch(Declaration):
     """The limits above which the watch notifies the owner. The age of backups has its limit in `Backups`.
 
@@ -28,24 +31,18 @@ class Watch(Declaration):
     :param restart_quiet_min: minutes without another restart of a container after which its incident is over
     """
 
-    disk_alert_percent: int
-    postgres_connections_percent: int
-    redis_memory_percent: int
-    celery_queue: int
-    ollama_latency_p95_s: int
-    fallback_percent: int
-    certificate_days: int = 14
-    caches: Mapping[int, int] = field(default_factory=dict)
+    disk_alert_percent: types.Percent
+    postgres_connections_percent: types.Percent
+    redis_memory_percent: types.Percent
+    celery_queue: types.Limit
+    ollama_latency_p95_s: types.Limit
+    fallback_percent: types.Percent
+    certificate_days: types.Limit = 14
+    caches: Mapping[types.RedisIndexNumber, Annotated[int, Whole(0, 1_000_000, "keys")]] = field(
+        default_factory=dict
+    )
     direct_groups: tuple[str, ...] = ()
-    window_min: int = 15
-    min_calls: int = 5
-    unmeasured_runs: int = 2
-    restart_quiet_min: int = 30
-
-    def __post_init__(self) -> None:
-        with checking("watch") as check:
-            for key in (one.name for one in fields(self) if one.type == "int"):
-                check.integer(key, getattr(self, key), 1, 100 if key.endswith("_percent") else 1_000_000)
-            for index, allowed in self.caches.items():
-                check.integer("caches", index, 0, 15, "a Redis index")
-                check.integer(f"caches.{index}", allowed, 0, 1_000_000, "keys")
+    window_min: types.Limit = 15
+    min_calls: types.Limit = 5
+    unmeasured_runs: types.Limit = 2
+    restart_quiet_min: types.Limit = 30

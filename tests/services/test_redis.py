@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from redis import exceptions
 
-from blueprint.model.data_plane import REDIS_DATABASES
+from blueprint.model.types import REDIS_DATABASES
 from blueprint.redis import ADMIN, MONITOR, users
 from tests.host.conftest import Run
 from tests.services.data_plane import DataPlane

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blueprint import redis
-from blueprint.model.data_plane import REDIS_DATABASES
+from blueprint.model.types import REDIS_DATABASES
 from lab.machine import Machine
 from tests.host.conftest import await_well
 from tests.services.data_plane import DataPlane

@@ -47,7 +47,7 @@ INDEXES = (
 def test_a_database_that_makes_no_sense_is_refused(values: dict[str, Any], key: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         Database(**values)
-    assert any(problem.key.endswith(f".{key}") for problem in refused.value.problems)
+    assert any(problem.key.removesuffix("[0]").endswith(f".{key}") for problem in refused.value.problems)
 
 
 def test_a_database_belongs_to_a_role_of_its_own_name_unless_it_says_otherwise() -> None:
@@ -60,9 +60,9 @@ def test_a_database_belongs_to_a_role_of_its_own_name_unless_it_says_otherwise()
         lambda: RedisIndex(16, "beyond", ("a",)),
         lambda: RedisIndex(1, "ours", ("admin",)),
         lambda: RedisServer(maxmemory="256mb"),
-        lambda: RedisServer(policy="volatile"),
+        lambda: RedisServer(policy="volatile"),  # type: ignore[arg-type]  # refused below
         lambda: RedisServer(image="redis:7-bookworm"),
-        lambda: RedisServer(image="registry.example:5000/mine/redis@sha256:00"),
+        lambda: RedisServer(image="registry.example:5000/mine/redis@sha256:" + "0" * 64),
         lambda: RedisServer(image="valkey/valkey"),
         lambda: RedisIndex(1, "everybody's", ("a",), channels=("*",)),
         lambda: RedisIndex(1, "nearly everybody's", ("a",), channels=("/*",)),

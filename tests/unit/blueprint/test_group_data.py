@@ -72,13 +72,17 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
         )
     )
     assert [problem.partition(" is ")[0] for problem in problems] == [
-        "group_data/all.py: ollama_release.version",
-        "group_data/all.py: ollama_release.sha256",
-        "group_data/gpu.py: line 3",
+        "group_data/all.py: OllamaRelease.version",
+        "group_data/all.py: OllamaRelease.sha256",
+        "group_data/gpu.py: Gpu.bus",
+        "group_data/gpu.py: Gpu.uuid",
+        "group_data/gpu.py: Gpu.model",
+        "group_data/gpu.py: Gpu.vram_mib",
+        "group_data/gpu.py: Gpu.bsu",
         "group_data/lab.py: line 1",
         "group_data/production.py: line 1",
     ]
-    assert "unexpected keyword argument 'bsu'" in problems[2]
+    assert "Gpu.bsu is not a known key" in problems[6] and problems[6].endswith("did you mean bus?")
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_a_team_that_may_ask_for_nothing_known() -> None:
     [
         ({"model": ""}, "Model m.instance is ''"),
         ({"instance": "heavy"}, "Model m.instance is 'heavy'"),
-        ({"model": "mistral/large"}, "one of gemini, groq, openai"),
+        ({"model": "mistral/large"}, "a model of groq, openai, gemini"),
         ({"model": "gpt-4o"}, "provider/model"),
         ({"rpm": 0}, "Model m.rpm is 0"),
         ({"timeout_s": 0}, "Model m.timeout_s is 0"),

@@ -148,13 +148,13 @@ def test_nonsense_is_refused(kind: type[Declaration], key: str, value: Any, expe
     with pytest.raises(DeclarationError) as refused:
         kind(**SOUND[kind] | {key: value})
     (problem,) = refused.value.problems
-    assert problem.key.endswith(f".{key}")
+    assert problem.key.removesuffix("[0]").endswith(f".{key}")
     shown = value[0] if isinstance(value, tuple) else value
     assert repr(shown) in problem.found
     assert expected in str(problem)
 
 
-@pytest.mark.parametrize(("caches", "key"), [({16: 0}, "watch.caches"), ({1: -1}, "watch.caches.1")])
+@pytest.mark.parametrize(("caches", "key"), [({16: 0}, "Watch.caches[16]"), ({1: -1}, "Watch.caches[1]")])
 def test_a_cache_of_the_watch_is_an_index_of_redis(caches: dict[int, int], key: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         Watch(**SOUND[Watch] | {"caches": caches})
@@ -176,7 +176,7 @@ def test_the_file_is_added_by_whoever_reads_it() -> None:
         OllamaRelease(version="0.1", sha256="a" * 64)
     (problem,) = refused.value.in_file("group_data/gpu.py").problems
     assert str(problem) == (
-        "group_data/gpu.py: ollama_release.version is '0.1', but must be a release such as 0.15.2."
+        "group_data/gpu.py: OllamaRelease.version is '0.1', but must be a release such as 0.15.2."
     )
 
 
@@ -194,7 +194,7 @@ def test_pinned_images_are_accepted(image: str) -> None:
 
 
 def test_parallel_of_an_instance_is_a_number() -> None:
-    with pytest.raises(DeclarationError, match=r"ollama_parallel\['heavy'\] is 0"):
+    with pytest.raises(DeclarationError, match=r"ollama_parallel\.heavy is 0"):
         HardwareProfile(**SOUND[HardwareProfile] | {"ollama_parallel": {"heavy": 0}})
 
 

@@ -46,9 +46,9 @@ def test_a_service_is_asked_what_its_health_asks() -> None:
     services = [
         service("litellm-proxy", Http("/health/liveliness"), 4000),
         service("langfuse-worker", Http("/api/health", port=3030)),
-        service("pgbouncer", Command(["pg_isready"]), 6432),
-        service("celery", Command(["celery", "inspect", "ping"])),
-        service("shared-redis", Command(["redis-cli", "ping"]), 6379),
+        service("pgbouncer", Command(("pg_isready",)), 6432),
+        service("celery", Command(("celery", "inspect", "ping"))),
+        service("shared-redis", Command(("redis-cli", "ping")), 6379),
     ]
     assert service_monitors(services, besides=("shared-redis",)) == [
         Monitor(name="litellm-proxy", url="http://litellm-proxy:4000/health/liveliness"),

@@ -317,7 +317,7 @@ def test_without_its_file_nothing_of_it_is_left(with_a_fifth: Blueprint, secrets
 
 def test_a_project_without_a_team() -> None:
     with pytest.raises(DeclarationError) as refused:
-        replace(the("coach_credit"), llm=None)
+        replace(the("coach_credit"), llm=None)  # type: ignore[arg-type]  # refused
     (problem,) = refused.value.problems
     assert str(problem).startswith(
         ": Project coach-credit.llm is None, but must be a Team; every call is somebody's"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blueprint.model import CronJob
-from blueprint.model.schedule import minutes_of_week
+from blueprint.model.cron import minutes_of_week
 
 
 def job(schedule: str, **fields: int | str) -> CronJob:

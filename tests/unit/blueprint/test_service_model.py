@@ -17,7 +17,7 @@ from blueprint.model import (
     Service,
     Stack,
 )
-from blueprint.model.service import fill, secret_names
+from blueprint.model.types import fill, secret_names
 
 
 def service(**fields: Any) -> Service:
@@ -98,7 +98,7 @@ def test_a_sound_one_is_made() -> None:
         ({"port": None, "health": Http("/", port=80), "domain": "a.pro"}, "domain", "together with port"),
         ({"domain": "localhost"}, "domain", "a domain"),
         ({"domain": "A.augmenter.pro"}, "domain", "a domain in lower case"),
-        ({"env": {"1A": "x"}}, "env", "names of environment variables"),
+        ({"env": {"1A": "x"}}, "env", "the name of an environment variable"),
         ({"env": {"A": "x\ny"}}, "env.A", "one line"),
         ({"env": {"A": True}}, "env.A", "one line of text, or a whole number"),
         ({"env": {"A": "1"}, "generated_secrets": {"A": "web/a"}}, "env.A", "given once"),
@@ -109,7 +109,7 @@ def test_a_sound_one_is_made() -> None:
         ({"volumes": {"Data": "/data"}}, "volumes", "lower-case letters"),
         ({"volumes": {"data": "data"}}, "volumes", "an absolute path"),
         ({"volumes": {"a": "/data", "b": "/data"}}, "volumes", "paths of their own"),
-        ({"files": {"web.conf": "/etc/web.conf"}}, "files", 'such as "web/web.conf"'),
+        ({"files": {"web.conf": "/etc/web.conf"}}, "files", 'such as "redis/web.conf"'),
         ({"files": {"/etc/web.conf": "/etc/web.conf"}}, "files", "below the stack's folder"),
         ({"files": {"web/../x": "/etc/x"}}, "files", "without . and .."),
         ({"files_uid": "999"}, "files_uid", "a numeric user"),
@@ -121,7 +121,7 @@ def test_a_sound_one_is_made() -> None:
         ({"stop_s": 0}, "stop_s", "from 1"),
         ({"build": "/srv/web"}, "build", "a folder of this project"),
         ({"build_args": {"A": "1"}}, "build_args", "together with build"),
-        ({"database": "my-db"}, "database", "the name of a Database"),
+        ({"database": "my-db"}, "database", "a name of Postgres"),
         ({"redis": (16,), "redis_user": "web"}, "redis", "from 0 to 15"),
         ({"redis": (1,)}, "redis_user", "given with redis"),
         ({"redis_user": "web"}, "redis_user", "given with redis"),
@@ -155,7 +155,7 @@ def test_nonsense_is_refused(fields: dict[str, Any], key: str, said: str) -> Non
         (Database, {"name": "a", "owner": "A"}, "no quotes"),
         (RedisIndex, {"index": 16, "usage": "", "users": ("a",)}, "from 0 to 15"),
         (GeneratedSecret, {"name": "a/salt", "hex_bytes": 32, "base64_bytes": 32}, "without hex_bytes"),
-        (GeneratedSecret, {"name": "salt"}, "a name such as"),
+        (GeneratedSecret, {"name": "salt"}, "the name of a secret"),
         (GeneratedSecret, {"name": "a/salt", "hex_bytes": 4}, "from 16"),
         (Stack, {"name": "Web", "services": ()}, "at least one Service"),
     ],

@@ -259,7 +259,7 @@ def test_what_compose_cannot_read_is_refused_without_showing_it(value: str) -> N
 
 
 @pytest.mark.parametrize("probe", ["curl", "node", "python", "wget"])
-def test_a_probe_asks_the_services_own_port(probe: str) -> None:
+def test_a_probe_asks_the_services_own_port(probe: Any) -> None:
     test = healthcheck(service(health=Http("/ok", probe=probe, timeout_s=7)))["test"]
     assert test[0] == "CMD"
     assert any("http://127.0.0.1:8000/ok" in word for word in test)
