@@ -1,9 +1,10 @@
-"""From declared stacks to what is written on the host: the Compose project, environment files, mounted files."""
+"""From declared stacks to those of the host: the Compose project, environment files, mounted files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,10 @@ from blueprint.model.types import fill
 from blueprint.problems import DeclarationError, Problem
 from blueprint.proxy import labels
 from blueprint.secrets import Secrets
+from specs.files import Directory, File
+from specs.stacks import COMPOSE_FILE, Build, ComposeStack, Outline
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Volumes with it are left alone by every clean-up.
 KEEP = {"keep": "true"}
@@ -33,45 +38,6 @@ class Content:
 
     text: str | bytes = field(repr=False)
     secret: bool = True
-
-
-@dataclass(frozen=True)
-class StackFile:
-    """A file of a stack as it is on the host, readable by `owner` only.
-
-    :param path: absolute path
-    :param owner: number of a user
-    """
-
-    path: str
-    text: str | bytes = field(repr=False)
-    owner: str
-    secret: bool
-
-
-@dataclass(frozen=True)
-class ResolvedStack:
-    """A stack with its secrets and cards filled in.
-
-    :param folder: its folder on the host
-    :param project: what its compose.yaml says, without the project's name; read literally, without interpolation
-    :param directories: absolute paths below `folder` with the number of their owner, each after its parent
-    :param files: environment files and mounted files
-    :param reload: commands that have a container read its files again
-    :param stateful: containers that hold data
-    :param networks: networks without a way out that its containers are on, as Docker calls them
-    :param builds: folder in this project and arguments from which an image is built, by its reference
-    """
-
-    name: str
-    folder: str
-    project: Mapping[str, Any]
-    directories: tuple[tuple[str, str], ...]
-    files: tuple[StackFile, ...]
-    reload: Mapping[str, tuple[str, ...]]
-    stateful: frozenset[str]
-    networks: frozenset[str]
-    builds: Mapping[str, tuple[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +64,7 @@ class Resolver:
         self,
         stack: Stack,
         contents: Mapping[str, Content] | None = None,
-    ) -> ResolvedStack:
+    ) -> ComposeStack:
         """A stack as it is on the host. Generates the secrets that are not there yet.
 
         :param contents: content of each mounted file, by its path in the stack's folder
@@ -114,19 +80,14 @@ class Resolver:
         }
         if volumes:
             project["volumes"] = {name: {"name": volume(stack, name), "labels": KEEP} for name in volumes}
-        return ResolvedStack(
+        return ComposeStack(
             name=stack.name,
             folder=folder,
             project=project,
-            directories=tuple(_directories(folder, stack)),
             files=(
+                *(Directory(path, mode="0700", owner=owner) for path, owner in _directories(folder, stack)),
                 *(
-                    StackFile(
-                        f"{folder}/{_environment_file(service)}",
-                        self._environment(service),
-                        "0",
-                        secret=True,
-                    )
+                    _private_file(f"{folder}/{_environment_file(service)}", self._environment(service))
                     for service in stack.services
                 ),
                 *_mounted_files(folder, stack, contents),
@@ -135,10 +96,11 @@ class Resolver:
             stateful=frozenset(service.name for service in stack.services if service.stateful),
             networks=frozenset(networks) - {self.network},
             builds={
-                service.image: (service.build, service.build_args)
+                service.image: Build(_CHECKOUT / service.build, service.build_args)
                 for service in stack.services
                 if service.build
             },
+            adopts=True,  # phases/adoption.py, before every phase
         )
 
     def secret(self, name: str) -> str:
@@ -211,17 +173,25 @@ class Resolver:
         return {"resources": {"reservations": {"devices": [device]}}}
 
 
-def paths(root: str, stack: Stack) -> list[str]:
-    """Everything in a stack's folder but compose.yaml, its directories first.
+def outline(root: str, stack: Stack) -> Outline:
+    """What a stack has on a host, by name alone.
 
     :param root: folder that the folders of all stacks are in
     """
     folder = f"{root}/{stack.name}"
-    return [
+    paths = [
+        f"{folder}/{COMPOSE_FILE}",
         *(path for path, _ in _directories(folder, stack)),
         *(f"{folder}/{_environment_file(service)}" for service in stack.services),
-        *dict.fromkeys(f"{folder}/{file}" for service in stack.services for file in service.files),
+        *(f"{folder}/{file}" for service in stack.services for file in service.files),
     ]
+    return Outline(
+        stack.name,
+        frozenset(service.name for service in stack.services),
+        frozenset(alias for service in stack.services for alias in service.names[1:]),
+        frozenset(paths),
+        frozenset(service.name for service in stack.services if service.stateful),
+    )
 
 
 def volume(stack: Stack, name: str) -> str:
@@ -235,7 +205,7 @@ def private_network(stack: str) -> str:
 
 
 def healthcheck(service: Service) -> dict[str, Any]:
-    """How Docker looks after a service."""
+    """The health check of a service."""
     health = service.health
     if health is None:
         raise ValueError(f"{service.name} has no health")  # refused when it was declared
@@ -361,11 +331,15 @@ def _directories(folder: str, stack: Stack) -> list[tuple[str, str]]:
     return sorted(directories.items())
 
 
-def _mounted_files(folder: str, stack: Stack, contents: Mapping[str, Content]) -> list[StackFile]:
+def _mounted_files(folder: str, stack: Stack, contents: Mapping[str, Content]) -> list[File]:
     owners = {file: str(service.files_uid) for service in stack.services for file in service.files}
     if missing := sorted(owners.keys() - contents.keys()):
         raise ValueError(f"stack {stack.name}: found no content for {', '.join(missing)}")
     return [
-        StackFile(f"{folder}/{file}", contents[file].text, owner, contents[file].secret)
+        _private_file(f"{folder}/{file}", contents[file].text, owner, contents[file].secret)
         for file, owner in owners.items()
     ]
+
+
+def _private_file(path: str, content: str | bytes, owner: str = "0", secret: bool = True) -> File:
+    return File(path, content, mode="0600", owner=owner, secret=secret)

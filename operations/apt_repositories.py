@@ -11,7 +11,8 @@ from pyinfra.context import host
 from facts.apt_repositories import AptRepositories, Repositories, Target
 from facts.cache import cached_fact
 from operations import script
-from operations.files import File, tree
+from operations.files import tree
+from specs.files import File
 
 SOURCES = "/etc/apt/sources.list.d"
 KEYRINGS = "/etc/apt/keyrings"

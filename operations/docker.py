@@ -19,7 +19,8 @@ from facts.cache import cached_fact
 from facts.docker import CONFIG, Engine, EngineState, Images, Network
 from operations import script
 from operations.checks import Problem, failure
-from operations.files import Directory, File, tree
+from operations.files import tree
+from specs.files import Directory, File
 
 # What `daemon` and `network` ask: one question for both.
 ASKED = ("daemon", "networks", "rules")

@@ -20,9 +20,10 @@ from pyinfra.context import host
 
 from facts.cache import cached_fact
 from facts.firewall import Firewall, FirewallState, Tables, read_tables
-from operations.files import Directory, Entry, File, tree
+from operations.files import tree
 from operations.systemd import Unit, units
 from operations.trial import CONFIRM_WITHIN, OverNewConnection
+from specs.files import Directory, Entry, File
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = "/usr/local/sbin/host-firewall"

@@ -11,8 +11,8 @@ from blueprint.phases import LITELLM
 from operations import apt, files
 from operations import backup as operation
 from operations.backup import Saving
-from operations.files import Directory, Entry, File
 from phases import jobs
+from specs.files import Directory, Entry, File
 
 SCRIPTS = (
     "backup/backup-clickhouse.sh",

@@ -12,12 +12,12 @@ from blueprint import Secrets
 from blueprint.applied import Applied
 from blueprint.names import KUMA
 from blueprint.phases import LITELLM, MONITORING
+from blueprint.stacks import outline
 from operations import files, stacks, uptime_kuma
 from phases import monitors
 from phases.backup import first_backup
 from phases.litellm.gateway import warn_undeclared_traces
 from phases.rights import ADMIN, rights
-from phases.stacks import outline
 from phases.watch import watch
 
 

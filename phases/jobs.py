@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from blueprint import Blueprint, contents
-from operations.files import Entry, File
+from specs.files import Entry, File
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 

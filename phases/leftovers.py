@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint
+from blueprint.stacks import outline
 from operations import stacks
-from phases.stacks import outline
 
 # Below the folder of the backups.
 ARCHIVES = "removed"

@@ -11,7 +11,7 @@ from blueprint.model.types import fill
 from blueprint.monitoring import heartbeat
 from blueprint.secrets import Secrets
 from operations import uptime_kuma as kuma
-from operations.files import Directory, Entry, File
+from specs.files import Directory, Entry, File
 
 
 def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[kuma.Monitor]:

@@ -9,19 +9,19 @@ from pyinfra.context import host
 
 from blueprint import Blueprint, DeclarationError
 from blueprint.model import Stack
+from blueprint.stacks import outline
 from facts.cache import cached_fact
 from facts.docker import Engine
 from facts.gpu import Gpus, GpuState
 from facts.host import UNNAMED, Host, HostState, Listener
 from facts.stacks import Stacks, StacksState
 from operations import docker
-from operations import stacks as stack_operations
 from operations.checks import Problem, report
+from operations.stack_difference import managed
 from phases.cards import old_driver
 from phases.hardware.base import WEB_SERVER
 from phases.hardware.ollama import FILTER
 from phases.hardware.ssh import ssh_problems
-from phases.stacks import outline
 
 GIB = 1024**3
 MIB = 1024**2
@@ -68,7 +68,7 @@ def require_unmanaged(blueprint: Blueprint, stacks: Sequence[Stack]) -> None:
     root = blueprint.paths.stacks
     desired = [outline(root, stack) for stack in stacks]
     found: StacksState = cached_fact(Stacks, root=root)
-    if problems := list(stack_operations.managed(desired, found, HAND_OVER)):
+    if problems := list(managed(desired, found, HAND_OVER)):
         raise DeployError(
             report(f"{host.name} has containers of Coolify's, and nothing was changed", problems)
         )

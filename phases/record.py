@@ -7,7 +7,7 @@ from pyinfra.context import host
 from blueprint import Blueprint
 from facts.folder import Names
 from operations import files
-from operations.files import Directory, File
+from specs.files import Directory, File
 
 
 def folder(blueprint: Blueprint) -> str:

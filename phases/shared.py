@@ -12,9 +12,9 @@ from blueprint.model import ClickHouseData, Service
 from blueprint.model import Database as DeclaredDatabase
 from blueprint.stacks import Content, Resolver
 from operations.postgres import Database, Role
-from operations.stacks import Stack
-from phases import backup, stacks
+from phases import backup
 from phases.hardware.upkeep import TELEGRAM
+from specs.stacks import ComposeStack
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 HBA = FILES / "postgres" / "pg_hba.conf"
@@ -116,7 +116,9 @@ def pool_limit(blueprint: Blueprint) -> int:
     return max(1, database.direct // blueprint.profile.litellm_workers)
 
 
-def stack(applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None) -> Stack:
+def stack(
+    applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str] | None = None
+) -> ComposeStack:
     """A declared stack as the operation takes it, for a host with these phases.
 
     :param uuids: full UUID of each card by the declared one, for a stack with containers that have one
@@ -134,7 +136,7 @@ def stack(applied: Applied, secrets: Secrets, name: str, uuids: Mapping[str, str
         formats=blueprint.generated_secrets,
         uuids=uuids or {},
     )
-    return stacks.wanted(resolver.resolve(declared, contents(applied, secrets).get(name)))
+    return resolver.resolve(declared, contents(applied, secrets).get(name))
 
 
 def _completed(blueprint: Blueprint, service: Service) -> Service:

@@ -19,9 +19,9 @@ from blueprint.names import KUMA
 from facts.folder import Names
 from operations import backup, containers, files, notices, systemd
 from operations.checks import Problem, report
-from operations.files import Absent, Directory, File
 from operations.systemd import Unit
 from phases.backup import saving
+from specs.files import Absent, Directory, File
 
 CRON = "cron.service"
 

@@ -10,9 +10,9 @@ from blueprint import watch as declared
 from blueprint.applied import Applied
 from blueprint.phases import MONITORING
 from operations import files, telegram
-from operations.files import Entry, File
 from phases import jobs
 from phases.hardware.upkeep import telegram_ini
+from specs.files import Entry, File
 
 SCRIPTS = (
     "common/configuration.py",

@@ -8,9 +8,9 @@ from blueprint import Blueprint, contents, render
 from blueprint.model import System
 from operations import apt, files, systemd
 from operations.apt import Package
-from operations.files import Directory, Entry, File
 from operations.systemd import Unit
 from phases.hardware.scripts import scripts
+from specs.files import Directory, Entry, File
 
 SYSCTL = "/etc/sysctl.d/90-swappiness.conf"
 ZRAM = "/etc/default/zramswap"

@@ -14,9 +14,9 @@ from facts.host import HostState
 from operations import apt, apt_repositories, files, systemd
 from operations import gpu as cards
 from operations.checks import Problem, check
-from operations.files import Absent, Directory, File
 from operations.systemd import Unit
 from phases.cards import old_driver, with_cards
+from specs.files import Absent, Directory, File
 
 POWER_LIMITS = "gpu-power-limits.service"
 

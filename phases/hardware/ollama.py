@@ -10,12 +10,12 @@ from blueprint import Blueprint, contents, render
 from facts.docker import CONFIG as DAEMON
 from operations import files, releases, systemd, users
 from operations import ollama as instances
-from operations.files import Directory, Entry, File
 from operations.ollama import Placement
 from operations.systemd import Unit
 from phases import jobs
 from phases.cards import with_cards
 from phases.hardware.base import WEB_SERVER
+from specs.files import Directory, Entry, File
 
 SYSTEMD = "/etc/systemd/system"
 FILTER, FILTER_RUN = "ollama-filter.service", "/run/ollama-filter"

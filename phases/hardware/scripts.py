@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from blueprint import Blueprint
-from operations.files import Entry
 from phases import jobs
+from specs.files import Entry
 
 SCRIPTS = (
     "base/swapfile.sh",

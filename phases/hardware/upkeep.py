@@ -11,9 +11,9 @@ from blueprint import Blueprint, Secrets, render
 from blueprint.alert import alert, telegram_file
 from blueprint.phases import HARDWARE
 from operations import files
-from operations.files import Directory, Entry, File
 from phases import jobs
 from phases.cards import with_cards
+from specs.files import Directory, Entry, File
 
 # logrotate ignores a line that it does not understand, reports its number, and succeeds.
 LOGROTATE = "! logrotate --debug {path} 2>&1 | grep -F {path}:"

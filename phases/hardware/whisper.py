@@ -8,10 +8,10 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, contents, render
 from operations import docker, files, systemd, whisper_asr
-from operations.files import File
 from operations.systemd import Unit
 from operations.whisper_asr import Service
 from phases.cards import with_cards
+from specs.files import File
 
 
 @deploy("shared-whisper")

@@ -10,10 +10,9 @@ from pyinfra.context import host
 
 from blueprint import Secrets, for_host
 from blueprint.model import Command, Http, Service, Stack
-from blueprint.stacks import Content, Resolver
+from blueprint.stacks import Content, Resolver, outline
 from operations import stacks
 from operations.backup import Saving
-from phases.stacks import outline, wanted
 
 case: dict[str, Any] = json.loads(Path(os.environ["STACK_CASE"]).read_text())
 blueprint = for_host(host.data)
@@ -42,7 +41,7 @@ declared = [
 contents = {
     path: Content(text) for stack in case["stacks"] for path, text in stack.get("contents", {}).items()
 }
-made = [wanted(resolver.resolve(stack, contents)) for stack in declared]
+made = [resolver.resolve(stack, contents) for stack in declared]
 stacks.up(
     name="Stacks of the case",
     root=case["root"],

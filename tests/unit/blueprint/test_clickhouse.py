@@ -49,7 +49,7 @@ def test_every_log_of_its_own_is_off_or_ends(limits: ElementTree.Element) -> Non
 def test_the_container_has_the_file(tmp_path: Path) -> None:
     blueprint = declared()
     made = stack(Applied(blueprint, {"hardware", "litellm"}), Secrets.open("lab", tmp_path, {}), "langfuse")
-    (file,) = (file for file in made.files if file.path == f"/opt/sourcefast/langfuse/{LIMITS}")
+    file = made.contents[f"/opt/sourcefast/langfuse/{LIMITS}"]
     assert (file.owner, file.mode) == ("101", "0600")
     mounted = made.project["services"]["clickhouse"]["volumes"][-1]
     assert mounted["source"] == file.path

@@ -25,9 +25,9 @@ from blueprint.monitoring import (
 from blueprint.problems import DeclarationError
 from blueprint.secrets import Secrets
 from operations import uptime_kuma as kuma
-from operations.files import Directory, File
 from operations.script import FILES
 from phases import monitors as to_operation
+from specs.files import Directory, File
 
 
 def service(name: str, health: Http | Command, port: int | None = None) -> Service:

@@ -15,10 +15,10 @@ from blueprint.applied import Applied
 from blueprint.model import Database, Http, Predecessor, Project, RedisIndex, Service, Stack, Team
 from blueprint.projects import too_small
 from blueprint.stacks import Resolver
-from operations.files import File
 from phases import PHASES, phases_of, preflight, requirements
 from phases.requirements import unmet_requirements
 from phases.shared import contents, stack
+from specs.files import File
 from tests.unit.declared import LIGHT, declared
 from tests.unit.paths import CHECKOUT
 
@@ -74,9 +74,8 @@ def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[
         formats=blueprint.secret_formats,
         uuids={gpu.uuid: UUID for gpu in blueprint.gpus},
     )
-    text = next(
-        str(file.text) for file in resolver.resolve(owner).files if file.path.endswith(f"/{container}.env")
-    )
+    made = resolver.resolve(owner)
+    text = str(made.contents[f"{made.folder}/{container}.env"].content)
     pairs = (line.partition("=") for line in text.splitlines())
     return {name: value.strip("'") for name, _, value in pairs}
 

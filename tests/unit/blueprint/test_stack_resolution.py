@@ -12,10 +12,12 @@ from blueprint import DeclarationError, Secrets
 from blueprint.model import Command, Database, GeneratedSecret, Http, RedisIndex, Service, Stack
 from blueprint.proxy import labels
 from blueprint.stack_problems import StackChecks
-from blueprint.stacks import Content, ResolvedStack, Resolver, environment_file, healthcheck
-from phases.stacks import outline, wanted
+from blueprint.stacks import Content, Resolver, environment_file, healthcheck, outline
+from specs.files import Directory
+from specs.stacks import Build, ComposeStack
 from tests.unit.blueprint.test_service_model import service
 from tests.unit.declared import declared
+from tests.unit.paths import CHECKOUT
 
 UUID = "GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e"
 ROOT = "/opt/sourcefast"
@@ -41,7 +43,7 @@ def resolver(secrets: Secrets) -> Resolver:
     )
 
 
-def resolved(resolver: Resolver, *services: Service, **more: Any) -> ResolvedStack:
+def resolved(resolver: Resolver, *services: Service, **more: Any) -> ComposeStack:
     return resolver.resolve(Stack(name="front", services=services), **more)
 
 
@@ -52,8 +54,8 @@ def definition(resolver: Resolver, **fields: Any) -> dict[str, Any]:
     return made
 
 
-def environment(stack: ResolvedStack) -> str:
-    return str(next(file.text for file in stack.files if file.path.endswith("/web.env")))
+def environment(stack: ComposeStack) -> str:
+    return str(stack.contents[f"{stack.folder}/web.env"].content)
 
 
 def test_a_container_is_limited_restarted_and_known_by_its_own_names_only(resolver: Resolver) -> None:
@@ -131,7 +133,7 @@ def test_what_is_private_is_on_a_network_with_what_depends_on_it_alone(resolver:
     assert stack.project["networks"] == {
         name: {"name": name, "external": True} for name in ("coolify", "front_private", "back_private")
     }
-    assert stack.networks == wanted(stack).networks == {"front_private", "back_private"}
+    assert stack.networks == {"front_private", "back_private"}
 
 
 def test_services_wait_for_the_health_of_others(resolver: Resolver) -> None:
@@ -157,8 +159,11 @@ def test_files_are_mounted_by_themselves_read_only_and_belong_to_who_reads_them(
     first, second = stack.project["services"]["web"]["volumes"]
     assert (first["source"], first["target"]) == (f"{ROOT}/front/web/conf/a.ini", "/etc/a.ini")
     assert first["read_only"] is second["read_only"] is True
-    assert stack.directories == ((f"{ROOT}/front/web", "70"), (f"{ROOT}/front/web/conf", "70"))
-    mounted = {file.path: (file.text, file.owner, file.secret) for file in stack.files}
+    assert [(one.path, one.mode, one.owner) for one in stack.files if isinstance(one, Directory)] == [
+        (f"{ROOT}/front/web", "0700", "70"),
+        (f"{ROOT}/front/web/conf", "0700", "70"),
+    ]
+    mounted = {path: (file.content, file.owner, file.secret) for path, file in stack.contents.items()}
     assert mounted[f"{ROOT}/front/web/conf/a.ini"] == ("A", "70", True)
     assert mounted[f"{ROOT}/front/web/b"] == ("B", "70", False)
     assert set(mounted) == {f"{ROOT}/front/{name}" for name in ("web.env", "web/conf/a.ini", "web/b")}
@@ -183,10 +188,10 @@ def test_a_file_without_content_is_a_mistake_of_the_phase(resolver: Resolver) ->
 def test_stateful_and_built_ones_are_named(resolver: Resolver) -> None:
     stack = resolved(
         resolver,
-        service(stateful=True, volumes={"data": "/data"}, build="files/web", build_args={"MAJOR": "16"}),
+        service(stateful=True, volumes={"data": "/data"}, build="files/postgres", build_args={"MAJOR": "16"}),
     )
     assert stack.stateful == {"web"}
-    assert stack.builds == {"redis:7-bookworm": ("files/web", {"MAJOR": "16"})}
+    assert stack.builds == {"redis:7-bookworm": Build(CHECKOUT / "files/postgres", {"MAJOR": "16"})}
 
 
 # --- environment
@@ -438,8 +443,8 @@ def test_a_stack_is_known_without_its_secrets(resolver: Resolver) -> None:
     )
     stack = Stack(name="front", services=(config,))
     contents = {file: Content("") for file in config.files}
-    given, known = wanted(resolver.resolve(stack, contents)), outline(ROOT, stack)
-    assert known.name == given.name
-    assert known.containers == given.services.keys()
-    assert known.aliases == set(given.services["web"]["networks"]["coolify"]["aliases"])
-    assert known.paths == {entry.path for entry in given.files} | {f"{given.folder}/compose.yaml"}
+    made, known = resolver.resolve(stack, contents), outline(ROOT, stack)
+    assert known.name == made.name
+    assert known.containers == made.services.keys()
+    assert known.aliases == set(made.services["web"]["networks"]["coolify"]["aliases"])
+    assert known.paths == {entry.path for entry in made.files} | {f"{made.folder}/compose.yaml"}

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
+from pyinfra.api.exceptions import FactProcessError, OperationError
 
 from facts.files import Contents, FileState, Tree, TreeState, read_tree
 from operations import files
-from operations.files import Absent, Directory, Entry, File, Link
 from operations.script import FILES
+from specs.files import Absent, Directory, Entry, File, Link
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, pyinfra, scripted_host
 
@@ -103,7 +103,7 @@ def test_contents_come_back_unchanged(tmp_path: Path) -> None:
     ],
 )
 def test_a_declaration_refuses_nonsense(declare: object) -> None:
-    with pytest.raises(OperationValueError):
+    with pytest.raises(ValueError):
         declare()  # type: ignore[operator]
 
 
@@ -179,7 +179,7 @@ def test_what_a_killed_run_left_is_removed() -> None:
 
 
 def test_one_path_is_declared_once() -> None:
-    with pytest.raises(OperationValueError, match=r"more than once: /f"):
+    with pytest.raises(ValueError, match=r"more than once: /f"):
         commands(files.tree, {Tree: TreeState()}, entries=[File("/f", ""), Absent("/f")])
 
 

@@ -15,10 +15,10 @@ from facts.files import Tree, TreeState
 from facts.firewall import Firewall, FirewallState, read_firewall, read_tables
 from facts.systemd import Units, UnitsState, UnitState
 from operations import firewall
-from operations.files import File
 from operations.firewall import CHAINS, KEEP, Ruleset, difference, lockout
 from operations.script import Script
 from operations.trial import OverNewConnection
+from specs.files import File
 from tests.unit.hosts import commands
 from tests.unit.operations.test_files import found
 from tests.unit.paths import FIXTURES

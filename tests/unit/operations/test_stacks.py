@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pyinfra.api.exceptions import OperationError, OperationValueError
+from pyinfra.api.exceptions import OperationError
 
 from facts.backups import Backups
 from facts.files import FileState, TreeState
@@ -19,9 +19,11 @@ from facts.stacks import Container, Image, Stacks, StacksState, normalized_refer
 from operations import stacks
 from operations.backup import Saving
 from operations.checks import ASKED_AGAIN_S
-from operations.files import Directory, File
 from operations.script import FILES
-from operations.stacks import RELOADED, SETTLED_S, Build, Outline, Stack, difference, undeclared
+from operations.stack_difference import RELOADED, Undeclared, difference, managed, undeclared
+from operations.stacks import SETTLED_S
+from specs.files import Directory, File
+from specs.stacks import Build, ComposeStack, Outline
 from tests.unit.bench import Bench
 from tests.unit.hosts import InTurn, commands, scripted_host
 from tests.unit.paths import FIXTURES
@@ -46,7 +48,7 @@ MOUNT = {"type": "bind", "source": f"{FOLDER}/web/web.conf", "target": "/etc/web
 FOLDER_MOUNT = {"type": "bind", "source": f"{FOLDER}/web", "target": "/etc/web"}
 
 
-def front(text: str = "x", canary: str = "canary", **fields: Any) -> Stack:
+def front(text: str = "x", canary: str = "canary", **fields: Any) -> ComposeStack:
     """A stack of two containers, the second of which depends on the first."""
     given: dict[str, Any] = {
         "name": "front",
@@ -64,7 +66,7 @@ def front(text: str = "x", canary: str = "canary", **fields: Any) -> Stack:
             File(f"{FOLDER}/web/web.conf", text, mode="0600", secret=True),
         ),
     }
-    return Stack(**given | fields)
+    return ComposeStack(**given | fields)
 
 
 # Of the same two containers.
@@ -76,7 +78,7 @@ OUTLINE = Outline(
 )
 
 
-def as_declared(stack: Stack) -> StacksState:
+def as_declared(stack: ComposeStack) -> StacksState:
     """A host that is as the stack wants it."""
     found: dict[str, FileState] = {}
     for entry in stack.entries():
@@ -110,7 +112,7 @@ def with_container(state: StacksState, name: str, **changes: Any) -> StacksState
     return replace(state, containers={**state.containers, name: replace(state.containers[name], **changes)})
 
 
-def scripts(stack: Stack, state: StacksState, **options: Any) -> list[str]:
+def scripts(stack: ComposeStack, state: StacksState, **options: Any) -> list[str]:
     """The scripts that `up` runs."""
     steps = commands(stacks.up, {Stacks: state}, root=ROOT, stacks=[stack], **options)
     return [step.script for step in steps]
@@ -219,7 +221,7 @@ def test_two_stacks_on_a_network_make_it_once() -> None:
     assert [step.get_raw_value().split()[-2:] for step in made] == [["front_private", "back_private"]]
 
 
-def on_networks(*names: str, internal: tuple[str, ...] = ()) -> Stack:
+def on_networks(*names: str, internal: tuple[str, ...] = ()) -> ComposeStack:
     """A stack whose container `web` is on these networks, and `late` on none that is declared."""
     stack = front(networks=frozenset(internal))
     services = dict(stack.services)
@@ -297,7 +299,7 @@ def test_the_digest_is_of_everything_that_a_container_is_made_from() -> None:
     ],
 )
 def test_a_stack_that_makes_no_sense_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(OperationValueError, match=said):
+    with pytest.raises(ValueError, match=said):
         front(**fields)
 
 
@@ -444,7 +446,7 @@ def test_what_others_left_half_done_is_theirs() -> None:
 # --- reloads
 
 
-def reloading(text: str = "x") -> Stack:
+def reloading(text: str = "x") -> ComposeStack:
     services = {**front().project["services"], "web": definition("web", volumes=[FOLDER_MOUNT])}
     return front(text=text, project={"services": services}, reload={"web": ["kill", "-HUP", "1"]})
 
@@ -552,13 +554,13 @@ def test_what_coolify_manages_under_one_of_our_names_is_named(fields: dict[str, 
         project="x1y2", managed=True, **fields | {"aliases": frozenset(fields.get("aliases", ()))}
     )
     state = StacksState(containers={theirs.name: theirs})
-    (problem,) = stacks.managed([OUTLINE], state, "see the guide")
+    (problem,) = managed([OUTLINE], state, "see the guide")
     assert (problem.what, problem.remedy) == (f"container {theirs.name}", "see the guide")
     assert problem.found.endswith(found)
     ours = replace(theirs, managed=False)
-    assert not list(stacks.managed([OUTLINE], StacksState(containers={ours.name: ours}), ""))
+    assert not list(managed([OUTLINE], StacksState(containers={ours.name: ours}), ""))
     other = replace(theirs, name="coolify-db", aliases=frozenset({"coolify-db"}))
-    assert not list(stacks.managed([OUTLINE], StacksState(containers={other.name: other}), ""))
+    assert not list(managed([OUTLINE], StacksState(containers={other.name: other}), ""))
 
 
 def test_a_port_that_another_container_publishes_stops_the_run() -> None:
@@ -586,7 +588,7 @@ def test_a_stack_makes_way_for_the_container_that_does_its_work() -> None:
 
 
 def test_a_stack_lies_in_the_root() -> None:
-    with pytest.raises(OperationValueError, match="is not in /srv"):
+    with pytest.raises(ValueError, match="is not in /srv"):
         commands(stacks.up, {Stacks: StacksState()}, root="/srv", stacks=[front()])
 
 
@@ -609,7 +611,7 @@ def test_the_digest_of_a_build_is_of_all_that_it_is_given(folder: Path) -> None:
     assert executable != digest
     (folder / "more").write_text("")
     assert Build(folder).digest not in (digest, executable)
-    with pytest.raises(OperationValueError, match="no Dockerfile"):
+    with pytest.raises(ValueError, match="no Dockerfile"):
         Build(folder / "nowhere")
 
 
@@ -648,8 +650,8 @@ def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
     }
     containers = {c.name: c for c in (*state.containers.values(), old, orphan, foreign)}
     left = undeclared(ROOT, [OUTLINE], replace(state, tree=TreeState(tree), containers=containers))
-    assert left == stacks.Undeclared(("back", "gone"), ("orphan",), (f"{FOLDER}/orphan.env",))
-    assert undeclared(ROOT, [OUTLINE], state) == stacks.Undeclared()
+    assert left == Undeclared(("back", "gone"), ("orphan",), (f"{FOLDER}/orphan.env",))
+    assert undeclared(ROOT, [OUTLINE], state) == Undeclared()
     assert commands(stacks.report_undeclared, {Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
 
 
@@ -665,7 +667,7 @@ def test_only_what_is_asked_for_and_there_is_removed() -> None:
     (step,) = removed("front", "back", "late")
     assert step.endswith(f"stacks/remove.sh {ROOT} '' front late")
     for name in ("../x", "-f", "a b", ""):
-        with pytest.raises(OperationValueError):
+        with pytest.raises(ValueError):
             removed(name)
 
 

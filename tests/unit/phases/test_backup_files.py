@@ -14,9 +14,9 @@ from blueprint.model import Backups, Restic
 from blueprint.phases import LITELLM, MONITORING
 from facts.stamp import Stamp
 from operations import telegram
-from operations.files import Directory, Entry, File
 from phases import backup, jobs, watch
 from phases.hardware.scripts import scripts as hardware_scripts
+from specs.files import Directory, Entry, File
 from tests.unit.declared import declared
 from tests.unit.hosts import commands, scripted_host
 

@@ -18,7 +18,6 @@ from blueprint import Blueprint, Secrets
 from blueprint.phases import HARDWARE
 from operations import files, systemd
 from operations import gpu as gpu_operations
-from operations.files import Absent, Directory, Entry, File, Link
 from operations.systemd import Unit
 from phases import record
 from phases.hardware.base import entries as base_entries
@@ -29,6 +28,7 @@ from phases.hardware.scripts import SCRIPTS
 from phases.hardware.upkeep import entries as upkeep_entries
 from phases.hardware.whisper import unit as whisper_unit
 from phases.jobs import FILES
+from specs.files import Absent, Directory, Entry, File, Link
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
 from tests.unit.machines import UUIDS
