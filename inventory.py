@@ -12,23 +12,42 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import click
 from pyinfra.connectors.ssh import ConnectorData
 from pyinfra_cli.util import parse_cli_arg
 
-from blueprint import DeclarationError, environment, group_data, render_problems
+from blueprint import DeclarationError, Problem, environment, group_data, render_problems, yaml_files
+from blueprint.problems import closest
+from blueprint.validation import shown
 from operations.transport import nodelay_transport
 
 _COMMAND_LINE = "--data"
 
 
-def _command_line() -> dict[str, Any]:
-    """Keys and values of `--data`, parsed as pyinfra does it."""
+def _option(name: str) -> Sequence[str]:
+    """What stands after each `--<name>` of the command line."""
     context = click.get_current_context(silent=True)
-    pairs = context.params.get("data", ()) if context else ()
-    return {key: parse_cli_arg(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    return (context.params.get(name) if context else None) or ()
+
+
+def _unknown_limits(hosts: Sequence[str], groups: Iterable[str]) -> Iterator[Problem]:
+    """pyinfra would connect to nobody, change nothing, and end well."""
+    known = dict.fromkeys((*hosts, *groups, "all", "inventory"))
+    for pattern in _option("limit"):
+        if pattern not in known and not any(fnmatch(host, pattern) for host in hosts):
+            expected = f"one of {', '.join(known)}"
+            yield Problem("--limit", "a name", shown(pattern), expected, closest(pattern, known))
+
+
+def _homeless(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Paths below the home of a user who is unknown; pyinfra answers them with a traceback."""
+    for key in ("ssh_key", "ssh_known_hosts_file"):
+        if (path := str(data.get(key, ""))).startswith("~") and str(yaml_files.expanded(path)) == path:
+            yield Problem(_COMMAND_LINE, key, shown(path), "the path of a file that you can read")
 
 
 def _ssh(host: environment.HostEntry) -> dict[str, Any]:
@@ -57,13 +76,12 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Every group with its hosts, once all declarations are checked."""
     where = environment.environment_name(os.environ)
     declared = group_data.read()
-    overrides = {
-        key: value for key, value in _command_line().items() if key not in ConnectorData.__annotations__
-    }
-    problems = group_data.validate_overrides(overrides, _COMMAND_LINE)
+    data = {key: parse_cli_arg(value) for key, _, value in (pair.partition("=") for pair in _option("data"))}
+    overrides = {key: value for key, value in data.items() if key not in ConnectorData.__annotations__}
+    problems = [*group_data.validate_overrides(overrides, _COMMAND_LINE), *_homeless(data)]
     hosts: list[environment.HostEntry] = []
     try:
-        hosts = environment.hosts(where, declared.roles)
+        hosts = environment.hosts(where, declared.roles, profiles=declared.profiles)
     except DeclarationError as error:
         problems += error.problems
     if problems:
@@ -77,6 +95,8 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
         ).hardware_profile
         for group in (*host.groups, profile, where):
             groups[group].append((host.name, {**host.data, **_ssh(host), **_report(host)}))
+    if problems := list(_unknown_limits([host.name for host in hosts], groups)):
+        raise DeclarationError(problems)
     return groups
 
 

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+)
 
 from blueprint import yaml_files
 from blueprint.group_data import ENVIRONMENTS, validate_overrides
+from blueprint.model.types import Port
 from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.validation import Expected, Matches, problems_of, shown, unexpected
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "SOURCEFAST_ENV"
 LAB_FILE = ".lab/lab.json"
 PRODUCTION_FILE = "production.yaml"
 
-_REQUIRED = {"address": "a host name or an address"}
-_OPTIONAL = {
-    "port": "a TCP port",
-    "user": "a user name",
-    "key": "the path of a private key",
-    "known_hosts": "the path of a known_hosts file",
-    "sudo": "true or false",
-    "groups": "a list of groups",
-    "hardware_profile": "a hardware profile",
-    "data": "keys and values",
-}
+# Groups that pyinfra makes of its own accord: of every host, and of those of inventory.py.
+_PYINFRAS_GROUPS = ("all", "inventory")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +84,18 @@ def environment_name(variables: Mapping[str, str]) -> str:
     return name
 
 
-def hosts(environment: str, roles: Iterable[str], root: Path = ROOT) -> list[HostEntry]:
+def hosts(
+    environment: str, roles: Sequence[str], root: Path = ROOT, *, profiles: Sequence[str] = ()
+) -> list[HostEntry]:
     """The hosts of an environment.
 
     :param roles: groups that a host can be in; without `groups` it is in all of them
+    :param profiles: groups of hardware profiles
     :raises DeclarationError: with everything that is wrong in the environment's file
     """
-    described = {"lab": _lab, "production": _production}
-    return described[environment](tuple(roles), root)
+    if environment == "lab":
+        return _lab(tuple(roles), root)
+    return _production(tuple(roles), (*_PYINFRAS_GROUPS, *ENVIRONMENTS, *roles, *profiles), root)
 
 
 def _lab(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
@@ -115,26 +126,79 @@ def _lab(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
     raise DeclarationError([problem])
 
 
-def _production(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
-    entries: list[HostEntry] = []
+def _address(text: str) -> str:
+    if not _HOST.fullmatch(text) or text.replace(".", "").isdigit():
+        ip_address(text)
+    return text
+
+
+def _readable(path: str) -> str:
+    expanded = yaml_files.expanded(path)
+    if not os.access(expanded, os.R_OK) or not expanded.is_file():
+        raise ValueError
+    return str(expanded)
+
+
+def _groups(groups: object, info: ValidationInfo) -> tuple[str, ...]:
+    roles: tuple[str, ...] = info.context or ()
+    unknown = [group for group in groups if group not in roles] if isinstance(groups, list) else []
+    if not isinstance(groups, list) or not groups or unknown or len(set(groups)) < len(groups):
+        expected = f"a list of {', '.join(roles)}: at least one, and each once"
+        raise unexpected(expected, closest(str(unknown[0]), roles) if unknown else "")
+    return tuple(groups)
+
+
+ReadableFile = Annotated[str, AfterValidator(_readable), Expected("the path of a file that you can read")]
+
+
+class _Document(BaseModel):
+    """production.yaml."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    hosts: Annotated[dict[str, Any], Field(min_length=1), Expected("the hosts by their names")]
+
+
+class _Entry(BaseModel):
+    """A host of production.yaml; what it leaves out is as in `HostEntry`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    address: Annotated[
+        str, AfterValidator(_address), Expected("a host name or an address, without user and port")
+    ]
+    port: Port = HostEntry.port
+    user: Annotated[str, Matches("[A-Za-z_][A-Za-z0-9._-]*", "a user name")] = HostEntry.user
+    key: ReadableFile = ""
+    known_hosts: ReadableFile = HostEntry.known_hosts
+    sudo: bool = HostEntry.sudo
+    groups: Annotated[tuple[str, ...], PlainValidator(_groups)] = ()
+    hardware_profile: Annotated[str, Expected("a hardware profile")] = ""
+    data: dict[str, Any] = {}
+
+
+def _production(roles: tuple[str, ...], reserved: Sequence[str], root: Path) -> list[HostEntry]:
+    entries: dict[tuple[str, int], HostEntry] = {}
     problems: list[Problem] = []
     document = _production_document(root)
-    for key in document.keys() - {"hosts"}:
-        problems.append(
-            Problem(PRODUCTION_FILE, str(key), "not a known key", "hosts", closest(str(key), ["hosts"]))
-        )
+    try:
+        _Document.model_validate(document)
+    except ValidationError as error:
+        problems += problems_of(error, of=_Document, file=PRODUCTION_FILE, show=_kind)
     declared = document.get("hosts")
-    if not isinstance(declared, dict) or not declared:
-        problems.append(Problem(PRODUCTION_FILE, "hosts", _kind(declared), "the hosts by their names"))
-        declared = {}
-    for name, fields in declared.items():
-        found = _entry_problems(f"hosts.{name}", fields, roles)
-        problems += found
-        if not found:
-            entries.append(_entry(str(name), fields, roles))
+    for name, fields in declared.items() if isinstance(declared, dict) else ():
+        try:
+            entry = _entry(name, fields, roles, reserved)
+        except DeclarationError as error:
+            problems += error.problems
+            continue
+        other = entries.setdefault((entry.address, entry.port), entry)
+        if other is not entry:
+            expected = f"another than {other.name} has"
+            problems.append(Problem(PRODUCTION_FILE, f"hosts.{name}.address", entry.address, expected))
     if problems:
         raise DeclarationError(problems)
-    return entries
+    return list(entries.values())
 
 
 def _production_document(root: Path) -> dict[str, Any]:
@@ -145,77 +209,54 @@ def _production_document(root: Path) -> dict[str, Any]:
         raise DeclarationError([Problem(PRODUCTION_FILE, "the file", "not there", "there", remedy)]) from None
 
 
-def _entry_problems(where: str, fields: object, roles: tuple[str, ...]) -> list[Problem]:
+def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence[str]) -> HostEntry:
+    where = f"hosts.{name}"
+    problems = list(_name_problems(name, reserved))
     if not isinstance(fields, dict):
-        return [Problem(PRODUCTION_FILE, where, _kind(fields), f"a mapping with {', '.join(_REQUIRED)}")]
-    known = _REQUIRED | _OPTIONAL
-    problems: list[Problem] = []
-
-    def wrong(key: str, expected: str, remedy: str = "") -> None:
-        problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", repr(fields[key]), expected, remedy))
-
-    for key in fields.keys() - known.keys():
-        allowed = f"one of {', '.join(known)}"
-        hint = closest(str(key), known)
-        problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", "not a known key", allowed, hint))
-    for key, expected in _REQUIRED.items():
-        if key not in fields:
-            problems.append(Problem(PRODUCTION_FILE, f"{where}.{key}", "missing", expected))
-    for key in ("address", "user", "key", "known_hosts", "hardware_profile"):
-        value = fields.get(key, "given elsewhere")
-        if not isinstance(value, str) or not value:
-            wrong(key, known[key])
-    port = fields.get("port", 22)
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
-        wrong("port", "a TCP port from 1 to 65535")
-    if not isinstance(fields.get("sudo", False), bool):
-        wrong("sudo", "true or false")
-    for key in ("key", "known_hosts"):
-        path = fields.get(key)
-        if isinstance(path, str) and path and not _path(path).is_file():
-            wrong(key, "the path of a file that is there")
-    groups = fields.get("groups", list(roles))
-    if not isinstance(groups, list):
-        wrong("groups", f"a list of {', '.join(roles)}")
-    elif unknown := [str(group) for group in groups if group not in roles]:
-        wrong("groups", f"a list of {', '.join(roles)}", closest(unknown[0], roles))
-    data = fields.get("data", {})
+        problem = Problem(PRODUCTION_FILE, where, _kind(fields), "a mapping with address")
+        raise DeclarationError([*problems, problem])
+    try:
+        entry = _Entry.model_validate(fields, context=roles)
+    except ValidationError as error:
+        problems += problems_of(error, of=_Entry, file=PRODUCTION_FILE, prefix=f"{where}.")
+    data = fields.get("data")
     if isinstance(data, dict):
         if "hardware_profile" in fields and "hardware_profile" in data:
-            wrong("hardware_profile", "said once, here or under data")
+            found, expected = shown(fields["hardware_profile"]), "said once, here or under data"
+            problems.append(Problem(PRODUCTION_FILE, f"{where}.hardware_profile", found, expected))
         problems += validate_overrides(data, PRODUCTION_FILE, f"{where}.data.")
-    else:
-        wrong("data", "keys and values")
-    return problems
-
-
-def _entry(name: str, fields: Mapping[str, Any], roles: tuple[str, ...]) -> HostEntry:
-    data = dict(fields.get("data", {}))
-    if "hardware_profile" in fields:
-        data["hardware_profile"] = fields["hardware_profile"]
-    key = fields.get("key")
-    address, port, user = fields["address"], fields.get("port", 22), fields.get("user", "root")
+    if problems:
+        raise DeclarationError(problems)
+    profile = {"hardware_profile": entry.hardware_profile} if entry.hardware_profile else {}
+    port = f" -p {entry.port}" if entry.port != HostEntry.port else ""
     return HostEntry(
         name=name,
-        address=address,
-        port=port,
-        user=user,
-        key=str(_path(key)) if key else None,
-        known_hosts=str(_path(fields.get("known_hosts", "~/.ssh/known_hosts"))),
-        sudo=fields.get("sudo", False),
-        groups=tuple(fields.get("groups", roles)),
-        data=data,
+        address=entry.address,
+        port=entry.port,
+        user=entry.user,
+        key=entry.key or None,
+        known_hosts=str(yaml_files.expanded(entry.known_hosts)),
+        sudo=entry.sudo,
+        groups=entry.groups or roles,
+        data={**entry.data, **profile},
         file=PRODUCTION_FILE,
-        login=f"ssh {user}@{address}" + (f" -p {port}" if port != 22 else ""),
+        login=f"ssh {entry.user}@{entry.address}{port}",
         next_step="the same run again changes nothing; make test rehearses the next change in the lab",
     )
 
 
-def _path(path: str) -> Path:
-    return yaml_files.expanded(path)
+def _name_problems(name: str, reserved: Sequence[str]) -> Iterator[Problem]:
+    """A name that begins with @ is a connector of pyinfra's; that of a group would select this, too."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        expected = "letters, digits and ._-, beginning with a letter or digit"
+        yield Problem(PRODUCTION_FILE, "the name of a host", shown(name), expected)
+    elif name in reserved:
+        yield Problem(
+            PRODUCTION_FILE, "the name of a host", f"{name}, as a group is called", "one of its own"
+        )
 
 
 def _kind(value: object) -> str:
     """What a value is, without showing it: files get mixed up, and this one may be a file of secrets."""
-    names = {dict: "a mapping", list: "a list", str: "text", type(None): "empty"}
-    return names.get(type(value), f"a {type(value).__name__}")
+    names: dict[type, str] = {dict: "a mapping", list: "a list", str: "text"}
+    return names.get(type(value), f"a {type(value).__name__}") if value else "empty"

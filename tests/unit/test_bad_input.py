@@ -74,7 +74,35 @@ def test_a_value_of_another_kind(checkout: Path) -> None:
 
 
 def test_data_without_a_value(checkout: Path) -> None:
-    stops(checkout, ["--data: swap_gib has no value, but must be key=value."], "--data", "swap_gib")
+    said = "--data: swap_gib is no key with a value, but must be key=value."
+    stops(checkout, [said], "--data", "swap_gib")
+
+
+def test_data_that_no_parser_takes(checkout: Path) -> None:
+    said = ["--data: swap_gib is nested too deep, but must be a plain value."]
+    stops(checkout, said, "--data", f"swap_gib={'[' * 100_000}")
+
+
+def test_data_of_any_size(checkout: Path) -> None:
+    stops(
+        checkout, ["--data: swap_gib is '9999", "9999', but must be"], "--data", f"swap_gib={'9' * 100_000}"
+    )
+    stops(checkout, ["--data: xxxx", "is not a known key"], "--data", f"{'x' * 100_000}=1")
+
+
+def test_the_key_of_a_user_who_is_unknown(checkout: Path) -> None:
+    said = ["--data: ssh_key is '~nouser/key', but must be the path of a file that you can read."]
+    stops(checkout, said, "--data", "ssh_key=~nouser/key")
+
+
+def test_a_limit_that_nobody_is_in(checkout: Path) -> None:
+    stops(
+        checkout,
+        ["--limit: a name is 'gpus', but must be one of lab, ", "did you mean gpu?"],
+        "--limit",
+        "gpus",
+    )
+    assert CONNECTED in pyinfra(checkout, "--limit", "l*")[1]
 
 
 def test_an_unknown_profile(checkout: Path) -> None:
@@ -212,6 +240,66 @@ def test_no_lab(checkout: Path) -> None:
 def test_an_unknown_environment(checkout: Path) -> None:
     said = ["SOURCEFAST_ENV is 'prod', but must be lab or production"]
     stops(checkout, said, environment="prod")
+
+
+def test_a_production_yaml_that_would_hang_a_run(checkout: Path) -> None:
+    path = checkout / "production.yaml"
+    path.write_text("a: &a [x]\n" + "".join(f"{name}: &{name} [*a, *a]\n" for name in "bcde"))
+    stops(checkout, ["production.yaml: line 2, column 8 is an alias of a list"], environment="production")
+    path.unlink()
+    os.mkfifo(path)
+    stops(checkout, ["production.yaml: the file is no regular file"], environment="production")
+
+
+MISLEADING = """
+hosts:
+  "": {address: x}
+  "@local": {address: x}
+  i7_9700k: {address: x}
+  a: {address: " ", port: 022, user: 2020-99-99, key: ~nouser/key, groups: []}
+"""
+
+
+def test_a_production_yaml_that_would_mislead_a_run(checkout: Path) -> None:
+    (checkout / "production.yaml").write_text(MISLEADING)
+    _, output = pyinfra(checkout, environment="production")
+    assert [line.partition(", but")[0] for line in output.splitlines() if "production.yaml" in line] == [
+        "  - production.yaml: the name of a host is ''",
+        "  - production.yaml: the name of a host is '@local'",
+        "  - production.yaml: the name of a host is i7_9700k, as a group is called",
+        "  - production.yaml: hosts.a.address is ' '",
+        "  - production.yaml: hosts.a.port is '022'",
+        "  - production.yaml: hosts.a.user is '2020-99-99'",
+        "  - production.yaml: hosts.a.key is '~nouser/key'",
+        "  - production.yaml: hosts.a.groups is []",
+    ]
+
+
+def test_a_missing_file_of_group_data(checkout: Path) -> None:
+    (checkout / "group_data/all.py").unlink()
+    stops(checkout, ["group_data/all.py: the file is missing, but must be there; git restore"])
+
+
+def test_group_files_that_end_a_run(checkout: Path) -> None:
+    for name, line in {
+        "all": "backup_hour: int",
+        "gpu": "import sys; sys.exit(0)",
+        "lab": "raise RuntimeError('why')",
+        "production": "import nothing_of_that_name",
+        "shared": "swap_gib = (",
+    }.items():
+        with (checkout / f"group_data/{name}.py").open("a") as file:
+            file.write(f"\n{line}\n")
+    status, output = pyinfra(checkout)
+    assert status != 0
+    for said in (
+        "group_data/all.py: backup_hour is an annotation without a value, but must be a key with its value.",
+        "is refused (SystemExit: 0), but must be a declaration",
+        "is refused (RuntimeError: why), but must be a declaration",
+        "is refused (ModuleNotFoundError: No module named 'nothing_of_that_name')",
+        "is no Python ('(' was never closed), but must be Python.",
+    ):
+        assert said in output
 
 
 def test_an_unreadable_production_yaml(checkout: Path) -> None:

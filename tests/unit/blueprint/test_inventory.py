@@ -139,18 +139,51 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
     [
         ({"address": ""}, "hosts.server.address is '', but must be a host name or an address"),
         ({"address": None}, "hosts.server.address is None"),
-        ({"port": 70000}, "hosts.server.port is 70000, but must be a TCP port from 1 to 65535"),
+        (
+            {"port": 70000},
+            "hosts.server.port is 70000, but must be a whole number from 1 to 65535 (a TCP port)",
+        ),
         ({"port": "22"}, "hosts.server.port is '22'"),
         ({"port": True}, "hosts.server.port is True"),
         ({"sudo": "yes please"}, "hosts.server.sudo is 'yes please', but must be true or false"),
-        ({"key": "/nowhere"}, "hosts.server.key is '/nowhere', but must be the path of a file that is there"),
+        (
+            {"key": "/nowhere"},
+            "hosts.server.key is '/nowhere', but must be the path of a file that you can read",
+        ),
         ({"adress": "x"}, "hosts.server.adress is not a known key, but must be one of address, port, user"),
         ({"adress": "x"}, "did you mean address?"),
         (
             {"groups": ["gpus"]},
-            "hosts.server.groups is ['gpus'], but must be a list of gpu, shared; did you mean gpu?",
+            "hosts.server.groups is ['gpus'], but must be a list of gpu, shared: at least one, and each once; "
+            "did you mean gpu?",
         ),
+        (
+            {"groups": []},
+            "hosts.server.groups is [], but must be a list of gpu, shared: at least one, and each once",
+        ),
+        ({"groups": ["gpu", "gpu"]}, "hosts.server.groups is ['gpu', 'gpu'], but must be"),
+        ({"groups": [["gpu"]]}, "hosts.server.groups is [['gpu']], but must be"),
         ({"groups": "gpu"}, "hosts.server.groups is 'gpu', but must be a list of gpu, shared"),
+        (
+            {"address": " "},
+            "hosts.server.address is ' ', but must be a host name or an address, without user and",
+        ),
+        ({"address": "owner@x"}, "hosts.server.address is 'owner@x'"),
+        ({"address": "x:22"}, "hosts.server.address is 'x:22'"),
+        ({"address": "ssh://x"}, "hosts.server.address is 'ssh://x'"),
+        ({"address": "203.0.113.700"}, "hosts.server.address is '203.0.113.700'"),
+        ({"address": "-oProxyCommand=x"}, "hosts.server.address is '-oProxyCommand=x'"),
+        ({"user": "-l"}, "hosts.server.user is '-l', but must be a user name"),
+        ({"user": " "}, "hosts.server.user is ' '"),
+        (
+            {"key": "~nouser/key"},
+            "hosts.server.key is '~nouser/key', but must be the path of a file that you can read",
+        ),
+        ({"key": "a\0b"}, "hosts.server.key is 'a\\x00b', but must be"),
+        ({"key": "/"}, "hosts.server.key is '/', but must be"),
+        ({"key": None}, "hosts.server.key is None, but must be"),
+        ({"known_hosts": "x" * 10**5}, "hosts.server.known_hosts is 'xxx"),
+        ({"user": [[[[[["x"]]]]]]}, "hosts.server.user is [[[[...]]]], but must be"),
         ({"data": ["x"]}, "hosts.server.data is ['x'], but must be keys and values"),
         (
             {"hardware_profile": "i7_9700k", "data": {"hardware_profile": "celeron_g4930"}},
@@ -166,6 +199,42 @@ def test_what_is_wrong_with_a_host(tmp_path: Path, fields: dict[str, Any], said:
     (problem,) = refused(production(tmp_path, one_host(**fields)))
     assert problem.startswith("production.yaml: ")
     assert said in problem
+    assert len(problem) < 1000
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "@local", "@docker/x", "../../etc", "-x", "a b", "a\nb", "a\x1b[31m", "é", "x" * 64]
+)
+def test_a_name_that_pyinfra_or_a_shell_would_take_for_something_else(tmp_path: Path, name: str) -> None:
+    (problem,) = refused(production(tmp_path, {"hosts": {name: {"address": "x"}}}))
+    assert problem.startswith(
+        f"production.yaml: the name of a host is {name!r}, but must be letters, digits and ._-, "
+    )
+
+
+@pytest.mark.parametrize("name", ["all", "inventory", "lab", "production", "gpu", "celeron_g4930"])
+def test_a_host_is_not_called_as_a_group(tmp_path: Path, name: str) -> None:
+    root = production(tmp_path, {"hosts": {name: {"address": "x"}}})
+    with pytest.raises(DeclarationError) as error:
+        hosts("production", ROLES, root, profiles=("celeron_g4930",))
+    assert str(error.value) == (
+        f"production.yaml: the name of a host is {name}, as a group is called, but must be one of its own."
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["server", "my_alias", "a.b.example", "203.0.113.7", "2001:db8::7", "fe80::1%eth0"]
+)
+def test_addresses(tmp_path: Path, address: str) -> None:
+    (host,) = hosts("production", ROLES, production(tmp_path, one_host(address=address)))
+    assert host.address == address
+
+
+def test_a_machine_is_one_host(tmp_path: Path) -> None:
+    document = {"hosts": {"a": {"address": "x"}, "b": {"address": "x"}, "c": {"address": "x", "port": 23}}}
+    assert refused(production(tmp_path, document)) == [
+        "production.yaml: hosts.b.address is x, but must be another than a has."
+    ]
 
 
 def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
@@ -183,15 +252,25 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("hosts: [a\n", "line 2, column 1 is no YAML"),
-        ("", "hosts is empty, but must be the hosts by their names"),
+        ("", "hosts is missing, but must be the hosts by their names"),
         ("hosts:\n", "hosts is empty, but must be the hosts by their names"),
-        ("hosts: []\n", "hosts is a list"),
+        ("hosts: {}\n", "hosts is empty"),
+        ("hosts: []\n", "hosts is empty"),
+        ("hosts: [password]\n", "hosts is a list"),
+        ("hosts: password\n", "hosts is text"),
+        ("hosts: {a: password}\n", "hosts.a is text, but must be a mapping with address"),
+        ("hosts: {a: {address: x, port: 022}}", "hosts.a.port is '022', but must be a whole number"),
+        (
+            "hosts: {a: {address: x, user: 2020-99-99}}",
+            "hosts.a.user is '2020-99-99', but must be a user name",
+        ),
     ],
 )
 def test_what_is_no_production_yaml(tmp_path: Path, text: str, said: str) -> None:
     (problem,) = refused(production(tmp_path, text))
     assert problem.startswith("production.yaml: ")
     assert said in problem
+    assert "password" not in problem
 
 
 def test_no_production_yaml(tmp_path: Path) -> None:
