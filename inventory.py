@@ -20,7 +20,7 @@ import click
 from pyinfra.connectors.ssh import ConnectorData
 from pyinfra_cli.util import parse_cli_arg
 
-from blueprint import DeclarationError, Problem, environment, group_data, render_problems, yaml_files
+from blueprint import DeclarationError, Violation, environment, group_data, render_problems, yaml_files
 from blueprint.problems import closest
 from blueprint.validation import shown
 from operations.transport import nodelay_transport
@@ -34,20 +34,20 @@ def _option(name: str) -> Sequence[str]:
     return (context.params.get(name) if context else None) or ()
 
 
-def _unknown_limits(hosts: Sequence[str], groups: Iterable[str]) -> Iterator[Problem]:
+def _unknown_limits(hosts: Sequence[str], groups: Iterable[str]) -> Iterator[Violation]:
     """pyinfra would connect to nobody, change nothing, and end well."""
     known = dict.fromkeys((*hosts, *groups, "all", "inventory"))
     for pattern in _option("limit"):
         if pattern not in known and not any(fnmatch(host, pattern) for host in hosts):
             expected = f"one of {', '.join(known)}"
-            yield Problem("--limit", "a name", shown(pattern), expected, closest(pattern, known))
+            yield Violation("--limit", "a name", shown(pattern), expected, closest(pattern, known))
 
 
-def _homeless(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _homeless(data: Mapping[str, Any]) -> Iterator[Violation]:
     """Paths below the home of a user who is unknown; pyinfra answers them with a traceback."""
     for key in ("ssh_key", "ssh_known_hosts_file"):
         if (path := str(data.get(key, ""))).startswith("~") and str(yaml_files.expanded(path)) == path:
-            yield Problem(_COMMAND_LINE, key, shown(path), "the path of a file that you can read")
+            yield Violation(_COMMAND_LINE, key, shown(path), "the path of a file that you can read")
 
 
 def _ssh(host: environment.HostEntry) -> dict[str, Any]:

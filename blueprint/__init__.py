@@ -10,7 +10,7 @@ from blueprint.keys import KEYS, checked
 from blueprint.model import Project
 from blueprint.phases import phases_wanted as phases_wanted
 from blueprint.problems import DeclarationError as DeclarationError
-from blueprint.problems import Problem as Problem
+from blueprint.problems import Violation as Violation
 from blueprint.problems import render_problems as render_problems
 from blueprint.render import render as render
 from blueprint.secrets import Secrets as Secrets

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from blueprint.problems import Problem
+from blueprint.problems import Violation
 
 _SIZE = re.compile(r"([1-9][0-9]*)([KMGkmg])B?")
 _MIB = {"k": 1 / 1024, "m": 1, "g": 1024}
@@ -48,14 +48,14 @@ class DiskBudget:
         """What is taken for certain."""
         return sum(use.mib for use in self.uses if use.certain)
 
-    def problems(self, file: str) -> Iterator[Problem]:
+    def problems(self, file: str) -> Iterator[Violation]:
         """The refusal, with its arithmetic, where what is taken for certain does not fit.
 
         :param file: where the machine is declared, for messages
         """
         if self.certain_mib > self.size_mib:
             parts = " + ".join(f"{use.what} {use.mib}" for use in self.uses if use.certain)
-            yield Problem(
+            yield Violation(
                 file,
                 "disk",
                 f"asked for {parts} = {self.certain_mib} MiB",

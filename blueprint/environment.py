@@ -24,7 +24,7 @@ from pydantic import (
 from blueprint import yaml_files
 from blueprint.group_data import ENVIRONMENTS, validate_overrides
 from blueprint.model.types import Port
-from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.validation import Expected, Matches, problems_of, shown, unexpected
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +80,7 @@ def environment_name(variables: Mapping[str, str]) -> str:
     if name not in ENVIRONMENTS:
         allowed = " or ".join(ENVIRONMENTS)
         hint = closest(name, ENVIRONMENTS)
-        raise DeclarationError([Problem("environment variable", VARIABLE, repr(name), allowed, hint)])
+        raise DeclarationError([Violation("environment variable", VARIABLE, repr(name), allowed, hint)])
     return name
 
 
@@ -117,10 +117,10 @@ def _lab(roles: tuple[str, ...], root: Path) -> list[HostEntry]:
         )
         return [entry]
     except FileNotFoundError:
-        problem = Problem(LAB_FILE, "the lab", "not there", "up", "run `make lab`")
+        problem = Violation(LAB_FILE, "the lab", "not there", "up", "run `make lab`")
     except (OSError, ValueError, KeyError, TypeError) as error:
         found = f"unreadable ({type(error).__name__}: {error})"
-        problem = Problem(
+        problem = Violation(
             LAB_FILE, "the lab's description", found, "what `make lab` writes", "run `make lab`"
         )
     raise DeclarationError([problem])
@@ -179,7 +179,7 @@ class _Entry(BaseModel):
 
 def _production(roles: tuple[str, ...], reserved: Sequence[str], root: Path) -> list[HostEntry]:
     entries: dict[tuple[str, int], HostEntry] = {}
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     document = _production_document(root)
     try:
         _Document.model_validate(document)
@@ -195,7 +195,7 @@ def _production(roles: tuple[str, ...], reserved: Sequence[str], root: Path) -> 
         other = entries.setdefault((entry.address, entry.port), entry)
         if other is not entry:
             expected = f"another than {other.name} has"
-            problems.append(Problem(PRODUCTION_FILE, f"hosts.{name}.address", entry.address, expected))
+            problems.append(Violation(PRODUCTION_FILE, f"hosts.{name}.address", entry.address, expected))
     if problems:
         raise DeclarationError(problems)
     return list(entries.values())
@@ -206,14 +206,16 @@ def _production_document(root: Path) -> dict[str, Any]:
         return yaml_files.parse(yaml_files.read(root / PRODUCTION_FILE, PRODUCTION_FILE), PRODUCTION_FILE)
     except FileNotFoundError:
         remedy = "copy and fill it: production.example.yaml shows how it looks"
-        raise DeclarationError([Problem(PRODUCTION_FILE, "the file", "not there", "there", remedy)]) from None
+        raise DeclarationError(
+            [Violation(PRODUCTION_FILE, "the file", "not there", "there", remedy)]
+        ) from None
 
 
 def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence[str]) -> HostEntry:
     where = f"hosts.{name}"
     problems = list(_name_problems(name, reserved))
     if not isinstance(fields, dict):
-        problem = Problem(PRODUCTION_FILE, where, _kind(fields), "a mapping with address")
+        problem = Violation(PRODUCTION_FILE, where, _kind(fields), "a mapping with address")
         raise DeclarationError([*problems, problem])
     try:
         entry = _Entry.model_validate(fields, context=roles)
@@ -223,7 +225,7 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
     if isinstance(data, dict):
         if "hardware_profile" in fields and "hardware_profile" in data:
             found, expected = shown(fields["hardware_profile"]), "said once, here or under data"
-            problems.append(Problem(PRODUCTION_FILE, f"{where}.hardware_profile", found, expected))
+            problems.append(Violation(PRODUCTION_FILE, f"{where}.hardware_profile", found, expected))
         problems += validate_overrides(data, PRODUCTION_FILE, f"{where}.data.")
     if problems:
         raise DeclarationError(problems)
@@ -245,13 +247,13 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
     )
 
 
-def _name_problems(name: str, reserved: Sequence[str]) -> Iterator[Problem]:
+def _name_problems(name: str, reserved: Sequence[str]) -> Iterator[Violation]:
     """A name that begins with @ is a connector of pyinfra's; that of a group would select this, too."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
         expected = "letters, digits and ._-, beginning with a letter or digit"
-        yield Problem(PRODUCTION_FILE, "the name of a host", shown(name), expected)
+        yield Violation(PRODUCTION_FILE, "the name of a host", shown(name), expected)
     elif name in reserved:
-        yield Problem(
+        yield Violation(
             PRODUCTION_FILE, "the name of a host", f"{name}, as a group is called", "one of its own"
         )
 

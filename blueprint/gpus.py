@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from blueprint.model import Gpu
-from blueprint.problems import DeclarationError, Problem
+from blueprint.problems import DeclarationError, Violation
 
 
 class ActualGpu(Protocol):
@@ -44,7 +44,7 @@ def resolve_gpus(
     :return: the card in the machine, by the declared UUID
     :raises DeclarationError: with every card that is missing, ambiguous or another one than declared
     """
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     found: dict[str, Card] = {}
     for gpu in declared:
         key = f"gpus.{gpu.uuid}"
@@ -59,14 +59,14 @@ def resolve_gpus(
     return found
 
 
-def _not_one(file: str, key: str, cards: Sequence[ActualGpu], actual: Sequence[ActualGpu]) -> Problem:
+def _not_one(file: str, key: str, cards: Sequence[ActualGpu], actual: Sequence[ActualGpu]) -> Violation:
     if cards:
         uuids = " and ".join(card.uuid for card in cards)
-        return Problem(
+        return Violation(
             file, key, f"the prefix of {uuids}", "the prefix of exactly one card", "write more of its UUID"
         )
     present = ", ".join(f"{card.uuid} ({card.bus})" for card in actual) or "none"
-    return Problem(
+    return Violation(
         file,
         key,
         "not in the machine",
@@ -75,19 +75,19 @@ def _not_one(file: str, key: str, cards: Sequence[ActualGpu], actual: Sequence[A
     )
 
 
-def _differences(file: str, key: str, gpu: Gpu, card: ActualGpu) -> Iterator[Problem]:
+def _differences(file: str, key: str, gpu: Gpu, card: ActualGpu) -> Iterator[Violation]:
     if card.bus is None or card.memory_total_mib is None:
         remedy = "look at dmesg for its Xid errors; a power cycle may bring it back"
-        yield Problem(file, key, "a card that the driver lists and cannot ask", "one that answers", remedy)
+        yield Violation(file, key, "a card that the driver lists and cannot ask", "one that answers", remedy)
         return
     if _bus(card.bus) != gpu.bus:
         remedy = "was it moved to another slot?"
-        yield Problem(file, f"{key}.bus", gpu.bus, f"{_bus(card.bus)}, where the driver sees it", remedy)
+        yield Violation(file, f"{key}.bus", gpu.bus, f"{_bus(card.bus)}, where the driver sees it", remedy)
     if card.name != gpu.model and not card.name.endswith(f" {gpu.model}"):
-        yield Problem(file, f"{key}.model", gpu.model, f"{card.name}, as the driver calls it")
+        yield Violation(file, f"{key}.model", gpu.model, f"{card.name}, as the driver calls it")
     if card.memory_total_mib < gpu.vram_mib:
         found = str(gpu.vram_mib)
-        yield Problem(file, f"{key}.vram_mib", found, f"at most the card's {card.memory_total_mib}")
+        yield Violation(file, f"{key}.vram_mib", found, f"at most the card's {card.memory_total_mib}")
 
 
 def _bus(address: str) -> str:

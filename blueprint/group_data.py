@@ -19,7 +19,7 @@ from blueprint import yaml_files
 from blueprint.host import Blueprint
 from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_type
 from blueprint.model import Project
-from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.validation import shown
 
 FOLDER = Path(__file__).resolve().parent.parent / "group_data"
@@ -76,7 +76,7 @@ class GroupData:
         if missing := {"all", environment} - self.layers.keys():
             files = [f"group_data/{name}.py" for name in sorted(missing)]
             raise DeclarationError(
-                [Problem(file, "the file", "missing", "there", f"git restore {file}") for file in files]
+                [Violation(file, "the file", "missing", "there", f"git restore {file}") for file in files]
             )
 
         def take(layer: Layer) -> None:
@@ -92,13 +92,13 @@ class GroupData:
             allowed = f"one of {', '.join(self.profiles) or 'those in group_data/, where none is'}"
             file = sources.get("hardware_profile", f"group_data/{environment}.py")
             hint = closest(str(profile), self.profiles)
-            raise DeclarationError([Problem(file, "hardware_profile", shown(profile), allowed, hint)])
+            raise DeclarationError([Violation(file, "hardware_profile", shown(profile), allowed, hint)])
         upgrade = chosen.get("upgrade_to", "")
         if upgrade not in ("", *self.profiles):
             allowed = f'one of {", ".join(self.profiles)}, or ""'
             file = sources["upgrade_to"]
             hint = closest(str(upgrade), self.profiles)
-            raise DeclarationError([Problem(file, "upgrade_to", shown(upgrade), allowed, hint)])
+            raise DeclarationError([Violation(file, "upgrade_to", shown(upgrade), allowed, hint)])
         take(self.layers[profile])
         return checked(chosen, sources)
 
@@ -110,7 +110,7 @@ def read(folder: Path | None = None) -> GroupData:
     :raises DeclarationError: with the problems of all files
     """
     layers: dict[str, Layer] = {}
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     for path in sorted((folder or FOLDER).glob("*.py")):
         try:
             layer = _read_file(path)
@@ -126,22 +126,22 @@ def read(folder: Path | None = None) -> GroupData:
     return GroupData(layers)
 
 
-def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> list[Problem]:
+def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> list[Violation]:
     """What is wrong with data from production.yaml or the command line, where only plain values can be written.
 
     :param file: where the data is from, for messages
     :param prefix: what stands before its keys there
     """
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     allowed = plain_keys()
     for key, value in data.items():
         if key in allowed:
             problem = wrong_type(key, value, file)
             if problem:
-                problems.append(Problem(file, prefix + key, problem.found, problem.expected))
+                problems.append(Violation(file, prefix + key, problem.found, problem.expected))
         elif key in KEYS:
             problems.append(
-                Problem(
+                Violation(
                     file,
                     prefix + key,
                     "given here",
@@ -152,7 +152,7 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
         else:
             expected = f"one of {', '.join(allowed)}"
             problems.append(
-                Problem(file, prefix + str(key), "not a known key", expected, closest(str(key), allowed))
+                Violation(file, prefix + str(key), "not a known key", expected, closest(str(key), allowed))
             )
     return problems
 
@@ -171,7 +171,7 @@ def _read_file(path: Path) -> Layer:
         expected = "a declaration as blueprint/model/ documents it"
         if isinstance(error, SyntaxError):
             found, expected = f"no Python ({error.msg})", "Python"
-        raise DeclarationError([Problem(place, f"line {line}", found, expected)]) from None
+        raise DeclarationError([Violation(place, f"line {line}", found, expected)]) from None
     imports = (node.names for node in body if isinstance(node, ast.Import | ast.ImportFrom))
     imported = {alias.asname or alias.name for names in imports for alias in names}
     # What pyinfra makes data of.
@@ -180,7 +180,7 @@ def _read_file(path: Path) -> Layer:
     names = [target.id for target in annotated if isinstance(target, ast.Name) and target.id not in values]
     if names:
         found, expected = "an annotation without a value", "a key with its value"
-        raise DeclarationError([Problem(file, name, found, expected) for name in names])
+        raise DeclarationError([Violation(file, name, found, expected) for name in names])
     return Layer(path.stem, file, data)
 
 
@@ -194,7 +194,7 @@ def _place(error: BaseException, path: Path) -> tuple[str, int]:
     return f"group_data/{place.name}", line or 1
 
 
-def _wrong_places(group_data: GroupData) -> Iterator[Problem]:
+def _wrong_places(group_data: GroupData) -> Iterator[Violation]:
     """Keys that nothing reads, or that would override another group's without anyone having meant it."""
     roles = ("all", *group_data.roles)
     home: dict[str, Layer] = {}
@@ -203,9 +203,9 @@ def _wrong_places(group_data: GroupData) -> Iterator[Problem]:
     for layer in (group_data.layers[name] for name in roles if name in group_data.layers):
         for key, value in layer.data.items():
             if isinstance(value, Project) and key != layer.name:
-                yield Problem(layer.file, key, "a project", f"in a file of its own, group_data/{key}.py")
+                yield Violation(layer.file, key, "a project", f"in a file of its own, group_data/{key}.py")
             if key in home:
-                yield Problem(
+                yield Violation(
                     layer.file,
                     key,
                     f"declared in {home[key].file} too",
@@ -214,11 +214,11 @@ def _wrong_places(group_data: GroupData) -> Iterator[Problem]:
                 )
             home.setdefault(key, layer)
             if key in _OF_ENVIRONMENTS:
-                yield Problem(layer.file, key, "declared here", f"declared in {' and '.join(ENVIRONMENTS)}")
+                yield Violation(layer.file, key, "declared here", f"declared in {' and '.join(ENVIRONMENTS)}")
     for layer in (group_data.layers[name] for name in group_data.profiles):
         for key in layer.data.keys() - _OF_PROFILES:
-            yield Problem(layer.file, key, "declared in a hardware profile", "in another group", "move it")
+            yield Violation(layer.file, key, "declared in a hardware profile", "in another group", "move it")
         if problem := wrong_type("profile", layer.data["profile"], layer.file):
             yield problem
         elif layer.name != (name := layer.data["profile"].name):
-            yield Problem(layer.file, "profile.name", repr(name), f"{layer.name!r}, as the file")
+            yield Violation(layer.file, "profile.name", repr(name), f"{layer.name!r}, as the file")

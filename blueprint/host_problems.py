@@ -11,7 +11,7 @@ from blueprint import langfuse, litellm, postgres
 from blueprint.gpus import matching_gpus
 from blueprint.host import Blueprint
 from blueprint.phases import HARDWARE, SHARED, words
-from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.projects import LLM_PROVIDERS, ROOT, project_problems
 from blueprint.stack_problems import StackChecks, spoken_of
 
@@ -21,7 +21,7 @@ _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
-def problems(blueprint: Blueprint) -> list[Problem]:
+def problems(blueprint: Blueprint) -> list[Violation]:
     """References, duplicates, ranges, collisions; and budgets, where there are none of the others."""
     found = [
         *_out_of_range(blueprint),
@@ -44,7 +44,7 @@ def problems(blueprint: Blueprint) -> list[Problem]:
     return found or list(_budget_problems(blueprint))
 
 
-def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
+def _out_of_range(blueprint: Blueprint) -> Iterator[Violation]:
     ranges = {
         "swap_gib": (0, 1024, "GiB"),
         "swappiness": (0, 200, "vm.swappiness"),
@@ -102,10 +102,10 @@ def _out_of_range(blueprint: Blueprint) -> Iterator[Problem]:
     except DeclarationError as error:
         for problem in error.problems:
             key = problem.key.replace("OllamaRelease.", "ollama_")
-            yield Problem(blueprint.file_of(key), key, problem.found, problem.expected)
+            yield Violation(blueprint.file_of(key), key, problem.found, problem.expected)
 
 
-def _duplicates(blueprint: Blueprint) -> Iterator[Problem]:
+def _duplicates(blueprint: Blueprint) -> Iterator[Violation]:
     for key, attribute in {
         "gpus": "bus",
         "ollama_models": "name",
@@ -143,7 +143,7 @@ def _duplicates(blueprint: Blueprint) -> Iterator[Problem]:
         users.setdefault(port, item or key)
 
 
-def _references(blueprint: Blueprint) -> Iterator[Problem]:
+def _references(blueprint: Blueprint) -> Iterator[Violation]:
     cards = ", ".join(gpu.uuid for gpu in blueprint.gpus)
     consumers: list[tuple[str, str, str]] = [
         *(("ollama_instances", f"{one.name}.gpu", one.gpu) for one in blueprint.ollama_instances),
@@ -169,7 +169,7 @@ def _references(blueprint: Blueprint) -> Iterator[Problem]:
             )
 
 
-def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
+def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Violation]:
     placed = ((stack.name, service) for stack in blueprint.stacks for service in stack.services)
     for name, service in placed:
         if service.gpu is None:
@@ -178,10 +178,10 @@ def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
         key = f"stacks.{name}.{service.name}"
         gpus = matching_gpus(service.gpu, blueprint.gpus)
         if len(gpus) != 1:
-            yield Problem(file, f"{key}.gpu", service.gpu, f"exactly one of {cards}")
+            yield Violation(file, f"{key}.gpu", service.gpu, f"exactly one of {cards}")
             continue
         if service.vram_mib is None:
-            yield Problem(file, f"{key}.vram_mib", "missing", "given with gpu, in MiB")
+            yield Violation(file, f"{key}.vram_mib", "missing", "given with gpu, in MiB")
         beside = [
             instance.name
             for instance in blueprint.ollama_instances
@@ -189,10 +189,10 @@ def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Problem]:
         ]
         if service.unloads_model_of is not None and service.unloads_model_of not in beside:
             allowed = f"an instance on its card: {', '.join(beside) or 'there is none'}"
-            yield Problem(file, f"{key}.unloads_model_of", service.unloads_model_of, allowed)
+            yield Violation(file, f"{key}.unloads_model_of", service.unloads_model_of, allowed)
 
 
-def _profile_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _profile_problems(blueprint: Blueprint) -> Iterator[Violation]:
     names = {instance.name for instance in blueprint.ollama_instances}
     allowed = ", ".join(sorted(names))
     for name in sorted(names - blueprint.profile.ollama_parallel.keys()):
@@ -208,7 +208,7 @@ def _profile_problems(blueprint: Blueprint) -> Iterator[Problem]:
         )
 
 
-def _shared_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _shared_problems(blueprint: Blueprint) -> Iterator[Violation]:
     ollama = {instance.port: instance.name for instance in blueprint.ollama_instances}
     yield from StackChecks(
         stacks=blueprint.stacks,
@@ -243,7 +243,7 @@ def _shared_problems(blueprint: Blueprint) -> Iterator[Problem]:
     yield from litellm.problems(blueprint.gateway, teams, blueprint.ollama_instances, blueprint.sources)
 
 
-def _watch_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _watch_problems(blueprint: Blueprint) -> Iterator[Violation]:
     models = [model.name for model in blueprint.gateway.models]
     indexes = [index.index for index in blueprint.redis_indexes]
     for name in set(blueprint.watch.direct_groups) - set(models):
@@ -255,7 +255,7 @@ def _watch_problems(blueprint: Blueprint) -> Iterator[Problem]:
         )
 
 
-def _removal_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _removal_problems(blueprint: Blueprint) -> Iterator[Violation]:
     """What is declared would be brought back by the same run; but where somebody else does it, ours may go."""
     kept = {stack.name: f"stack {stack.name}" for stack in blueprint.stacks if not stack.skip_if_running}
     kept |= {
@@ -280,7 +280,7 @@ def _removal_problems(blueprint: Blueprint) -> Iterator[Problem]:
                 )
 
 
-def _cron_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _cron_problems(blueprint: Blueprint) -> Iterator[Violation]:
     brings = (HARDWARE, *SHARED)
     for job in blueprint.cron_jobs:
         if job.phase not in brings:
@@ -301,7 +301,7 @@ def _cron_problems(blueprint: Blueprint) -> Iterator[Problem]:
             )
 
 
-def _budget_problems(blueprint: Blueprint) -> Iterator[Problem]:
+def _budget_problems(blueprint: Blueprint) -> Iterator[Violation]:
     for card in blueprint.vram:
         if not card.fits:
             yield _problem(
@@ -324,5 +324,5 @@ def _stack_files(blueprint: Blueprint) -> dict[str, str]:
 
 def _problem(
     blueprint: Blueprint, key: str, item: str, found: object, expected: str, remedy: str = ""
-) -> Problem:
-    return Problem(blueprint.file_of(key), f"{key}.{item}" if item else key, str(found), expected, remedy)
+) -> Violation:
+    return Violation(blueprint.file_of(key), f"{key}.{item}" if item else key, str(found), expected, remedy)

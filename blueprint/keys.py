@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from blueprint import host_problems
 from blueprint.host import Blueprint
 from blueprint.model import Declaration, Project
-from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.validation import shown
 
 KEYS: Mapping[str, Any] = {
@@ -46,17 +46,17 @@ def plain_keys() -> list[str]:
     return [key for key, annotation in KEYS.items() if not _has_declarations(annotation)]
 
 
-def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Problem]:
+def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Violation]:
     """A problem for each key that nothing reads, most likely a misspelt one; a project's is its own."""
     for key, value in data.items():
         if isinstance(value, Project):
             if key != value.phase:
                 file = sources.get(key, "host data")
-                yield Problem(
+                yield Violation(
                     file, key, f"the project {value.name}", f"called {value.phase}, as its phase is"
                 )
         elif key not in KEYS:
-            yield Problem(
+            yield Violation(
                 sources.get(key, "host data"),
                 key,
                 "not a known key",
@@ -65,19 +65,19 @@ def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterato
             )
 
 
-def wrong_type(key: str, value: object, file: str) -> Problem | None:
+def wrong_type(key: str, value: object, file: str) -> Violation | None:
     """A problem where a value is of another kind than its key's."""
     if _conforms(value, KEYS[key]):
         return None
-    return Problem(file, key, shown(value), _describe(KEYS[key]))
+    return Violation(file, key, shown(value), _describe(KEYS[key]))
 
 
-def _missing_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _missing_keys(data: Mapping[str, Any]) -> Iterator[Violation]:
     for key in (key for key in KEYS if key not in data):
-        yield Problem("group_data/", key, "missing", _describe(KEYS[key]))
+        yield Violation("group_data/", key, "missing", _describe(KEYS[key]))
 
 
-def _wrong_types(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Problem]:
+def _wrong_types(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Violation]:
     for key in (key for key in KEYS if key in data):
         if problem := wrong_type(key, data[key], sources.get(key, "host data")):
             yield problem

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blueprint.model import GeneratedSecret, Project, Service, Stack, TraceKeys
 from blueprint.names import LANGFUSE
-from blueprint.problems import Problem
+from blueprint.problems import Violation
 
 PUBLIC, SECRET = "pk-lf-", "sk-lf-"
 
@@ -42,7 +42,7 @@ _ENVIRONMENT = ("LANGFUSE_INIT_ORG_ID", "LANGFUSE_INIT_PROJECT_ID", "LANGFUSE_IN
 _SECRETS = ("LANGFUSE_INIT_PROJECT_PUBLIC_KEY", "LANGFUSE_INIT_PROJECT_SECRET_KEY", "SALT")
 
 
-def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) -> Iterator[Problem]:
+def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) -> Iterator[Violation]:
     """What Langfuse's first project lacks, and a project of ours that would get into it.
 
     :param stacks: the shared ones; whether Langfuse's is among them is not asked here
@@ -53,10 +53,10 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
         missing += [name for name in _SECRETS if name not in service.generated_secrets]
         if missing:
             expected = "there: each project gets its place beside Langfuse's first one"
-            yield Problem(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", expected)
+            yield Violation(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", expected)
             return
         if not service.redis:
-            yield Problem(file, f"langfuse.{LANGFUSE}.redis", "()", "the index where Langfuse caches keys")
+            yield Violation(file, f"langfuse.{LANGFUSE}.redis", "()", "the index where Langfuse caches keys")
             return
         first = initial(stacks)
         for project in projects:
@@ -64,7 +64,7 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
                 expected = (
                     "another name than that of the project with LiteLLM's traces (LANGFUSE_INIT_PROJECT_ID)"
                 )
-                yield Problem(file, f"{project.phase}.name", repr(project.name), expected)
+                yield Violation(file, f"{project.phase}.name", repr(project.name), expected)
 
 
 def initial(stacks: Sequence[Stack]) -> Initial:

@@ -15,7 +15,7 @@ import yaml
 
 from blueprint.model import OllamaInstance
 from blueprint.model.llm import Gateway, Model, Team
-from blueprint.problems import Problem, closest
+from blueprint.problems import Violation, closest
 
 # How a container reaches the host (`host_gateway` of its service).
 HOST = "host.docker.internal"
@@ -129,15 +129,15 @@ def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: 
 
 def problems(
     gateway: Gateway, teams: Mapping[str, Team], instances: Sequence[OllamaInstance], files: Mapping[str, str]
-) -> Iterator[Problem]:
+) -> Iterator[Violation]:
     """Everything that no single declaration can see.
 
     :param teams: by the key of the project whose they are
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Problem:
-        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
+    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Violation:
+        return Violation(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
     models = [model.name for model in gateway.models]
     for name in _repeated(models):

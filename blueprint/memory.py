@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from blueprint.model import HardwareProfile, OllamaInstance, Stack, Whisper
-from blueprint.problems import Problem
+from blueprint.problems import Violation
 
 # From this share of what is there on, the owner is told.
 TIGHT_PERCENT = 90
@@ -77,7 +77,7 @@ class MemoryBudget:
         """The arithmetic of the capacity."""
         return f"{self.capacity_mib} MiB = {self.physical_mib} of memory + {self.zram_mib} of zram"
 
-    def problems(self, file: str) -> Iterator[Problem]:
+    def problems(self, file: str) -> Iterator[Violation]:
         """The refusal, with its arithmetic, where what is known to be taken does not fit.
 
         :param file: where the machine is declared, for messages
@@ -85,7 +85,7 @@ class MemoryBudget:
         if self.expected_mib > self.capacity_mib:
             largest = sorted(self.uses, key=lambda use: -(use.expected_mib or 0))[:3]
             most = ", ".join(f"{use.what} {use.expected_mib}" for use in largest)
-            yield Problem(
+            yield Violation(
                 file,
                 "memory",
                 f"asked for {self.expected_mib} MiB ({self._parts('expected_mib')})",

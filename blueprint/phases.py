@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from blueprint.problems import DeclarationError, Problem, closest
+from blueprint.problems import DeclarationError, Violation, closest
 
 ALL = "all"
 # The phases that every project stands on; the second brings the servers that keep data.
@@ -22,7 +22,7 @@ def phases_wanted(value: object, available: Mapping[str, int]) -> tuple[str, ...
     :raises DeclarationError: with each value that is no phase
     """
     wanted: set[str] = set()
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     allowed = ", ".join([*(f"{name} ({number})" for name, number in available.items()), ALL])
     by_number = {str(number): name for name, number in available.items()}
     for word in words(value) or ("",):
@@ -32,7 +32,9 @@ def phases_wanted(value: object, available: Mapping[str, int]) -> tuple[str, ...
             wanted.add(name)
         else:
             problems.append(
-                Problem("--data", "phase", repr(word), f"one of {allowed}", closest(word, [*available, ALL]))
+                Violation(
+                    "--data", "phase", repr(word), f"one of {allowed}", closest(word, [*available, ALL])
+                )
             )
     if problems:
         raise DeclarationError(problems)

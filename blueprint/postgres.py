@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from blueprint.model.data_plane import Database, PgBouncer, PostgresServer
-from blueprint.problems import Problem
+from blueprint.problems import Violation
 from blueprint.render import render
 
 # The role that looks: at statistics (pg_monitor), at PgBouncer's pools, and whether each database answers.
@@ -84,10 +84,10 @@ class ConnectionBudget:
         if self.fits and 100 * self.total > TIGHT_PERCENT * self.server.max_connections:
             yield f"connections to Postgres: {self}, more than {TIGHT_PERCENT} %"
 
-    def problems(self, file: str = "group_data/shared.py") -> Iterator[Problem]:
+    def problems(self, file: str = "group_data/shared.py") -> Iterator[Violation]:
         """The refusal, with its arithmetic, where it does not fit."""
         if not self.fits:
-            yield Problem(
+            yield Violation(
                 file,
                 "postgres.max_connections",
                 f"too small: {self}",
@@ -110,7 +110,7 @@ def connection_limits(server: PostgresServer, databases: Sequence[Database]) -> 
     return limits | {MONITOR: len(databases) + server.reserve}
 
 
-def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Problem]:
+def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Violation]:
     """What no single database can see: names that are taken, and roles that nobody has.
 
     :param declared: databases, each after the file in which it is declared
@@ -120,16 +120,16 @@ def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Prob
     for file, database in declared:
         key = f"databases.{database.name}"
         if database.name in names:
-            yield Problem(file, key, "declared before", "declared once")
+            yield Violation(file, key, "declared before", "declared once")
         elif owners[database.role] != database.name:
             found = f"{database.role}, which owns {owners[database.role]}"
-            yield Problem(file, f"{key}.owner", found, "a role of its own")
+            yield Violation(file, f"{key}.owner", found, "a role of its own")
         names.add(database.name)
         for role in database.connect_roles:
             if role not in owners:
                 allowed = ", ".join(sorted(owners.keys() - {database.role})) or "no other role"
                 expected = f"owners of other databases ({allowed})"
-                yield Problem(file, f"{key}.connect_roles", role, expected)
+                yield Violation(file, f"{key}.connect_roles", role, expected)
 
 
 def settings(server: PostgresServer) -> dict[str, str]:

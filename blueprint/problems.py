@@ -6,12 +6,14 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from specs.problems import Problem
+
 _KEY_LENGTH = 120
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that stops a run before anything is changed.
+class Violation:
+    """One thing in the declarations that stops a run before anything is changed.
 
     :param file: where to look, relative to the project ("group_data/gpu.py", "production.yaml", "--data")
     :param key: the key in it ("ollama_instances.heavy.port")
@@ -26,6 +28,11 @@ class Problem:
     expected: str
     remedy: str = ""
 
+    @property
+    def problem(self) -> Problem:
+        """As the report of a run shows it."""
+        return Problem(f"{self.file}: {self.key}", self.found, self.expected, self.remedy or "correct it")
+
     def __str__(self) -> str:
         key = self.key if len(self.key) <= _KEY_LENGTH else f"{self.key[:_KEY_LENGTH]}…"
         sentence = f"{self.file}: {key} is {self.found}, but must be {self.expected}"
@@ -39,7 +46,7 @@ class Problem:
 class DeclarationError(ValueError):
     """A declaration that makes no sense. Carries every problem that was found at once, not only the first."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Violation]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
 
@@ -48,7 +55,7 @@ class DeclarationError(ValueError):
         return DeclarationError([replace(problem, file=problem.file or file) for problem in self.problems])
 
 
-def render_problems(problems: Iterable[Problem]) -> str:
+def render_problems(problems: Iterable[Violation]) -> str:
     """One readable report of all problems."""
     lines = [str(problem) for problem in problems]
     if len(lines) == 1:

@@ -12,7 +12,7 @@ from blueprint.model.llm import PROVIDERS
 from blueprint.model.types import REDIS_RESERVED
 from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
 from blueprint.phases import ALL, HARDWARE, SHARED
-from blueprint.problems import Problem, closest
+from blueprint.problems import Violation, closest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Kombu, Celery's transport, begins its channels with the index of the broker. It listens by patterns, which an ACL has
@@ -215,7 +215,7 @@ def project_problems(
     contract: Contract,
     optional: Collection[str],
     files: Mapping[str, str],
-) -> Iterator[Problem]:
+) -> Iterator[Violation]:
     """What projects get wrong together, or with what they share.
 
     :param shared: indexes of Redis that are no project's
@@ -223,8 +223,8 @@ def project_problems(
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(project: Project, item: str, found: object, expected: str, remedy: str = "") -> Problem:
-        return Problem(
+    def problem(project: Project, item: str, found: object, expected: str, remedy: str = "") -> Violation:
+        return Violation(
             files.get(project.phase, "group_data/"), f"{project.phase}.{item}", str(found), expected, remedy
         )
 
@@ -271,12 +271,14 @@ def project_problems(
             expected = (
                 f"one of {', '.join(there)}" if there else "left out: no project has an optional service"
             )
-            yield Problem(
+            yield Violation(
                 files.get("optional_services", "host data"), "optional_services", repr(name), expected
             )
 
 
-def too_small(project: Project, ram_gib: int, profile: str, limits_mib: Mapping[str, int]) -> Problem | None:
+def too_small(
+    project: Project, ram_gib: int, profile: str, limits_mib: Mapping[str, int]
+) -> Violation | None:
     """A problem where a machine is smaller than a project is meant for, with the arithmetic.
 
     :param ram_gib: memory of the machine
@@ -287,7 +289,7 @@ def too_small(project: Project, ram_gib: int, profile: str, limits_mib: Mapping[
         return None
     own = limits_mib.get(project.name, 0)
     others = sum(limits_mib.values()) - own
-    return Problem(
+    return Violation(
         f"group_data/{project.phase}.py",
         "memory",
         f"{ram_gib} GiB ({profile}): the limits of everything else add up to {others} MiB, its own to {own} MiB",

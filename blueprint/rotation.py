@@ -9,8 +9,8 @@ from pathlib import Path
 from blueprint import (
     Blueprint,
     DeclarationError,
-    Problem,
     Secrets,
+    Violation,
     environment_name,
     group_data,
     render_problems,
@@ -33,7 +33,7 @@ def rotatable(blueprint: Blueprint, secrets: Secrets) -> list[str]:
     return [name for name in secrets.names if _obstacle(name, blueprint, secrets) is None]
 
 
-def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | None:
+def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Violation | None:
     """Why a secret cannot be made anew by the next deploy; None where it can."""
     issued = {
         key
@@ -48,10 +48,10 @@ def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Problem | No
     expected = "a generated secret that can be made anew"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
         remedy = f"have its provider issue another one, and write it into {secrets.file}"
-        return Problem("SECRET", name, "issued by others", expected, remedy)
+        return Violation("SECRET", name, "issued by others", expected, remedy)
     if name in blocked or name.endswith(".salt"):
         reason = blocked.get(name, "Postgres and PgBouncer know a password by it; rotate that")
-        return Problem("SECRET", name, f"one that stays ({reason})", expected)
+        return Violation("SECRET", name, f"one that stays ({reason})", expected)
     return None
 
 
@@ -62,7 +62,7 @@ def main() -> int:
         if not name:
             example = "such as make rotate SECRET=redis/litellm"
             raise DeclarationError(
-                [Problem("make rotate", "SECRET", "missing", "the name of a secret", example)]
+                [Violation("make rotate", "SECRET", "missing", "the name of a secret", example)]
             )
         where = environment_name(os.environ)
         blueprint = group_data.read().blueprint(where)

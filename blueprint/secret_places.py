@@ -10,7 +10,7 @@ from blueprint import backup
 from blueprint.host import Blueprint
 from blueprint.model import GeneratedSecret
 from blueprint.phases import LITELLM, MONITORING
-from blueprint.problems import Problem
+from blueprint.problems import Violation
 from blueprint.secrets import Secrets
 from blueprint.stacks import environment_file, environment_path
 
@@ -77,7 +77,7 @@ def problems(
     standing: Mapping[tuple[str, str], str],
     secrets: Secrets,
     applied: Collection[str],
-) -> Iterator[Problem]:
+) -> Iterator[Violation]:
     """Secrets that the host has and this machine has not, or has otherwise: what is encrypted could not be read.
 
     One that neither has is a new container's, unless this machine has none at all of those that the host was given.
@@ -98,9 +98,9 @@ def problems(
             else:
                 continue
             remedy = "bring the file from where the last run was" + (f"; or {how}" if how else "")
-            yield Problem(secrets.file, form.name, "missing", expected, remedy)
+            yield Violation(secrets.file, form.name, "missing", expected, remedy)
         elif found is not None and place.whole and not form.reset:
             value = place.rendered(secrets.provided(form.name))
             if hashlib.sha256(value.encode()).hexdigest() != found:
                 remedy = f"take {place} on the host, and {secrets.how_to_write(form.name)}"
-                yield Problem(secrets.file, form.name, "another than the host has", expected, remedy)
+                yield Violation(secrets.file, form.name, "another than the host has", expected, remedy)

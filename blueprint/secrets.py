@@ -23,7 +23,7 @@ import pyrage  # type: ignore[import-untyped]  # a binding without stubs
 import yaml
 
 from blueprint import yaml_files
-from blueprint.problems import DeclarationError, Problem
+from blueprint.problems import DeclarationError, Violation
 
 IDENTITY_VARIABLE = "SOURCEFAST_AGE_IDENTITY"
 RECIPIENTS_FILE = "recipients"
@@ -142,9 +142,9 @@ class Secrets:
         """Whether there is a value for a name, for what is optional."""
         return self._get(name) is not None
 
-    def missing(self, names: Iterable[str]) -> list[Problem]:
+    def missing(self, names: Iterable[str]) -> list[Violation]:
         """A problem for each name that a phase needs and that has no value, with where to write it."""
-        problems: list[Problem] = []
+        problems: list[Violation] = []
         for name in names:
             try:
                 if not self.has(name):
@@ -152,7 +152,7 @@ class Secrets:
                     remedy = self.how_to_write(name)
                     if similar := get_close_matches(name, self.names, 1, 0.9):
                         remedy += f"; is {similar[0]} there meant for it?"
-                    problems.append(Problem(self.file, name, "missing", expected, remedy))
+                    problems.append(Violation(self.file, name, "missing", expected, remedy))
             except DeclarationError as error:
                 problems += error.problems
         return problems
@@ -200,7 +200,7 @@ class Secrets:
             lock = (self._folder / ".lock").open("w")
         except OSError as error:
             found = f"not one that can be written ({error.strerror})"
-            raise DeclarationError([Problem(str(self._folder), "the folder", found, "yours")]) from None
+            raise DeclarationError([Violation(str(self._folder), "the folder", found, "yours")]) from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -244,7 +244,7 @@ class Secrets:
     def _recipients(self) -> list[pyrage.x25519.Recipient]:
         path = self._folder / RECIPIENTS_FILE
         recipients: list[pyrage.x25519.Recipient] = []
-        problems: list[Problem] = []
+        problems: list[Violation] = []
         expected = "public keys such as age1…, one a line"
         try:
             lines = _lines(path, str(path))
@@ -255,10 +255,10 @@ class Secrets:
                 recipients.append(pyrage.x25519.Recipient.from_str(line))
             except pyrage.RecipientError:
                 found = "a secret key" if line.startswith(_SECRET_KEY) else "no age public key"
-                problems.append(Problem(str(path), f"line {number}", found, expected))
+                problems.append(Violation(str(path), f"line {number}", found, expected))
         if not lines:
             remedy = "delete it to keep the secrets in clear"
-            problems.append(Problem(str(path), "the file", "without a key", expected, remedy))
+            problems.append(Violation(str(path), "the file", "without a key", expected, remedy))
         if problems:
             raise DeclarationError(problems)
         return recipients
@@ -276,7 +276,7 @@ class Secrets:
         expected = (
             f"the path of a file as age-keygen writes it ({_SECRET_KEY}1…) that opens {self._encrypted}"
         )
-        raise DeclarationError([Problem("environment variable", IDENTITY_VARIABLE, found, expected)])
+        raise DeclarationError([Violation("environment variable", IDENTITY_VARIABLE, found, expected)])
 
     def _decrypt(self, content: bytes) -> bytes:
         try:
@@ -287,7 +287,7 @@ class Secrets:
             raise self._refused("the file", found, f"one that {IDENTITY_VARIABLE}'s identity opens") from None
 
     def _refused(self, key: str, found: str, expected: str, remedy: str = "") -> DeclarationError:
-        return DeclarationError([Problem(self.file, key, found, expected, remedy)])
+        return DeclarationError([Violation(self.file, key, found, expected, remedy)])
 
 
 def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -298,13 +298,13 @@ def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield f"{path}{name}"
 
 
-def _problems(node: Mapping[str, Any], file: str, path: str = "") -> Iterator[Problem]:
+def _problems(node: Mapping[str, Any], file: str, path: str = "") -> Iterator[Violation]:
     """What is wrong with a file's names and values; neither a value is shown nor a name that may be one."""
     for name, value in node.items():
         key = f"{path}{name}"
         if not _NAME.fullmatch(name):
             flat = "/" in name
-            yield Problem(
+            yield Violation(
                 file,
                 f"a name below {path[:-1]}" if path else "a name",
                 "one with a slash" if flat else "one with other characters",
@@ -316,16 +316,16 @@ def _problems(node: Mapping[str, Any], file: str, path: str = "") -> Iterator[Pr
         elif isinstance(value, dict):
             yield from _problems(value, file, f"{key}/")
         elif isinstance(value, list):
-            yield Problem(file, key, "a list", "text", "put it in quotes")
+            yield Violation(file, key, "a list", "text", "put it in quotes")
         elif value and value.strip():
             if _UNSEEN & set(map(unicodedata.category, value)):
-                yield Problem(
+                yield Violation(
                     file, key, "text with a line break or another character that does not show", "one line"
                 )
             elif value != value.strip():
-                yield Problem(file, key, "text with a blank before or behind it", "the value alone")
+                yield Violation(file, key, "text with a blank before or behind it", "the value alone")
             elif _PLACEHOLDER.fullmatch(value):
-                yield Problem(file, key, "a placeholder", "the value", "fill it in, or take its line away")
+                yield Violation(file, key, "a placeholder", "the value", "fill it in, or take its line away")
 
 
 def _lines(path: Path, file: str) -> dict[int, str]:
@@ -333,7 +333,7 @@ def _lines(path: Path, file: str) -> dict[int, str]:
     try:
         text = yaml_files.read(path, file).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise DeclarationError([Problem(file, "the file", "no text", "text in UTF-8")]) from None
+        raise DeclarationError([Violation(file, "the file", "no text", "text in UTF-8")]) from None
     lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
     return {number: line for number, line in lines.items() if line and not line.startswith("#")}
 

@@ -11,7 +11,7 @@ from blueprint import redis
 from blueprint.model import Database, Gateway, PgBouncer, RedisIndex, Service, Stack
 from blueprint.names import KUMA, LANGFUSE, MINIO, POOLER, POSTGRES, REDIS
 from blueprint.phases import MONITORING
-from blueprint.problems import Problem, closest
+from blueprint.problems import Violation, closest
 from blueprint.stacks import volume
 
 # An address of a database or of an index of Redis, in the environment of a container.
@@ -45,7 +45,7 @@ class StackChecks:
     file: str = "group_data/shared.py"
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[Violation]:
         """All of them."""
         return [
             *self._duplicates(),
@@ -63,11 +63,13 @@ class StackChecks:
             for service in stack.services:
                 yield f"stacks.{stack.name}.{service.name}", service
 
-    def _problem(self, key: str, found: object, expected: str, remedy: str = "") -> Problem:
+    def _problem(self, key: str, found: object, expected: str, remedy: str = "") -> Violation:
         _, _, below = key.partition("stacks.")
-        return Problem(self.files.get(below.partition(".")[0], self.file), key, str(found), expected, remedy)
+        return Violation(
+            self.files.get(below.partition(".")[0], self.file), key, str(found), expected, remedy
+        )
 
-    def _duplicates(self) -> Iterator[Problem]:
+    def _duplicates(self) -> Iterator[Violation]:
         for name in _repeated([stack.name for stack in self.stacks]):
             yield self._problem("stacks", f"{name} more than once", "declared once")
         owners: dict[str, str] = {}
@@ -78,7 +80,7 @@ class StackChecks:
                     yield self._problem(f"{key}.domain", domain, expected)
                 owners.setdefault(domain, service.name)
 
-    def _names(self) -> Iterator[Problem]:
+    def _names(self) -> Iterator[Violation]:
         """Docker's DNS answers a name that two containers have with the one or the other."""
         owners = dict(self.names)
         for key, service in self._services:
@@ -88,7 +90,7 @@ class StackChecks:
                     yield self._problem(key, name, expected)
                 owners.setdefault(name, service.name)
 
-    def _ports(self) -> Iterator[Problem]:
+    def _ports(self) -> Iterator[Violation]:
         owners = dict(self.ports)
         for key, service in self._services:
             for port in (*([service.publish] if service.publish else ()), *service.public):
@@ -108,14 +110,14 @@ class StackChecks:
                     allowed = ", ".join(map(str, opened))
                     yield self._problem(f"{key}.{name}", port, f"one that the firewall opens: {allowed}")
 
-    def _images(self) -> Iterator[Problem]:
+    def _images(self) -> Iterator[Violation]:
         builds: dict[str, tuple[str | None, Mapping[str, str]]] = {}
         for key, service in self._services:
             build = (service.build, service.build_args)
             if builds.setdefault(service.image, build) != build:
                 yield self._problem(f"{key}.image", service.image, "built in one way wherever it is used")
 
-    def _volumes(self) -> Iterator[Problem]:
+    def _volumes(self) -> Iterator[Violation]:
         volumes = {
             (stack.name, name)
             for stack in self.stacks
@@ -128,7 +130,7 @@ class StackChecks:
                 "stacks", f"two volumes that Docker would call {name}", "volumes of their own"
             )
 
-    def _private(self) -> Iterator[Problem]:
+    def _private(self) -> Iterator[Violation]:
         """Who speaks to a service that is on no network with it gets no answer."""
         users = {
             service.name: {other.name for other in stack.services if service.name in other.depends_on}
@@ -153,7 +155,7 @@ class StackChecks:
                         )
                         yield self._problem(f"{key}.{variable}", f"an address of {name}", expected, remedy)
 
-    def _shared(self) -> Iterator[Problem]:
+    def _shared(self) -> Iterator[Violation]:
         databases = [database.name for database in self.databases]
         indexes = {index.index: index for index in self.redis_indexes}
         for unowned in (number for number, index in indexes.items() if not index.users):
@@ -203,7 +205,7 @@ class StackChecks:
                         f"take another, or name {service.redis_user} among its users",
                     )
 
-    def _channels(self) -> Iterator[Problem]:
+    def _channels(self) -> Iterator[Violation]:
         """Channels of Redis that somebody else could hear or speak on as well."""
         users = sorted({user for index in self.redis_indexes for user in index.users})
         every = {
@@ -234,15 +236,15 @@ def _overlap(one: str, other: str) -> bool:
 
 def spoken_of(
     shared: Sequence[Stack], pooler: PgBouncer, gateway: Gateway, files: Mapping[str, str]
-) -> Iterator[Problem]:
+) -> Iterator[Violation]:
     """Stacks that phases bring by name, and containers that others speak to by name, where they are called otherwise.
 
     :param shared: the stacks that are no project's
     :param files: the file in which each key of group_data/ is declared
     """
 
-    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Problem:
-        return Problem(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
+    def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Violation:
+        return Violation(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
     # With the port at which they are asked, where that is declared elsewhere.
     expected: dict[str, dict[str, int | None]] = {

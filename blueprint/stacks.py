@@ -11,7 +11,7 @@ from urllib.parse import quote
 from blueprint.model import DockerSettings, GeneratedSecret, Http, Service, Stack
 from blueprint.model.service import folder_of
 from blueprint.model.types import fill
-from blueprint.problems import DeclarationError, Problem
+from blueprint.problems import DeclarationError, Violation
 from blueprint.proxy import labels
 from blueprint.secrets import Secrets
 from specs.files import Directory, File
@@ -250,7 +250,7 @@ def environment_file(values: Mapping[str, str], service: str) -> str:
     :raises DeclarationError: for such a text
     """
     problems = [
-        Problem("secrets", f"{service}.{variable}", "a text with \\' or with \\ at its end", "one without")
+        Violation("secrets", f"{service}.{variable}", "a text with \\' or with \\ at its end", "one without")
         for variable, value in values.items()
         if not holdable(value)
     ]

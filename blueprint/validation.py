@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
-from blueprint.problems import Problem, closest
+from blueprint.problems import Violation, closest
 
 # What pydantic's own types expect, by the type of the error; our types say it themselves (`Expected`).
 _EXPECTED = {
@@ -112,7 +112,7 @@ def problems_of(
     file: str = "",
     prefix: str = "",
     show: Callable[[object], str] = shown,
-) -> list[Problem]:
+) -> list[Violation]:
     """Everything that pydantic refused.
 
     :param of: class whose fields were validated; its fields are the hints for misspelt keys
@@ -132,22 +132,22 @@ def _problem(
     file: str,
     prefix: str,
     show: Callable[[object], str],
-) -> Problem:
+) -> Violation:
     kind, context = details["type"], details.get("ctx", {})
     key = prefix + _path(details["loc"])
     if kind in _MISSING:
-        return Problem(file, key, "missing", _words(fields.get(str(details["loc"][-1]))))
+        return Violation(file, key, "missing", _words(fields.get(str(details["loc"][-1]))))
     if kind in _UNKNOWN:
         name = str(details["loc"][-1])
         expected = f"one of {', '.join(fields)}" if fields else "left out"
-        return Problem(file, key, "not a known key", expected, closest(name, fields))
+        return Violation(file, key, "not a known key", expected, closest(name, fields))
     expected = str(context.get("expected", "")) or _EXPECTED.get(kind, details["msg"]).format_map(context)
     if kind == "literal_error":
         options = expected.replace("'", "").replace(" or ", ", ")
         hint = closest(str(details["input"]), options.split(", "))
-        return Problem(file, key, show(details["input"]), f"one of {options}", hint)
+        return Violation(file, key, show(details["input"]), f"one of {options}", hint)
     found = str(context.get("found", "")) or show(details["input"])
-    return Problem(file, key, found, expected, str(context.get("remedy", "")))
+    return Violation(file, key, found, expected, str(context.get("remedy", "")))
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

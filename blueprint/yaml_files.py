@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from blueprint.problems import DeclarationError, Problem
+from blueprint.problems import DeclarationError, Violation
 
 LARGEST_KIB = 256
 DEEPEST = 16
@@ -124,7 +124,7 @@ def parse(content: bytes, file: str, *, text_only: bool = False) -> dict[str, An
         key = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file"
         found = error.problem if isinstance(error, _Refused) else f"no YAML ({_reason(error)})"
         expected = error.expected if isinstance(error, _Refused) else "YAML"
-        raise DeclarationError([Problem(file, key, str(found), expected)]) from None
+        raise DeclarationError([Violation(file, key, str(found), expected)]) from None
     if not isinstance(document, dict | None):
         raise _problem(
             file, "a list" if isinstance(document, list) else "text", "a mapping of keys to values"
@@ -141,4 +141,4 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
 
 
 def _problem(file: str, found: str, expected: str) -> DeclarationError:
-    return DeclarationError([Problem(file, "the file", found, expected)])
+    return DeclarationError([Violation(file, "the file", found, expected)])

@@ -13,7 +13,8 @@ from pyinfra.context import host
 
 from facts.adoption import Adoption, AdoptionState, Container
 from operations import script
-from operations.checks import Problem, report
+from operations.checks import report
+from specs.problems import Problem
 
 ASIDE = "-old"
 KINDS = ("", "postgres", "redis")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -17,6 +16,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host, state
 
 from facts import cache
+from specs.problems import Problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,22 +25,6 @@ T = TypeVar("T")
 # have ended, a program may have lost its turn on a busy machine. For so many seconds, that many apart.
 ANSWER_S, ASKED_AGAIN_S = 20, 2
 _NAMED = 5  # of what is waited for
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is not as it should be, told so that its reader can act on it."""
-
-    what: str
-    found: str
-    expected: str
-    remedy: str
-
-    def __str__(self) -> str:
-        lines = [self.what]
-        for label, text in (("found", self.found), ("expected", self.expected), ("fix", self.remedy)):
-            lines.append(f"    {label + ':':<10}" + text.replace("\n", "\n" + 14 * " "))
-        return "\n".join(lines)
 
 
 def report(title: str, problems: Iterable[Problem]) -> str:

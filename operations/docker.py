@@ -18,9 +18,10 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.docker import CONFIG, Engine, EngineState, Images, Network
 from operations import script
-from operations.checks import Problem, failure
+from operations.checks import failure
 from operations.files import tree
 from specs.files import Directory, File
+from specs.problems import Problem
 
 # What `daemon` and `network` ask: one question for both.
 ASKED = ("daemon", "networks", "rules")

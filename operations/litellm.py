@@ -20,7 +20,7 @@ from facts.litellm import PROGRAM, WAIT_S, Key, Proxy, ProxyState
 from facts.litellm import Team as ActualTeam
 from operations import backup, script
 from operations.backup import Saving
-from operations.checks import Problem
+from specs.problems import Problem
 
 MINIMUM_KEY_LENGTH = 16
 # Whose the master key is; the proxy makes that user itself.

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from facts.cache import cached_fact
 from facts.memory import Memory, MemoryState
-from operations.checks import Problem, check
+from operations.checks import check
+from specs.problems import Problem
 
 
 @check

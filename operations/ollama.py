@@ -16,7 +16,8 @@ from facts import cache
 from facts.cache import cached_fact
 from facts.ollama import Instance, Instances, Loaded, OllamaState
 from operations import script
-from operations.checks import Problem, check, failure, insist
+from operations.checks import check, failure, insist
+from specs.problems import Problem
 
 # registry/namespace/name:tag, as Ollama's own parser takes it.
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[A-Za-z0-9._-]+)?")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from facts.cache import cached_fact
 from facts.pgbouncer import REFUSAL, Answers
-from operations.checks import Problem, check, insistent
+from operations.checks import check, insistent
+from specs.problems import Problem
 
 
 @check

@@ -21,8 +21,9 @@ from facts import postgres as postgres_facts
 from facts.cache import cached_fact
 from facts.postgres import MAINTENANCE, Cluster, ClusterState
 from operations import script
-from operations.checks import Problem, check, insist, insistent
+from operations.checks import check, insist, insistent
 from operations.notices import notice
+from specs.problems import Problem
 
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[1-9][0-9]*:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}")
 SETTING = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")

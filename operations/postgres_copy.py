@@ -12,7 +12,8 @@ from pyinfra.context import host, state
 
 from facts.postgres_copy import CopyState, Database, PostgresCopy
 from operations import script
-from operations.checks import Problem, report
+from operations.checks import report
+from specs.problems import Problem
 
 # Of a database's size on the disk of the server: what a dump of it takes at most, in practice, while it is restored.
 DUMP_SHARE = 0.7

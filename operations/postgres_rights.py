@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from facts.postgres import MAINTENANCE, ClusterState
 from facts.postgres import Role as ActualRole
-from operations.checks import Problem
 from operations.postgres import SUPERUSER, Database
+from specs.problems import Problem
 
 # Of what Postgres makes itself: https://www.postgresql.org/docs/current/predefined-roles.html
 _BUILT_IN = {"pg_monitor": {"pg_read_all_settings", "pg_read_all_stats", "pg_stat_scan_tables"}}

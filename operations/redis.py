@@ -14,7 +14,8 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.redis import Redis, RedisState
 from operations import script
-from operations.checks import Problem, check, insist, insistent
+from operations.checks import check, insist, insistent
+from specs.problems import Problem
 
 _SIZE = re.compile(r"([0-9]+)(k|kb|m|mb|g|gb)?", re.IGNORECASE)
 _FACTORS = {"k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}

@@ -13,7 +13,7 @@ from pyinfra.context import host
 from facts.cache import cached_fact
 from facts.s3 import KINDS, Storage, StorageState
 from operations import script
-from operations.checks import Problem
+from specs.problems import Problem
 
 # Where the container keeps its buckets.
 DIRECTORY = "/data"

@@ -13,8 +13,9 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.sshd import Line, Sshd, SshdState
 from operations import script
-from operations.checks import Problem, failure
+from operations.checks import failure
 from operations.trial import CONFIRM_WITHIN, OverNewConnection
+from specs.problems import Problem
 
 # The setting of each way to log in with a password.
 PASSWORDS = {"password": "passwordauthentication", "keyboard-interactive": "kbdinteractiveauthentication"}

@@ -10,8 +10,8 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from facts.files import TreeState
 from facts.stacks import Container, StacksState, normalized_reference
 from operations import files
-from operations.checks import Problem
 from specs.files import Directory, Entry
+from specs.problems import Problem
 from specs.stacks import ComposeStack, Outline
 
 # Touched when a container has read its changed files again.

@@ -15,9 +15,10 @@ from facts.cache import cached_fact
 from facts.stacks import BUILD, Container, Stacks, StacksState
 from operations import backup, files, script
 from operations.backup import Saving
-from operations.checks import Problem, check, insist, insistent
+from operations.checks import check, insist, insistent
 from operations.notices import notice
 from operations.stack_difference import RELOADED, Difference, below, difference, undeclared, without_adopted
+from specs.problems import Problem
 from specs.stacks import NAME, ComposeStack, Outline
 
 # A container that runs may come to its health by itself: on a busy machine a health check comes late, and what stood

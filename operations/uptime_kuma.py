@@ -24,7 +24,8 @@ from pyinfra.context import state as run
 from facts.cache import cached_fact
 from facts.uptime_kuma import PROGRAM, STATUS, FoundMonitor, FoundNotification, Kuma, KumaState, login
 from operations import script
-from operations.checks import Problem, check, insistent
+from operations.checks import check, insistent
+from specs.problems import Problem
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9_./-]*")
 _DESCRIPTION = "Declared by {owner}: changes made here are undone"

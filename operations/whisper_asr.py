@@ -11,7 +11,8 @@ from pyinfra.context import host, state
 
 from facts.whisper_asr import WhisperAsr, WhisperAsrState
 from operations import script
-from operations.checks import Problem, failure, insist
+from operations.checks import failure, insist
+from specs.problems import Problem
 
 MIB = 1024 * 1024
 # Seconds that the first download of a model may take.

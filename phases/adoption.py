@@ -18,10 +18,11 @@ from facts.adoption import Adoption, AdoptionState
 from facts.postgres_copy import CopyState, PostgresCopy
 from operations import adoption, backup, orphans, postgres, postgres_copy, redis_keys
 from operations.adoption import ASIDE, Successor
-from operations.checks import Problem, report
+from operations.checks import report
 from operations.postgres import Role
 from operations.postgres_copy import Copy
 from phases.backup import saving
+from specs.problems import Problem
 
 _PROJECT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from pyinfra.context import ctx_host
 from blueprint import Blueprint, DeclarationError, render_problems
 from facts.cache import cached_fact
 from facts.gpu import Gpus, GpuState
-from operations.checks import Problem
+from specs.problems import Problem
 
 # UUIDs of each host, once its driver has answered: they stay the same for a run, and nvidia-smi is the slowest command
 # of a run that changes nothing.

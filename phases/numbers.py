@@ -21,13 +21,13 @@ from facts.uptime_kuma import KumaState
 from facts.whisper_asr import WhisperAsrState
 from operations import docker, ollama, sshd, uptime_kuma, whisper_asr
 from operations import firewall as host_firewall
-from operations.checks import Problem
 from phases import preflight
 from phases.cards import full_uuids
 from phases.hardware.firewall import ruleset
 from phases.hardware.ollama import placements
 from phases.hardware.ssh import SETTINGS
 from phases.hardware.whisper import service
+from specs.problems import Problem
 
 GIB = 1024**3
 HOUR_S = 3600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
@@ -16,12 +17,13 @@ from facts.gpu import Gpus, GpuState
 from facts.host import UNNAMED, Host, HostState, Listener
 from facts.stacks import Stacks, StacksState
 from operations import docker
-from operations.checks import Problem, report
+from operations.checks import report
 from operations.stack_difference import managed
 from phases.cards import old_driver
 from phases.hardware.base import WEB_SERVER
 from phases.hardware.ollama import FILTER
 from phases.hardware.ssh import ssh_problems
+from specs.problems import Problem
 
 GIB = 1024**3
 MIB = 1024**2
@@ -126,11 +128,11 @@ def machine_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem
 def _budget_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
     """Budgets that the actual machine cannot hold; the blueprint has checked the declared machine."""
     declared = f"group_data/{blueprint.profile.name}.py"
-    for problem in (
+    for violation in (
         *blueprint.memory_budget(state.memory // MIB).problems(declared),
         *blueprint.disk_budget(state.root_disk.size // MIB).problems(declared),
     ):
-        yield Problem(f"budget of {problem.key}", problem.found, problem.expected, problem.remedy)
+        yield replace(violation.problem, what=f"budget of {violation.key}")
 
 
 def _disk_problems(blueprint: Blueprint, state: HostState) -> Iterator[Problem]:
@@ -241,13 +243,7 @@ def _cards_of_the_driver(blueprint: Blueprint, gpus: GpuState) -> Iterator[Probl
     try:
         cards = blueprint.resolve_gpus(gpus.gpus)
     except DeclarationError as error:
-        for problem in error.problems:
-            yield Problem(
-                f"{problem.file}: {problem.key}",
-                problem.found,
-                problem.expected,
-                problem.remedy or "correct it",
-            )
+        yield from (violation.problem for violation in error.problems)
         return
     for gpu in blueprint.gpus:
         card = cards[gpu.uuid]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import host
 
-from blueprint import Blueprint, DeclarationError, Secrets, secret_places
-from blueprint import Problem as Refused
+from blueprint import Blueprint, DeclarationError, Secrets, Violation, secret_places
 from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
 from blueprint.stacks import holdable
 from facts.standing import Standing
-from operations.checks import Problem, report
+from operations.checks import report
 from phases import preflight
 from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
 from phases.phase import Phase
+from specs.problems import Problem
 
 
 def require(
@@ -76,19 +76,21 @@ def unmet_requirements(
 ) -> Iterator[Problem]:
     """What the selected phases require of the secrets and the machine; other phases' requirements do not matter."""
     names = [phase.name for phase in selected]
-    yield from _as_report(_provided_secrets(selected, secrets, blueprint))
+    yield from (violation.problem for violation in _provided_secrets(selected, secrets, blueprint))
     if selected:
-        yield from _as_report(_lost_secrets(blueprint, secrets, recorded))
+        yield from (violation.problem for violation in _lost_secrets(blueprint, secrets, recorded))
     excluded = too_large(blueprint)
     others = ",".join(name for name in names if name not in excluded)
-    for problem in (excluded[name] for name in names if name in excluded):
-        remedy = f"leave it out (--data phase={others}); or {problem.remedy}" if others else problem.remedy
-        yield from _as_report([replace(problem, remedy=remedy)])
+    for violation in (excluded[name] for name in names if name in excluded):
+        remedy = (
+            f"leave it out (--data phase={others}); or {violation.remedy}" if others else violation.remedy
+        )
+        yield replace(violation.problem, remedy=remedy)
     if HARDWARE in names:
         yield from preflight.unfit(blueprint)
 
 
-def too_large(blueprint: Blueprint) -> Mapping[str, Refused]:
+def too_large(blueprint: Blueprint) -> Mapping[str, Violation]:
     """Phases of projects that need a larger machine, each with its problem."""
     if blueprint.allow_small_machine:
         return {}
@@ -100,7 +102,9 @@ def too_large(blueprint: Blueprint) -> Mapping[str, Refused]:
     return {phase: problem for phase, problem in found.items() if problem}
 
 
-def _provided_secrets(selected: Sequence[Phase], secrets: Secrets, blueprint: Blueprint) -> Iterator[Refused]:
+def _provided_secrets(
+    selected: Sequence[Phase], secrets: Secrets, blueprint: Blueprint
+) -> Iterator[Violation]:
     """A problem for each secret that others issue and that is missing, or that no environment file can hold."""
     names = {name for phase in selected for name in phase.provided_secrets(blueprint)}
     try:
@@ -117,10 +121,10 @@ def _provided_secrets(selected: Sequence[Phase], secrets: Secrets, blueprint: Bl
                 "a text with \\' or with \\ at its end",
                 "one that an environment file of Compose can hold",
             )
-            yield Refused(secrets.file, name, found, expected, "have another one issued")
+            yield Violation(secrets.file, name, found, expected, "have another one issued")
 
 
-def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[str]) -> Iterator[Refused]:
+def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[str]) -> Iterator[Violation]:
     """A problem for each secret that encrypts data and that this machine has with another value, or not at all."""
     places = secret_places.places(blueprint)
     asked = [(place.path, place.variable) for place in places if place.path]
@@ -131,9 +135,3 @@ def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Hashes of what the host has in these places."""
     found: dict[tuple[str, str], str] = host.get_fact(Standing, places=places)
     return found
-
-
-def _as_report(problems: Iterable[Refused]) -> Iterator[Problem]:
-    """Problems of declarations in the form of a run's report."""
-    for one in problems:
-        yield Problem(f"{one.file}: {one.key}", one.found, one.expected, one.remedy)

@@ -22,9 +22,10 @@ from facts.postgres import Cluster
 from facts.s3 import Storage
 from facts.uptime_kuma import Kuma, login
 from operations import litellm, postgres_rights, s3, uptime_kuma
-from operations.checks import Problem, check
+from operations.checks import check
 from operations.postgres import databases as declared_databases
 from phases.shared import databases, monitor_role
+from specs.problems import Problem
 
 # Of Uptime Kuma.
 ADMIN = "admin"

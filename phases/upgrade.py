@@ -18,10 +18,11 @@ from blueprint.applied import Applied
 from blueprint.names import KUMA
 from facts.folder import Names
 from operations import backup, containers, files, notices, systemd
-from operations.checks import Problem, report
+from operations.checks import report
 from operations.systemd import Unit
 from phases.backup import saving
 from specs.files import Absent, Directory, File
+from specs.problems import Problem
 
 CRON = "cron.service"
 

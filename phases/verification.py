@@ -28,11 +28,12 @@ from facts.stacks import Stacks
 from facts.uptime_kuma import Kuma, login
 from facts.whisper_asr import WhisperAsr
 from operations import docker, firewall, litellm
-from operations.checks import Problem, check, insist
+from operations.checks import check, insist
 from phases import numbers
 from phases.hardware.ssh import PATH
 from phases.numbers import Line
 from phases.rights import ADMIN, of_services
+from specs.problems import Problem
 
 # Prefix of a line of files/litellm/proxy.py about something that does not work.
 FAILED = "FAIL"

@@ -13,10 +13,11 @@ from facts.gpu import Gpus, GpuState
 from facts.host import HostState
 from operations import apt, apt_repositories, files, systemd
 from operations import gpu as cards
-from operations.checks import Problem, check
+from operations.checks import check
 from operations.systemd import Unit
 from phases.cards import old_driver, with_cards
 from specs.files import Absent, Directory, File
+from specs.problems import Problem
 
 POWER_LIMITS = "gpu-power-limits.service"
 

@@ -9,8 +9,8 @@ from pyinfra.api.deploy import deploy
 from facts.cache import cached_fact
 from facts.sshd import Sshd
 from operations import sshd
-from operations.checks import Problem
 from operations.sshd import Setting
+from specs.problems import Problem
 
 PATH = "/etc/ssh/sshd_config.d/50-keys-only.conf"
 # Forwarding of TCP ports stays: with it a person reaches services that listen on the loopback only.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blueprint import Blueprint, DeclarationError, Problem, budget, group_data
+from blueprint import Blueprint, DeclarationError, Violation, budget, group_data
 from blueprint.disk import size_mib
 from blueprint.memory import MemoryBudget, MemoryUse
 from blueprint.model import Http, PostgresServer, Service, Stack
@@ -292,7 +292,7 @@ def test_what_does_not_fit_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> group_data.GroupData:
-        raise DeclarationError([Problem("group_data/gpu.py", "gpus.GPU-1", "full", "less full")])
+        raise DeclarationError([Violation("group_data/gpu.py", "gpus.GPU-1", "full", "less full")])
 
     monkeypatch.setattr(group_data, "read", refuse)
     assert budget.main() == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blueprint import DeclarationError, Problem, Secrets
+from blueprint import DeclarationError, Secrets, Violation
 from blueprint.model import Restic
 from blueprint.rotation import rotate
 from blueprint.secret_places import Place, places, problems
@@ -50,7 +50,7 @@ def on_host(secrets: Secrets) -> dict[tuple[str, str], str]:
 
 def found(
     secrets: Secrets, standing: Mapping[tuple[str, str], str], applied: tuple[str, ...] = APPLIED
-) -> dict[str, Problem]:
+) -> dict[str, Violation]:
     return {one.key: one for one in problems(places(BLUEPRINT), standing, secrets, applied)}
 
 

@@ -11,10 +11,11 @@ from pyinfra.api.command import FunctionCommand
 
 from facts.whisper_asr import WhisperAsr, WhisperAsrState, parse
 from operations import whisper_asr
-from operations.checks import ASKED_AGAIN_S, Problem
+from operations.checks import ASKED_AGAIN_S
 from operations.script import Script
 from operations.whisper_asr import Service, problems
 from phases.hardware.whisper import service
+from specs.problems import Problem
 from tests.unit.bench import Bench
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host

@@ -11,8 +11,8 @@ from pyinfra.api.exceptions import OperationError
 from pyinfra.api.operation import operation
 
 from facts.gpu import Gpus, GpuState
-from operations.checks import Problem
 from phases.cards import full_uuids, old_driver, with_cards
+from specs.problems import Problem
 from tests.unit.declared import declared
 from tests.unit.hosts import commands, scripted_host
 from tests.unit.machines import UUIDS, cards

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from blueprint import DeclarationError, Problem
+from blueprint import DeclarationError, Violation
 from phases import Phase, pages, phases_of, required_containers
 from tests.unit.declared import declared
 
@@ -55,7 +55,7 @@ def test_declarations_that_make_no_sense_are_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> Mapping[str, str]:
-        raise DeclarationError([Problem("group_data/shop.py", "shop.number", "4", "another")])
+        raise DeclarationError([Violation("group_data/shop.py", "shop.number", "4", "another")])
 
     monkeypatch.setattr(pages, "pages", refuse)
     assert pages.main() == 1

@@ -12,8 +12,8 @@ from facts.docker import Engine, EngineState
 from facts.gpu import Gpus, GpuState
 from facts.host import Disk, Display, Host, HostState, Listener
 from facts.sshd import Sshd, SshdState
-from operations.checks import Problem
 from phases.preflight import coolify_problems, gpu_problems, machine_problems, unfit
+from specs.problems import Problem
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
 from tests.unit.machines import GIB, cards, engine, machine

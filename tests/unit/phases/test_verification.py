@@ -21,7 +21,6 @@ from facts.postgres import ClusterState, Database
 from facts.sshd import Line, SshdState
 from facts.stacks import Container, StacksState
 from facts.uptime_kuma import FoundMonitor, KumaState
-from operations.checks import Problem
 from operations.firewall import JUMPS
 from operations.ollama import Placement
 from phases import numbers
@@ -29,6 +28,7 @@ from phases.cards import full_uuids
 from phases.hardware.firewall import ruleset
 from phases.hardware.ollama import placements
 from phases.verification import of_trial
+from specs.problems import Problem
 from tests.unit.declared import declared
 from tests.unit.machines import cards, machine
 from tests.unit.paths import FIXTURES
