@@ -166,13 +166,13 @@ def problems(
         for key, team in teams.items():
             value = getattr(team, attribute)
             if value in owners:
-                yield problem(key, f"llm.{shown}", value, f"another than that of {owners[value]}")
+                yield problem(key, f"team.{shown}", value, f"another than that of {owners[value]}")
             owners.setdefault(value, key)
     for key, team in teams.items():
         for name in team.models:
             if name not in gateway.names:
                 expected = f"one of {', '.join(gateway.names)}"
-                yield problem(key, "llm.models", name, expected, closest(name, gateway.names))
+                yield problem(key, "team.models", name, expected, closest(name, gateway.names))
 
 
 def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:

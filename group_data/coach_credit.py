@@ -5,7 +5,7 @@ from blueprint.model import Command, Database, Http, Project, RedisIndex, Servic
 coach_credit = Project(
     name="coach-credit",
     number=5,
-    llm=Team(name="coach-credit", key_alias="sk-coach-credit", budget_usd=20),
+    team=Team(name="coach-credit", key_alias="sk-coach-credit", budget_usd=20),
     databases=(Database("coach_credit", pool=6),),
     redis=(RedisIndex(6, "BullMQ queues and cache of coach-credit"),),
     queues=6,

@@ -9,7 +9,7 @@ _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 renov_bati = Project(
     name="renov-bati",
     number=4,
-    llm=Team(name="renov-bati", key_alias="sk-renov-bati", budget_usd=30),
+    team=Team(name="renov-bati", key_alias="sk-renov-bati", budget_usd=30),
     databases=(Database("renov_bati", ("postgis", "vector"), pool=10, schema="files/renov_bati/schema.sql"),),
     redis=(
         RedisIndex(5, "BullMQ queues and ETL cache of renov-bati"),

@@ -35,7 +35,7 @@ class Project(Declaration):
     :param services: its own containers
     :param optional: likewise, but only there when the key `optional_services` names them
     :param standalone_services: containers without the contract: its pages, and software of others
-    :param llm: who pays for its calls, with the virtual key
+    :param team: who pays for its calls, with the virtual key
     :param databases: in shared-postgres; its services are connected to the first
     :param redis: indexes of shared-redis; REDIS_URL is the first
     :param broker: of these, the Celery broker, if there is one
@@ -57,7 +57,7 @@ class Project(Declaration):
     services: SomeServices
     optional: tuple[Service, ...] = ()
     standalone_services: tuple[Service, ...] = ()
-    llm: Annotated[Team, Expected("a Team", "every call is somebody's to pay for")]
+    team: Annotated[Team, Expected("a Team", "every call is somebody's to pay for")]
     databases: tuple[Database, ...] = ()
     redis: tuple[RedisIndex, ...] = ()
     broker: int | None = None
@@ -100,12 +100,6 @@ class Project(Declaration):
     @property
     def redis_user(self) -> str:
         return self.name
-
-    @property
-    def team(self) -> Team:
-        if self.llm is None:
-            raise ValueError(f"{self.name} has no team")  # refused when it was declared
-        return self.llm
 
     @property
     def trace_keys(self) -> TraceKeys:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -28,13 +29,6 @@ _IN_BRACES = re.compile(r"\{([^{}]*)\}")
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 # faster-whisper's sizes that the image knows and that fit beside llama3.1:8b.
 _WHISPER_MODELS = ("base", "large-v3-turbo", "medium", "small", "tiny")
-_WHISPER_REFUSED = {
-    "large-v3": "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (requirements 4.5): use large-v3-turbo",
-    "distil-large-v3": (
-        "distil-large-v3 ignores language=fr on short audio and answers in English (requirements 4.5): "
-        "use large-v3-turbo"
-    ),
-}
 # What Postgres keeps for itself; a database or role of such a name would be another's.
 _POSTGRES_RESERVED = frozenset(
     {"postgres", "template0", "template1", "pgbouncer", "public", "none", "monitor"}
@@ -78,83 +72,20 @@ def fill(text: str, value: dict[str, str]) -> str:
     return _IN_BRACES.sub(lambda match: value[match[1]], text) if "{" in text else value[text]
 
 
-def _refuse_unless(holds: object) -> None:
-    if not holds:
-        raise ValueError  # the type's `Expected` has the words
+def _where(holds: Callable[[Any], object], words: str = "", remedy: str = "") -> AfterValidator:
+    """A further condition. Without words those of the `Expected` that follows stand for it, too."""
 
-
-def _size(least_mib: int) -> AfterValidator:
-    def check(memory: str) -> str:
-        _refuse_unless(least_mib <= mebibytes(memory) <= _MOST_MIB)
-        return memory
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise unexpected(words, remedy)
+        return value
 
     return AfterValidator(check)
 
 
-def _pinned(image: str) -> str:
-    _refuse_unless(_PINNED.fullmatch(image))
-    return image
-
-
-def _secrets(text: str) -> str:
+def _names_secrets(text: str) -> bool:
     names = secret_names(text)
-    _refuse_unless(names and all(re.fullmatch(_GROUPED, name) for name in names))
-    return text
-
-
-def _line(value: str | int) -> str | int:
-    _refuse_unless(not set(str(value)) & set("\n\r\0"))
-    return value
-
-
-def _network(network: str) -> str:
-    ipaddress.ip_network(network)
-    return network
-
-
-def _schedule(schedule: str) -> str:
-    minutes_of_week(schedule)
-    return schedule
-
-
-def _not_reserved(name: str) -> str:
-    if name in _POSTGRES_RESERVED:
-        raise unexpected("a name that Postgres does not use itself")
-    return name
-
-
-def _no_server_user(name: str) -> str:
-    _refuse_unless(name not in REDIS_RESERVED and re.fullmatch("[a-z][a-z0-9_-]*", name))
-    return name
-
-
-def _own_folder(path: str) -> str:
-    _refuse_unless(path not in _SYSTEM_FOLDERS)
-    return path
-
-
-def _in_folder(path: str) -> str:
-    if "/" not in path:
-        raise unexpected("a path in a folder", f'such as "redis/{path}"')
-    return path
-
-
-def _no_engine(path: str) -> str:
-    if path.endswith("/docker.sock"):
-        raise unexpected("another path: with the engine's socket a container is root of the host")
-    return path
-
-
-def _one(capability: str) -> str:
-    if capability == "ALL":
-        raise unexpected("single capabilities")
-    return capability
-
-
-def _whisper_model(model: str) -> str:
-    if model not in _WHISPER_MODELS:
-        raise unexpected(f"one of {', '.join(_WHISPER_MODELS)}", _WHISPER_REFUSED.get(model, ""))
-    return model
+    return bool(names) and all(re.fullmatch(_GROUPED, name) for name in names)
 
 
 # --- numbers
@@ -195,18 +126,20 @@ PackageName = Annotated[str, Matches("[a-z0-9][a-z0-9+.-]+", "a package name")]
 SecretName = Annotated[str, Matches(_GROUPED, 'the name of a secret ("groq/api_key")')]
 SecretText = Annotated[
     str,
-    AfterValidator(_secrets),
+    _where(_names_secrets),
     Expected('the name of a secret ("postgres/litellm"), or a text with such names in braces'),
 ]
 # With dots, as Elasticsearch has them.
 EnvName = Annotated[str, Matches("[A-Za-z_][A-Za-z0-9_.]*", "the name of an environment variable")]
 EnvValue = Annotated[
-    str | int, AfterValidator(_line), Expected("one line of text, or a whole number, such as 1 or '1'")
+    str | int,
+    _where(lambda value: not set(str(value)) & set("\n\r\0")),
+    Expected("one line of text, or a whole number, such as 1 or '1'"),
 ]
 Capability = Annotated[
     str,
     Matches("[A-Z]+(?:_[A-Z]+)*", "capabilities without CAP_, such as NET_BIND_SERVICE"),
-    AfterValidator(_one),
+    _where(lambda capability: capability != "ALL", "single capabilities"),
 ]
 UserNumbers = Annotated[str, Matches("[0-9]+(?::[0-9]+)?", 'numeric, such as "999:999"')]
 PostgresName = Annotated[
@@ -229,15 +162,17 @@ Route = Annotated[str, Matches("[a-z0-9][a-z0-9._-]*", "lower-case letters, digi
 # --- sizes, images, sums
 
 MemorySize = Annotated[
-    str, _size(1), Expected('a size with its unit k, m or g, such as "512m" or "4g", up to 4096g')
+    str,
+    _where(lambda memory: 1 <= mebibytes(memory) <= _MOST_MIB),
+    Expected('a size with its unit k, m or g, such as "512m" or "4g", up to 4096g'),
 ]
 MemoryLimit = Annotated[
     str,
-    _size(6),  # Docker's own least
+    _where(lambda memory: 6 <= mebibytes(memory) <= _MOST_MIB),  # Docker's own least
     Expected('a size with its unit k, m or g, such as "512m" or "4g", from 6m to 4096g'),
 ]
 ImageReference = Annotated[
-    str, AfterValidator(_pinned), Expected("name:tag with a tag that stays the same, never latest")
+    str, _where(_PINNED.fullmatch), Expected("name:tag with a tag that stays the same, never latest")
 ]
 Sha256 = Annotated[str, Matches("[0-9a-f]{64}", "64 lower-case hexadecimal digits")]
 
@@ -252,7 +187,7 @@ AbsolutePath = Annotated[
 ]
 OwnPath = Annotated[
     AbsolutePath,
-    AfterValidator(_own_folder),
+    _where(lambda path: path not in _SYSTEM_FOLDERS),
     Expected("an absolute path of letters, digits and ._@- that is no folder of the system's own"),
 ]
 RelativePath = Annotated[
@@ -262,14 +197,28 @@ RelativePath = Annotated[
         'a path below the stack\'s folder without . and .., such as "redis/redis.conf"',
     ),
 ]
-StackFile = Annotated[RelativePath, AfterValidator(_in_folder)]
-HostPath = Annotated[AbsolutePath, AfterValidator(_no_engine)]
+StackFile = Annotated[
+    RelativePath, _where(lambda path: "/" in path, "a path in a folder", 'such as "redis/redis.conf"')
+]
+HostPath = Annotated[
+    AbsolutePath,
+    _where(
+        lambda path: not path.endswith("/docker.sock"),
+        "another path: with the engine's socket a container is root of the host",
+    ),
+]
 ProjectFolder = Annotated[str, Matches(f"{_PART}(?:/{_PART})*", "a folder of this project")]
 UrlPath = Annotated[str, Matches("/[A-Za-z0-9/._~?&=%-]*", "the path of a URL, such as /health")]
 HttpsUrl = Annotated[str, Matches(r"https://\S+", "an https:// address")]
-Words = Annotated[
-    tuple[str, ...], Strict(False), Expected("a list of words, no text that a shell would have to split")
-]
+
+# --- several values
+
+Item = TypeVar("Item")
+# A list does as well as a tuple.
+Listed = Annotated[tuple[Item, ...], Strict(False)]
+Names = Annotated[str | Listed[str], Expected("a name, several with commas, or a list of names")]
+Phases = Annotated[str | int | Listed[str | int], Expected("a phase, its number, or a list of them")]
+Words = Annotated[Listed[str], Expected("a list of words, no text that a shell would have to split")]
 
 # --- cards and models
 
@@ -280,7 +229,21 @@ Release = Annotated[str, Matches(r"[0-9]+\.[0-9]+\.[0-9]+", "a release such as 0
 ProviderModel = Annotated[
     str, Matches(r"(?:[a-z]+(?:/[A-Za-z0-9._:-]+)+)?", "provider/model, such as openai/gpt-4o")
 ]
-WhisperModel = Annotated[str, AfterValidator(_whisper_model)]
+_ONE_OF_WHISPER = f"one of {', '.join(_WHISPER_MODELS)}"
+WhisperModel = Annotated[
+    str,
+    _where(
+        lambda model: model != "large-v3",
+        _ONE_OF_WHISPER,
+        "large-v3 takes 7.6 GB and runs out of memory on an 8 GB card (requirements 4.5): use large-v3-turbo",
+    ),
+    _where(
+        lambda model: model != "distil-large-v3",
+        _ONE_OF_WHISPER,
+        "distil-large-v3 ignores language=fr on short audio and answers in English (requirements 4.5)",
+    ),
+    _where(lambda model: model in _WHISPER_MODELS, _ONE_OF_WHISPER),
+]
 Dollars = Annotated[float, Field(gt=0, le=1_000_000), Expected("dollars above 0")]
 Duration = Annotated[str, Matches("[1-9][0-9]*[smhd]", 'a duration such as "30d"')]
 AdminRoute = Annotated[str, Matches("(?:/[a-z0-9_]+)+", "a path such as /key/generate")]
@@ -306,13 +269,22 @@ RedisLogin = Annotated[
 
 # --- the system
 
+NetworkName = Annotated[str, Matches("[a-z0-9][a-z0-9_-]*", "a name of lower-case letters, digits, - and _")]
+Registry = Annotated[
+    str,
+    Matches(
+        "[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", "the host name of a registry, such as ghcr.io"
+    ),
+]
+Version = Annotated[str, Matches(r"[0-9]+(?:\.[0-9]+){1,2}", 'a version such as "24.0"')]
+Fingerprint = Annotated[str, Matches("[0-9A-F]{40}", "40 upper-case hexadecimal digits")]
 LogSize = Annotated[str, Matches("[1-9][0-9]{0,8}[kmg]", 'a size such as "10m"')]
 CacheSize = Annotated[str, Matches("[1-9][0-9]{0,8}[KMG]B", 'a size such as "5GB"')]
-Network = Annotated[str, AfterValidator(_network), Expected("a network such as 10.0.0.0/8")]
+Network = Annotated[str, _where(ipaddress.ip_network), Expected("a network such as 10.0.0.0/8")]
 Limit = Annotated[int, Whole(1, 1_000_000)]
 CronSchedule = Annotated[
     str,
-    AfterValidator(_schedule),
+    _where(minutes_of_week),
     Expected('five fields of a crontab with * for day and month, such as "0 4 * * 0"'),
 ]
 
@@ -320,8 +292,11 @@ CronSchedule = Annotated[
 
 Identifier = Annotated[str, Matches("[a-z][a-z0-9_]*", "lower-case letters, digits and _")]
 SqlIdentifier = Annotated[str, Matches("[A-Za-z_][A-Za-z0-9_]{0,62}", "letters, digits and _")]
-OwnRole = Annotated[PostgresName, AfterValidator(_not_reserved)]
-Administrator = Annotated[str, AfterValidator(_not_reserved)]
+_NOT_RESERVED = _where(
+    lambda name: name not in _POSTGRES_RESERVED, "a name that Postgres does not use itself"
+)
+OwnRole = Annotated[PostgresName, _NOT_RESERVED]
+Administrator = Annotated[str, _NOT_RESERVED]
 Extension = Annotated[str, Matches("[a-z][a-z0-9_-]{0,62}", "names of extensions, such as vector")]
 SettingName = Annotated[str, Matches("[a-z][a-z0-9_]{0,62}", "names of settings, such as work_mem")]
 SchemaFile = Annotated[
@@ -333,7 +308,8 @@ ResticRepository = Annotated[str, Matches(r"\S+", "a repository without spaces")
 ContainerName = Annotated[str, Matches("[a-zA-Z0-9][a-zA-Z0-9_.-]*", "the name of a container")]
 RedisUser = Annotated[
     str,
-    AfterValidator(_no_server_user),
+    Matches("[a-z][a-z0-9_-]*", "_"),
+    _where(lambda name: name not in REDIS_RESERVED),
     Expected(f"lower-case letters, digits, - and _, and another name than {', '.join(REDIS_RESERVED)}"),
 ]
 # Literal at its beginning, so that two of them can be told apart.

@@ -6,7 +6,7 @@ from blueprint.model import Command, Database, Http, Project, RedisIndex, Servic
 shop = Project(
     name="shop",
     number=7,
-    llm=Team(name="shop", key_alias="sk-shop", budget_usd=5),
+    team=Team(name="shop", key_alias="sk-shop", budget_usd=5),
     databases=(Database("shop", ("vector",), pool=2, direct=1),),
     redis=(RedisIndex(10, "queues and results of the shop"),),
     broker=10,

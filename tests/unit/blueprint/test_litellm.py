@@ -234,14 +234,14 @@ def test_a_loop() -> None:
 def test_teams_that_share_something() -> None:
     said = refused(TEAM, replace(TEAM, name="other"))
     assert (
-        "group_data/second.py: second.llm.alias is the-shop, but must be another than that of first." in said
+        "group_data/second.py: second.team.alias is the-shop, but must be another than that of first." in said
     )
-    assert any("second.llm.key_alias is sk-shop" in one for one in said)
+    assert any("second.team.key_alias is sk-shop" in one for one in said)
 
 
 def test_a_team_that_may_ask_for_nothing_known() -> None:
     [said] = refused(replace(TEAM, models=("bigg",)))
-    assert "first.llm.models is bigg, but must be one of big, small" in said
+    assert "first.team.models is bigg, but must be one of big, small" in said
     assert "did you mean big?" in said
 
 

@@ -316,10 +316,10 @@ def test_without_its_file_nothing_of_it_is_left(with_a_fifth: Blueprint, secrets
 
 def test_a_project_without_a_team() -> None:
     with pytest.raises(DeclarationError) as refused:
-        replace(the("coach_credit"), llm=None)  # type: ignore[arg-type]  # refused
+        replace(the("coach_credit"), team=None)  # type: ignore[arg-type]  # refused
     (problem,) = refused.value.problems
     assert str(problem).startswith(
-        ": Project coach-credit.llm is None, but must be a Team; every call is somebody's"
+        ": Project coach-credit.team is None, but must be a Team; every call is somebody's"
     )
 
 
@@ -377,8 +377,8 @@ def test_an_index_without_a_user() -> None:
         ({"number": 4}, "coach_credit.number is 4, but must be a number that no other phase has"),
         ({"number": 3}, "coach_credit.number is 3"),
         (
-            {"llm": Team(name="renov-bati", key_alias="sk-2", budget_usd=1)},
-            "a test: coach_credit.llm.name is renov-bati, but must be another than that of renov_bati",
+            {"team": Team(name="renov-bati", key_alias="sk-2", budget_usd=1)},
+            "a test: coach_credit.team.name is renov-bati, but must be another than that of renov_bati",
         ),
         ({"env_aliases": {"LITELLM_URL": "X", "LANGFUSE_HOST": "X"}}, "env_aliases is X for two variables"),
         ({"env_aliases": {"LANGFUSE_HOST": "LITELLM_URL"}}, "env_aliases is LITELLM_URL for two variables"),

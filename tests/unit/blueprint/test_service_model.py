@@ -109,7 +109,7 @@ def test_a_sound_one_is_made() -> None:
         ({"volumes": {"Data": "/data"}}, "volumes", "lower-case letters"),
         ({"volumes": {"data": "data"}}, "volumes", "an absolute path"),
         ({"volumes": {"a": "/data", "b": "/data"}}, "volumes", "paths of their own"),
-        ({"files": {"web.conf": "/etc/web.conf"}}, "files", 'such as "redis/web.conf"'),
+        ({"files": {"web.conf": "/etc/web.conf"}}, "files", 'such as "redis/redis.conf"'),
         ({"files": {"/etc/web.conf": "/etc/web.conf"}}, "files", "below the stack's folder"),
         ({"files": {"web/../x": "/etc/x"}}, "files", "without . and .."),
         ({"files_uid": "999"}, "files_uid", "a numeric user"),

@@ -38,7 +38,7 @@ def _worker(name: str, memory: str, queues: str, concurrency: int, **more: Any) 
 augmenter = Project(
     name="augmenter",
     number=2,
-    llm=Team(name="augmenter-pro", key_alias="sk-augmenter", budget_usd=50),
+    team=Team(name="augmenter-pro", key_alias="sk-augmenter", budget_usd=50),
     databases=(
         # The application's own migrations make its tables; those with vectors are checked (requirements 5.4).
         Database(

@@ -16,7 +16,7 @@ voicejury = Project(
     name="voicejury",
     number=6,
     # Its team is called as it always was.
-    llm=Team(name="voicejury", alias="voice-jury", key_alias="sk-voice-jury", budget_usd=10),
+    team=Team(name="voicejury", alias="voice-jury", key_alias="sk-voice-jury", budget_usd=10),
     # Named so because of a corrupt catalogue on the old server (requirements 5.2); its role is its own again.
     databases=(Database("voicejury_db", owner="voicejury", schema="files/voicejury/schema.sql"),),
     redis=(
