@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from blueprint import Blueprint, group_data
@@ -21,9 +22,13 @@ def declared(profile: str = "celeron_g4930", leave_out: Collection[str] = (), **
     """
     replaced.setdefault("hardware_profile", profile)
     host = group_data.Layer("host", "a test", replaced)
-    layers = group_data.read(DECLARATIONS).layers
-    some = group_data.GroupData({name: layer for name, layer in layers.items() if name not in leave_out})
+    some = group_data.GroupData({name: layer for name, layer in _layers().items() if name not in leave_out})
     return some.blueprint("production", host)
+
+
+@cache
+def _layers() -> Mapping[str, group_data.Layer]:
+    return group_data.read(DECLARATIONS).layers
 
 
 def gpu(**fields: Any) -> Gpu:

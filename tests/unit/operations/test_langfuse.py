@@ -92,6 +92,13 @@ class Server:
         return str(found[0]) if found else "believed to be there"
 
 
+@pytest.fixture(autouse=True)
+def quick_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hash with the fewest rounds that bcrypt takes: Langfuse's take these tests ten times as long."""
+    assert langfuse.BCRYPT_ROUNDS == 11
+    monkeypatch.setattr(langfuse, "BCRYPT_ROUNDS", 4)
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     database = sqlite3.connect(":memory:")
