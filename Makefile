@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 LAB := $(BIN)/python -m lab
 # Where the host keeps its scripts.
 SCRIPTS = $(shell $(BIN)/python -c "from group_data.all import paths; print(paths.scripts)")
+# What needs no machine. tests/production alone reads what production declares.
+UNIT = tests/unit tests/production lab/tests
 # Of the migrations, what `make test` tries: old servers with rows, refused, adopted, killed, gone on with.
 ADOPTION = tests/migration/test_adoption.py
 # Suites that break much and wait long, and are not a part of `make test`.
@@ -35,7 +37,7 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
 
 unit: prerequisites $(VENV)/installed ## tests that need no machine
-	$(BIN)/pytest -n 2 tests/unit tests/production lab/tests
+	$(BIN)/pytest -n 2 $(UNIT)
 
 host: lab ## tests of the provisioned machine
 	$(BIN)/pytest tests/host
