@@ -1,4 +1,4 @@
-"""What the server should be: declarations, what follows from them, and what is wrong with them. Knows no pyinfra."""
+"""The desired server: declarations, what follows from them, and their problems. No pyinfra here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blueprint.environment import environment_name as environment_name
 from blueprint.host import Blueprint as Blueprint
 from blueprint.keys import KEYS, checked
 from blueprint.model import Project
-from blueprint.phases import phases_wanted as phases_wanted
+from blueprint.phases import selected_phases as selected_phases
 from blueprint.problems import DeclarationError as DeclarationError
 from blueprint.problems import Violation as Violation
 from blueprint.problems import render_problems as render_problems
@@ -24,7 +24,7 @@ class HostData(Protocol):
 
 
 def for_host(data: HostData) -> Blueprint:
-    """What is declared for the host of this data.
+    """The blueprint of the host with this data.
 
     :param data: `host.data`
     :raises DeclarationError: with all problems; inventory.py has found them before

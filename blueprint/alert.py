@@ -1,4 +1,4 @@
-"""Where the scripts of a host tell of what is wrong."""
+"""Destination of the alerts of a host's scripts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def telegram_file(paths: Paths) -> str:
 
 
 def alert(paths: Paths, host: str) -> dict[str, str]:
-    """What every script's settings say of it, as files/common/incidents.py reads it.
+    """Settings of a script's alerts, as files/common/incidents.py reads them.
 
-    :param host: how the host is called in messages
+    :param host: name of the host in messages
     """
     return {"host": host, "telegram": telegram_file(paths), "telegram_api": TELEGRAM_API}

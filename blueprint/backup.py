@@ -1,4 +1,4 @@
-"""Settings of the backups: what is saved follows from what the host was given."""
+"""Settings of the backups, which follow from the phases that the host has."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ RESTIC_ENVIRONMENT = "restic.env"
 
 @dataclass(frozen=True)
 class Login:
-    """How a server is logged in to."""
+    """Login to a server."""
 
     user: str
     password: str = field(repr=False)
 
 
 def databases(applied: Applied, service: Service) -> tuple[str, ...]:
-    """Databases that a Postgres container was given: those of shared-postgres are declared by themselves."""
+    """Databases of a Postgres container; those of shared-postgres are declared by themselves."""
     if service.name == applied.blueprint.pgbouncer.host:
         return tuple(database.name for database in applied.databases)
     return service.data.databases if isinstance(service.data, PostgresData) else ()
 
 
 def pieces(applied: Applied) -> dict[str, tuple[str, ...]]:
-    """Names of the backups that there must be, as the store has them, by the container whose data they are."""
+    """Names of the required backups in the store, by the container that has the data."""
     return {service.name: _pieces(applied, service) for service in applied.services if service.stateful}
 
 
 def held(applied: Applied) -> dict[str, tuple[str, ...]]:
-    """What each container holds, whatever of that is declared: "postgres/shared-postgres" and not its databases."""
+    """Kind and name of each container with data, such as "postgres/shared-postgres", without its databases."""
     return {
         container: tuple(dict.fromkeys(name.rpartition("/")[0] for name in names))
         for container, names in pieces(applied).items()
@@ -63,12 +63,12 @@ def _pieces(applied: Applied, service: Service) -> tuple[str, ...]:
 
 
 def folders(paths: Paths) -> tuple[str, ...]:
-    """Folders of the host that are saved, too: with the keys and salts without which some databases cannot be read."""
+    """Folders of the host that are backed up, with the keys and salts that some databases are encrypted with."""
     return (paths.config, paths.stacks)
 
 
 def all_pieces(applied: Applied) -> list[str]:
-    """Names of all backups that there must be."""
+    """Names of all required backups."""
     return [
         *(name for names in pieces(applied).values() for name in names),
         *(f"folder/host/{_slug(path)}" for path in folders(applied.blueprint.paths)),
@@ -78,8 +78,8 @@ def all_pieces(applied: Applied) -> list[str]:
 def settings_json(applied: Applied, host: str) -> str:
     """/etc/sourcefast/backup.json, without a secret in it.
 
-    :param applied: what the host has been given, and therefore must be able to save
-    :param host: how it is called in messages
+    :param applied: what the host has and backs up
+    :param host: its name in messages
     """
     paths, backups = applied.blueprint.paths, applied.blueprint.backups
     stateful = [service for service in applied.services if service.stateful]
@@ -146,7 +146,7 @@ def settings_json(applied: Applied, host: str) -> str:
 
 
 def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
-    """How each container is logged in to, to save its data.
+    """Login to each container that a backup needs.
 
     :param secret: a secret by its name
     """
@@ -161,9 +161,9 @@ def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
 
 
 def login_variables(service: Service) -> dict[str, str]:
-    """Variables from which a server takes the login of its data when it starts.
+    """Variables with which a server sets the login to its data at its first start.
 
-    The running one has that login, whatever has been declared since.
+    A running server keeps that login, even if the declaration has changed.
     """
     if not isinstance(service.data, ClickHouseData | BucketData):
         return {}

@@ -1,4 +1,4 @@
-"""Everything that is limited, each as the sum it is: `make budget`."""
+"""All limits, each as a sum: `make budget`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from blueprint.model import Service
 from blueprint.model.cron import minutes_of_week
 from blueprint.vram import Share
 
-# Columns where the output is no terminal; a terminal has its own.
+# Width of the output where it is no terminal.
 WIDTH = 140
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 
 def blueprints() -> Mapping[str, Blueprint]:
-    """What production declares, once for each hardware profile.
+    """The blueprint of production with each hardware profile.
 
-    :raises DeclarationError: where the declarations make no sense; what does not fit is such a case
+    :raises DeclarationError: the declarations are wrong, or exceed a budget
     """
     declared = group_data.read()
     return {
@@ -36,7 +36,7 @@ def blueprints() -> Mapping[str, Blueprint]:
 
 
 def budgets(blueprints: Mapping[str, Blueprint]) -> Iterator[RenderableType]:
-    """The tables: those of the machine for each profile, then those that are the same for all."""
+    """The tables of each profile's machine, then those that are the same for all machines."""
     for name, blueprint in blueprints.items():
         yield Rule(f"{name}: {blueprint.profile.cpu_model}, {blueprint.profile.ram_gib} GiB", align="left")
         yield from (_memory(blueprint), _cards(blueprint), _disk(blueprint))
@@ -76,7 +76,7 @@ def _memory(blueprint: Blueprint) -> Table:
     table.add_section()
     table.add_row("sum", "", str(budget.limits_mib), str(budget.expected_mib))
     table.add_row("at most", "what is not measured at its limit", "", str(budget.most_mib))
-    table.add_row("there", budget.there, str(budget.capacity_mib), str(budget.capacity_mib))
+    table.add_row("capacity", budget.capacity, str(budget.capacity_mib), str(budget.capacity_mib))
     return table
 
 
@@ -181,7 +181,7 @@ def _services(blueprint: Blueprint) -> Iterator[Service]:
 
 
 def main() -> int:
-    """Print the budgets, or what is wrong."""
+    """Print the budgets, or the problems."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     try:
         console.print(Group(*budgets(blueprints())))

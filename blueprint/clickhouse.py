@@ -1,4 +1,4 @@
-"""Settings of a ClickHouse that is smaller than its makers have in mind, and writes no logs without end.
+"""Settings for a ClickHouse with little memory and limited logs.
 
 Source: https://clickhouse.com/docs/operations/server-configuration-parameters/settings
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from blueprint.render import render
 
-# In the folder of its stack.
+# Path in the folder of its stack.
 LIMITS = "clickhouse/limits.xml"
 
-# Logs that it keeps about itself, of what its configuration has by default.
+# The logs about itself that its default configuration enables.
 _DROPPED = (
     "asynchronous_metric_log",
     "asynchronous_insert_log",

@@ -49,14 +49,14 @@ def journald(blueprint: Blueprint) -> str:
 
 
 def cron(blueprint: Blueprint, job: CronJob) -> str:
-    """A job's file in /etc/cron.d: under its lock, with its output in its log, and its end told to Uptime Kuma."""
+    """A job's file in /etc/cron.d: the job takes its lock, logs its output, and reports its end to Uptime Kuma."""
     patience = f"-w {job.wait_s}" if job.wait_s else "-n"
     lock = f"{blueprint.paths.locks}/{job.lock_name}.lock"
     log = f"{blueprint.paths.logs}/{job.name}.log"
-    # 75: a round that was left out because the lock was taken. heartbeat.sh tells nothing of it.
+    # Exit status 75: the lock was taken and the job skipped, which heartbeat.sh does not report.
     run = f"flock -E 75 {patience} {lock} {blueprint.paths.scripts}/{job.script} >>{log} 2>&1"
-    told = f"{blueprint.paths.scripts}/heartbeat.sh {job.name} $? >>{log} 2>&1"
-    return f'SHELL=/bin/sh\nPATH={_CRON_PATH}\nMAILTO=""\n{job.schedule} root {run}; {told}\n'
+    report = f"{blueprint.paths.scripts}/heartbeat.sh {job.name} $? >>{log} 2>&1"
+    return f'SHELL=/bin/sh\nPATH={_CRON_PATH}\nMAILTO=""\n{job.schedule} root {run}; {report}\n'
 
 
 def ollama_environment(blueprint: Blueprint, instance: OllamaInstance, gpu_uuid: str) -> str:
@@ -66,7 +66,7 @@ def ollama_environment(blueprint: Blueprint, instance: OllamaInstance, gpu_uuid:
     """
     return _variables(
         {
-            # Containers come to the filter, on the same port of their side.
+            # Containers reach the filter, which listens on the same port of Docker's bridge.
             "OLLAMA_HOST": f"127.0.0.1:{instance.port}",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": gpu_uuid,
@@ -79,16 +79,16 @@ def ollama_environment(blueprint: Blueprint, instance: OllamaInstance, gpu_uuid:
             "OLLAMA_MAX_QUEUE": instance.max_queue,
             "OLLAMA_CONTEXT_LENGTH": instance.context_length,
             "OLLAMA_MODELS": blueprint.paths.ollama_models,
-            # An instance that starts would remove what another one is just pulling into the shared store.
+            # Otherwise an instance that starts removes what another one is pulling into the shared store.
             "OLLAMA_NOPRUNE": 1,
-            # Vulkan would use every card, whatever CUDA_VISIBLE_DEVICES says.
+            # Vulkan would use every card and ignore CUDA_VISIBLE_DEVICES.
             "OLLAMA_VULKAN": 0,
         }
     )
 
 
 def ollama_filter(blueprint: Blueprint, instance: OllamaInstance) -> str:
-    """What files/ollama/filter.js has to know of an instance, as JSON."""
+    """Settings of files/ollama/filter.js for an instance, as JSON."""
     return json.dumps(
         {
             "model": instance.model,

@@ -1,4 +1,4 @@
-"""What the host's disk has to hold: swap, models, images, backups, logs (requirements 1.1, 5.5 and 11.5)."""
+"""Budget of the host's disk: swap, models, images, backups, logs (requirements 1.1, 5.5 and 11.5)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MIB = {"k": 1 / 1024, "m": 1, "g": 1024}
 
 @dataclass(frozen=True)
 class DiskUse:
-    """What takes room on the disk.
+    """A use of the disk.
 
-    :param what: what it is
-    :param mib: how much, in MiB
-    :param arithmetic: how that was computed
-    :param certain: it takes just that; all else is a ceiling or an estimate
+    :param what: the user of the space
+    :param mib: space, in MiB
+    :param arithmetic: how `mib` was computed
+    :param certain: whether `mib` is exact, and neither a ceiling nor an estimate
     """
 
     what: str
@@ -30,7 +30,7 @@ class DiskUse:
 
 @dataclass(frozen=True)
 class DiskBudget:
-    """Everything that takes room, against what the disk has.
+    """All uses of the disk, and its size.
 
     :param size_mib: of the file system, in MiB
     """
@@ -40,16 +40,16 @@ class DiskBudget:
 
     @property
     def total_mib(self) -> int:
-        """All of it, ceilings and estimates included."""
+        """Sum of all uses, with ceilings and estimates."""
         return sum(use.mib for use in self.uses)
 
     @property
     def certain_mib(self) -> int:
-        """What is taken for certain."""
+        """Sum of the exact uses."""
         return sum(use.mib for use in self.uses if use.certain)
 
     def problems(self, file: str) -> Iterator[Violation]:
-        """The refusal, with its arithmetic, where what is taken for certain does not fit.
+        """A problem, with its arithmetic, where the exact uses do not fit.
 
         :param file: where the machine is declared, for messages
         """
@@ -64,14 +64,14 @@ class DiskBudget:
             )
 
     def warnings(self) -> Iterator[str]:
-        """What fits, and leaves little."""
+        """A sentence where all uses together may not fit."""
         if self.total_mib > self.size_mib:
             parts = " + ".join(f"{use.what} {use.mib}" for use in self.uses)
             yield f"disk: {parts} = {self.total_mib} MiB, and it has {self.size_mib}"
 
 
 def size_mib(size: str) -> int:
-    """MiB of a size as Docker's settings have it, "10m" or "5GB", rounded up.
+    """MiB of a size in the notation of Docker's settings, "10m" or "5GB", rounded up.
 
     :raises ValueError: for anything else
     """

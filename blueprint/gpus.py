@@ -1,4 +1,4 @@
-"""From a UUID's prefix in the data to the one card in the machine."""
+"""The card of the machine that a declared UUID, or the prefix of one, refers to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from blueprint.problems import DeclarationError, Violation
 
 
 class ActualGpu(Protocol):
-    """A card as the driver reports it; None is what it does not tell of a card that it lists and cannot ask."""
+    """A card as the driver reports it; None for values of a card that is listed and does not answer."""
 
     @property
     def uuid(self) -> str: ...
@@ -28,7 +28,7 @@ Card = TypeVar("Card", bound=ActualGpu)
 def matching_gpus(reference: str, gpus: Iterable[Gpu]) -> list[Gpu]:
     """The declared cards that a reference such as `OllamaInstance.gpu` can mean; it should be exactly one.
 
-    Either may be the longer of the two: the data knows some cards by a prefix and others by the full UUID.
+    Either UUID may be the prefix of the other: some cards are declared by a prefix, others by the full UUID.
     """
     return [gpu for gpu in gpus if gpu.uuid.startswith(reference) or reference.startswith(gpu.uuid)]
 
@@ -38,11 +38,11 @@ def resolve_gpus(
 ) -> dict[str, Card]:
     """Find each declared card among those of the machine.
 
-    :param declared: the data's cards
-    :param actual: the driver's; more than are declared is no problem
+    :param declared: the declared cards
+    :param actual: the cards of the driver, which may be more
     :param file: where the cards are declared, for messages
     :return: the card in the machine, by the declared UUID
-    :raises DeclarationError: with every card that is missing, ambiguous or another one than declared
+    :raises DeclarationError: with every card that is missing, ambiguous or another model than declared
     """
     problems: list[Violation] = []
     found: dict[str, Card] = {}

@@ -1,4 +1,4 @@
-"""The whole of a host's declarations, and what follows from them."""
+"""All declarations of a host, and what follows from them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Blueprint:
     flower: Service
     backups: Backups
     watch: Watch
-    # the environment, and the profile that it names
+    # the environment, and its profile
     hardware_profile: str
     profile: HardwareProfile
 
@@ -127,7 +127,7 @@ class Blueprint:
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Stacks and containers that are to go."""
+        """Stacks and containers to remove."""
         return words(self.remove)
 
     @property
@@ -142,24 +142,24 @@ class Blueprint:
 
     @property
     def removed_teams(self) -> tuple[str, ...]:
-        """Teams of LiteLLM that are to go."""
+        """Teams of LiteLLM to remove."""
         return words(self.remove_teams)
 
     @property
     def ollama_release(self) -> OllamaRelease:
-        """The archive that is installed."""
+        """The archive to install."""
         return OllamaRelease(version=self.ollama_version, sha256=self.ollama_sha256)
 
     def stacks_of(self, phase: str) -> tuple[Stack, ...]:
-        """The stacks that a phase brings, in their order."""
+        """The stacks of a phase, in their order."""
         return tuple(stack for stack in self.stacks if stack.phase == phase)
 
     def stacks_with(self, projects: Sequence[Project]) -> tuple[Stack, ...]:
-        """The shared stacks as they are with some of the projects, and the stacks of these."""
+        """The shared stacks as some projects need them, then the stacks of these projects."""
         shown = dashboards(self.bull_board, self.flower, projects)
 
         def watching(service: Service) -> Service:
-            """Uptime Kuma asks what nobody else can, too."""
+            """Put Uptime Kuma on the private networks of all stacks that it monitors."""
             return replace(service, joins=self._closed) if service.name == KUMA else service
 
         return (
@@ -174,9 +174,9 @@ class Blueprint:
 
     @cached_property
     def _closed(self) -> tuple[str, ...]:
-        """Stacks with a network of their own, of projects that the host has not been given yet, too.
+        """Stacks with a private network, also of projects that the host does not have yet.
 
-        What watches them would have to be made anew with each of these.
+        Otherwise each of these projects would recreate Uptime Kuma.
         """
         stacks = (*self.shared_stacks, *map(self._stack_of, self.projects))
         return tuple(stack.name for stack in stacks if stack.private)
@@ -184,7 +184,7 @@ class Blueprint:
     def _stack_of(self, project: Project) -> Stack:
         try:
             return self.contract.stack(project, words(self.optional_services))
-        except DeclarationError as error:  # what its services are told and what they declare do not agree
+        except DeclarationError as error:  # a service's own variables contradict those of its project
             raise error.in_file(self.file_of(project.phase)) from None
 
     def redis_indexes_with(self, projects: Sequence[Project]) -> tuple[RedisIndex, ...]:
@@ -212,7 +212,7 @@ class Blueprint:
 
     @property
     def teams(self) -> tuple[Team, ...]:
-        """Those of the projects."""
+        """Teams of all projects."""
         return tuple(project.team for project in self.projects)
 
     @property
@@ -226,7 +226,7 @@ class Blueprint:
 
     @property
     def contract(self) -> Contract:
-        """Where everything is that projects share."""
+        """Addresses and settings of everything that projects share."""
         return Contract(
             pooler=self.pgbouncer,
             gateway=self.gateway,
@@ -268,13 +268,13 @@ class Blueprint:
 
     @cached_property
     def vram(self) -> tuple[CardBudget, ...]:
-        """What each card has to hold, in the order of the cards."""
+        """The budget of each card, in the order of the cards."""
         return tuple(self._card_budget(gpu) for gpu in self.gpus)
 
     def memory_budget(self, physical_mib: int | None = None) -> MemoryBudget:
-        """What the memory has to hold.
+        """The budget of the memory.
 
-        :param physical_mib: memory that the machine really has; the profile's where nobody asked it
+        :param physical_mib: memory of the actual machine; without it, of the profile
         """
         return memory_budget(
             stacks=self.stacks,
@@ -287,19 +287,19 @@ class Blueprint:
         )
 
     def disk_budget(self, size_mib: int | None = None) -> DiskBudget:
-        """What the disk has to hold.
+        """The budget of the disk.
 
-        :param size_mib: of the disk that is really there; the profile's where nobody asked it
+        :param size_mib: size of the actual disk; without it, of the profile
         """
         return DiskBudget(tuple(self._disk_uses()), size_mib or self.profile.disk_gib * 1024)
 
     @cached_property
     def connections(self) -> ConnectionBudget:
-        """Who may open how many connections to Postgres."""
+        """The budget of connections to Postgres."""
         return ConnectionBudget(self.postgres, self.databases)
 
     def warnings(self) -> list[str]:
-        """What fits, and leaves little: for the report at the end of a run."""
+        """A sentence for each budget that is near its limit, for the report at the end of a run."""
         return [
             *self.memory_budget().warnings(),
             *self._less_than_asked(),
@@ -340,13 +340,13 @@ class Blueprint:
             for service in containers:
                 yield Share(service.name, service.vram_mib or 0, "while it works")
 
-        # Who unloads nothing may be at work at any time.
+        # A container that unloads no model may compute at any time.
         always = [service for service in containers if service.unloads_model_of is None]
-        left = [instance for instance in instances if instance.name not in unloaded]
+        remaining = [instance for instance in instances if instance.name not in unloaded]
         return CardBudget(
             gpu,
             tuple(shares(instances, always)),
-            tuple(shares(left, containers)) if unloaded - {None} else (),
+            tuple(shares(remaining, containers)) if unloaded - {None} else (),
         )
 
     def _disk_uses(self) -> Iterator[DiskUse]:

@@ -1,4 +1,4 @@
-"""What the declarations of a host get wrong together, where each by itself makes sense."""
+"""Problems of the declarations of a host together, where each by itself is valid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
 def problems(blueprint: Blueprint) -> list[Violation]:
-    """References, duplicates, ranges, collisions; and budgets, where there are none of the others."""
+    """Wrong references, duplicates, ranges and collisions; without any of these, exceeded budgets."""
     found = [
         *_out_of_range(blueprint),
         *_duplicates(blueprint),
@@ -40,7 +40,7 @@ def problems(blueprint: Blueprint) -> list[Violation]:
         *_shared_problems(blueprint),
         *_removal_problems(blueprint),
     ]
-    # A card's budget means nothing while an instance's card, model or share of requests is unknown.
+    # The budget of a card depends on each instance's card, model and number of requests.
     return found or list(_budget_problems(blueprint))
 
 
@@ -256,7 +256,7 @@ def _watch_problems(blueprint: Blueprint) -> Iterator[Violation]:
 
 
 def _removal_problems(blueprint: Blueprint) -> Iterator[Violation]:
-    """What is declared would be brought back by the same run; but where somebody else does it, ours may go."""
+    """A declared stack cannot be removed, except one that a foreign container replaces."""
     kept = {stack.name: f"stack {stack.name}" for stack in blueprint.stacks if not stack.skip_if_running}
     kept |= {
         service.name: f"a container of stack {stack.name}"
@@ -281,11 +281,11 @@ def _removal_problems(blueprint: Blueprint) -> Iterator[Violation]:
 
 
 def _cron_problems(blueprint: Blueprint) -> Iterator[Violation]:
-    brings = (HARDWARE, *SHARED)
+    phases = (HARDWARE, *SHARED)
     for job in blueprint.cron_jobs:
-        if job.phase not in brings:
-            hint = closest(job.phase, brings)
-            allowed = f"one of {', '.join(brings)}"
+        if job.phase not in phases:
+            hint = closest(job.phase, phases)
+            allowed = f"one of {', '.join(phases)}"
             yield _problem(blueprint, "cron_jobs", f"{job.name}.phase", repr(job.phase), allowed, hint)
         if not any(ROOT.glob(f"files/*/{job.script}")):
             expected = f"the name of a script below files/, without its .sh ({job.script})"
@@ -318,7 +318,7 @@ def _budget_problems(blueprint: Blueprint) -> Iterator[Violation]:
 
 
 def _stack_files(blueprint: Blueprint) -> dict[str, str]:
-    """Where the stacks of projects are declared, by name."""
+    """File of each project's stack, by the stack's name."""
     return {project.name: blueprint.file_of(project.phase) for project in blueprint.projects}
 
 

@@ -19,14 +19,14 @@ PUBLIC, SECRET = "pk-lf-", "sk-lf-"
 
 @dataclass(frozen=True)
 class Initial:
-    """What Langfuse makes at its start, as LANGFUSE_INIT_* of its container say.
+    """What Langfuse creates at its start, by the LANGFUSE_INIT_* of its container.
 
     :param organisation: id of the organisation that all our projects are in
     :param project: id of the project with LiteLLM's own traces
     :param keys: secrets with its key pair
     :param owner: e-mail address of its one user
     :param salt: secret that it hashes keys with
-    :param redis_index: where it caches keys
+    :param redis_index: index of its cache of keys
     """
 
     organisation: str
@@ -37,15 +37,15 @@ class Initial:
     redis_index: int
 
 
-# What `initial` reads.
+# Variables that `initial` reads.
 _ENVIRONMENT = ("LANGFUSE_INIT_ORG_ID", "LANGFUSE_INIT_PROJECT_ID", "LANGFUSE_INIT_USER_EMAIL")
 _SECRETS = ("LANGFUSE_INIT_PROJECT_PUBLIC_KEY", "LANGFUSE_INIT_PROJECT_SECRET_KEY", "SALT")
 
 
 def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) -> Iterator[Violation]:
-    """What Langfuse's first project lacks, and a project of ours that would get into it.
+    """Problems of Langfuse's first project, and projects of ours that collide with it.
 
-    :param stacks: the shared ones; whether Langfuse's is among them is not asked here
+    :param stacks: the shared stacks, with or without Langfuse's
     :param file: where they are declared, for messages
     """
     for service in (one for stack in stacks for one in stack.services if one.name == LANGFUSE):
@@ -68,7 +68,7 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
 
 
 def initial(stacks: Sequence[Stack]) -> Initial:
-    """What is declared of the first project, in the environment of Langfuse's container.
+    """The declaration of the first project, from the environment of Langfuse's container.
 
     :param stacks: the shared ones
     """
@@ -87,5 +87,5 @@ def initial(stacks: Sequence[Stack]) -> Initial:
 
 
 def forms(keys: TraceKeys) -> tuple[GeneratedSecret, GeneratedSecret]:
-    """What the keys of a pair look like."""
+    """Formats of the keys of a pair."""
     return GeneratedSecret(keys.public, prefix=PUBLIC), GeneratedSecret(keys.secret, prefix=SECRET)

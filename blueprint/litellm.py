@@ -1,4 +1,4 @@
-"""LiteLLM's configuration, and what has to be true of the declarations for it (requirements 3).
+"""LiteLLM's configuration, and its problems (requirements 3).
 
 Source: https://docs.litellm.ai/docs/proxy/configs, read in the proxy's source at 1.63.2.
 """
@@ -17,17 +17,17 @@ from blueprint.model import OllamaInstance
 from blueprint.model.llm import Gateway, Model, Team
 from blueprint.problems import Violation, closest
 
-# How a container reaches the host (`host_gateway` of its service).
+# Name of the host in a container (`host_gateway` of its service).
 HOST = "host.docker.internal"
 
 
 def api_key() -> str:
-    """A new master or virtual key. LiteLLM takes what does not begin with sk- for the hash of a key."""
+    """A new master or virtual key. LiteLLM takes a key without the prefix sk- for the hash of one."""
     return f"sk-{secrets.token_urlsafe(32)}"
 
 
 def config_yaml(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: int) -> str:
-    """The proxy's config.yaml. It holds no secret: it names the variables that do.
+    """The proxy's config.yaml, which has the names of variables in place of secrets.
 
     :param instances: the Ollama instances that run some of the models
     :param pool_limit: connections to Postgres for each worker
@@ -48,7 +48,7 @@ def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: in
             "routing_strategy": router.strategy,
             "num_retries": router.num_retries,
             "allowed_fails": router.allowed_fails,
-            # Without a policy of some kind LiteLLM takes its default number of allowed fails, 3, for "not set".
+            # Without any policy LiteLLM takes its default number of allowed fails, 3, for "not set".
             "allowed_fails_policy": {"TimeoutErrorAllowedFails": router.allowed_fails},
             "cooldown_time": router.cooldown_s,
             "retry_after": router.retry_after_s,
@@ -59,7 +59,7 @@ def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: in
             "cache": True,
             "cache_params": {
                 "type": "redis",
-                "mode": "default_off",  # a caller asks for it: {"cache": {"use-cache": true, "ttl": 600}}
+                "mode": "default_off",  # a caller opts in: {"cache": {"use-cache": true, "ttl": 600}}
                 "host": cache.host,
                 "port": cache.port,
                 "username": cache.user,
@@ -70,7 +70,7 @@ def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: in
             },
             "success_callback": ["langfuse"],
             "failure_callback": ["langfuse"],
-            # The tokens of a stream are counted with what is there, not while a caller waits for a download.
+            # A stream's tokens are counted with the bundled tokenizer, so that no caller waits for a download.
             "disable_hf_tokenizer_download": True,
             "drop_params": True,
             "turn_off_message_logging": True,
@@ -83,7 +83,7 @@ def config(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: in
 
 
 def guard_json(gateway: Gateway) -> str:
-    """What files/litellm/guard takes from the declarations."""
+    """Settings of files/litellm/guard."""
     return json.dumps(
         {
             "port": gateway.port,
@@ -98,7 +98,7 @@ def guard_json(gateway: Gateway) -> str:
 
 
 def fallbacks(gateway: Gateway) -> dict[str, tuple[str, ...]]:
-    """The declared chains, and those of the aliases: LiteLLM gives an alias none of its model's."""
+    """The declared chains, and those of the aliases: LiteLLM does not apply a model's chain to its aliases."""
     chains = dict(gateway.fallbacks)
     for alias, model in gateway.aliases.items():
         if model in chains:
@@ -111,18 +111,18 @@ def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: 
     if model.tpm is not None:
         limits["tpm"] = model.tpm
     limits["timeout"] = model.timeout_s
-    # `stream` stays out: with it, callers who did not ask for a stream get one (requirements 3.3 has it).
+    # Without `stream`, which requirements 3.3 has: every caller would get a stream, asked for or not.
     if model.provider:
         key = f"os.environ/{model.provider.key_variable}"
         return {"model": model.model, "api_key": key, **limits}
     if model.name in gateway.fallbacks:
-        # LiteLLM 1.63 never leaves a model out because it cannot be connected to: every caller would wait for all the
+        # LiteLLM 1.63 never skips a model that refuses connections: every caller would wait for all the
         # retries. The next of the chain answers at once instead.
         limits["num_retries"] = 0
     instance = instances[model.instance]
     address = f"http://{HOST}:{instance.port}"
-    # Over /api/generate (ollama/) LiteLLM 1.63 breaks off the stream of a model that thinks; over /api/chat
-    # (ollama_chat/) it hands images on in a form that Ollama refuses.
+    # Over /api/generate (ollama/) LiteLLM 1.63 breaks off the stream of a reasoning model; over /api/chat
+    # (ollama_chat/) it passes images in a form that Ollama refuses.
     api = "ollama_chat" if model.supports_reasoning else "ollama"
     return {"model": f"{api}/{instance.model}", "api_base": address, **limits}
 
@@ -130,9 +130,9 @@ def _parameters(model: Model, instances: Mapping[str, OllamaInstance], gateway: 
 def problems(
     gateway: Gateway, teams: Mapping[str, Team], instances: Sequence[OllamaInstance], files: Mapping[str, str]
 ) -> Iterator[Violation]:
-    """Everything that no single declaration can see.
+    """Problems of the gateway's declarations together.
 
-    :param teams: by the key of the project whose they are
+    :param teams: by the key of their project
     :param files: the file in which each key of group_data/ is declared
     """
 
@@ -176,9 +176,9 @@ def problems(
 
 
 def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Chains with unknown or repeated names, and loops: circles from which no chain leads to a model that has none.
+    """Problems of chains: unknown or repeated names, and loops that lead to no model without fallbacks.
 
-    Two models may stand in for each other (requirements 3.3 has such), as long as one of them knows a last resort.
+    Two models may be each other's fallback (requirements 3.3), if one of them has a further one.
     """
     chains = gateway.fallbacks
     for name, chain in chains.items():
@@ -206,7 +206,7 @@ def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[st
 
 
 def _reachable(name: str, chains: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """Models that a failing one can lead to, over any number of further failures."""
+    """All models that a failing model can lead to, over any number of failures."""
     found: set[str] = set()
     todo = list(chains.get(name, ()))
     while todo:

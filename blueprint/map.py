@@ -13,7 +13,7 @@ from blueprint.model import CronJob, Gpu, OllamaInstance, Service, Stack
 from blueprint.model.cron import minutes_of_week
 from blueprint.vram import Share
 
-# Colours of the page, given to stacks in turn; templates/map/ has their values for a light and a dark screen.
+# Colours of the page, assigned to stacks in turn; templates/map/ has their values for a light and a dark screen.
 HUES = 10
 _MINUTES_A_DAY = 24 * 60
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
@@ -23,7 +23,7 @@ _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Satu
 class Segment:
     """A part of a bar.
 
-    :param start: where it begins, in percent of the bar
+    :param start: its start, in percent of the bar
     :param width: in percent of the bar
     :param kind: its class in the page
     """
@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar of segments one after the other, with what it says in words."""
+    """A bar of segments, one after the other, with its description in words."""
 
     segments: tuple[Segment, ...]
     words: str
@@ -92,9 +92,9 @@ class Run:
 
 
 def page(blueprint: Blueprint) -> str:
-    """The page: complete in itself, nothing of it is fetched from anywhere.
+    """The page, which refers to no other file.
 
-    :param blueprint: what is drawn
+    :param blueprint: the host that it shows
     """
     memory = blueprint.memory_budget()
     stacks = list(_stacks(blueprint))
@@ -201,18 +201,18 @@ def _of_stack(hues: Mapping[str, int], of: str) -> str:
 
 
 def _memory_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
-    """All limits, a segment for each stack."""
+    """The bar of all limits, a segment for each stack."""
     memory = blueprint.memory_budget()
     sums: dict[str, int] = {}
     for use in memory.uses:
         sums[use.of] = sums.get(use.of, 0) + use.limit_mib
     whole = max(memory.limits_mib, memory.capacity_mib)
     parts = [(of, mib, _of_stack(hues, of)) for of, mib in sums.items()]
-    return _bar(parts, whole, f"limits: {memory.limits_mib} MiB, and there are {memory.there}")
+    return _bar(parts, whole, f"limits: {memory.limits_mib} MiB, the machine has {memory.capacity}")
 
 
 def _expected_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
-    """What was measured, to the same scale."""
+    """The bar of measured memory, to the same scale."""
     memory = blueprint.memory_budget()
     sums: dict[str, int] = {}
     for use in memory.uses:
@@ -241,7 +241,7 @@ def _run(job: CronJob) -> Run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or say what is wrong."""
+    """Write the page, or report the problems."""
     declared = argparse.ArgumentParser(prog="make map", description=__doc__)
     declared.add_argument("--environment", choices=group_data.ENVIRONMENTS, default="production")
     declared.add_argument("--profile", help="hardware profile, where it is not the environment's own")

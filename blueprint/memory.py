@@ -1,7 +1,7 @@
-"""What the host's memory has to hold: containers, Ollama's instances, the system (requirements 2.2).
+"""Budget of the host's memory: containers, Ollama's instances, the system (requirements 2.2).
 
-A container's limit is a ceiling and no reservation, so two sums are told: all limits, and what is known to be taken.
-Only the second can be too much for certain.
+A container's limit is a ceiling and no reservation, so there are two sums: all limits, and all measured memory. Only
+the second one can be refused.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from blueprint.model import HardwareProfile, OllamaInstance, Stack, Whisper
 from blueprint.problems import Violation
 
-# From this share of what is there on, the owner is told.
-TIGHT_PERCENT = 90
+# Percentage of the capacity from which a run warns.
+WARNING_PERCENT = 90
 
 SYSTEM, OLLAMA, WHISPER = "system", "Ollama", "whisper"
 
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """What takes memory.
+    """A use of memory.
 
-    :param of: stack, or what else it belongs to
+    :param of: stack, or another owner
     :param what: container or process
-    :param limit_mib: what it can take at most, in MiB
+    :param limit_mib: its limit, in MiB
     :param expected_mib: what it was seen to take; None where nobody measured it
     """
 
@@ -36,7 +36,7 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """Everything that takes memory, against what is there.
+    """All uses of memory, and the memory of the machine.
 
     :param physical_mib: memory of the machine, in MiB
     :param zram_mib: what fits into compressed swap, in MiB; requirements 2.2 counts it as memory, although its content
@@ -49,36 +49,36 @@ class MemoryBudget:
 
     @property
     def capacity_mib(self) -> int:
-        """What there is before pages go to the disk."""
+        """Memory and zram: beyond this, pages go to the disk."""
         return self.physical_mib + self.zram_mib
 
     @property
     def limits_mib(self) -> int:
-        """All limits together."""
+        """Sum of all limits."""
         return sum(use.limit_mib for use in self.uses)
 
     @property
     def expected_mib(self) -> int:
-        """What is known to be taken: nothing is counted for what nobody measured."""
+        """Sum of the measured memory, without uses that are not measured."""
         return sum(use.expected_mib or 0 for use in self.uses)
 
     @property
     def unmeasured(self) -> tuple[MemoryUse, ...]:
-        """What nobody measured."""
+        """Uses that are not measured."""
         return tuple(use for use in self.uses if use.expected_mib is None)
 
     @property
     def most_mib(self) -> int:
-        """What is taken at most, if what was measured takes what it took and all else its limit."""
+        """Sum of the measured memory, and of the limits of what is not measured."""
         return self.expected_mib + sum(use.limit_mib for use in self.unmeasured)
 
     @property
-    def there(self) -> str:
+    def capacity(self) -> str:
         """The arithmetic of the capacity."""
         return f"{self.capacity_mib} MiB = {self.physical_mib} of memory + {self.zram_mib} of zram"
 
     def problems(self, file: str) -> Iterator[Violation]:
-        """The refusal, with its arithmetic, where what is known to be taken does not fit.
+        """A problem, with its arithmetic, where the measured memory does not fit.
 
         :param file: where the machine is declared, for messages
         """
@@ -89,20 +89,20 @@ class MemoryBudget:
                 file,
                 "memory",
                 f"asked for {self.expected_mib} MiB ({self._parts('expected_mib')})",
-                f"asked for at most {self.there}",
+                f"asked for at most {self.capacity}",
                 f"leave something out, or fit more memory; the largest are {most}",
             )
 
     def warnings(self) -> Iterator[str]:
-        """What fits, and leaves little."""
+        """A sentence for each sum that is near the capacity, or beyond."""
         if self.limits_mib > self.capacity_mib:
             yield (
-                f"memory: the limits add up to {self.limits_mib} MiB ({self._parts('limit_mib')}), and there are"
-                f" {self.there}; they are ceilings, and what is beyond goes to the disk's swap"
+                f"memory: the limits add up to {self.limits_mib} MiB ({self._parts('limit_mib')}), the machine"
+                f" has {self.capacity}; limits are ceilings, and memory beyond the capacity is swapped to the disk"
             )
-        if 100 * self.expected_mib > TIGHT_PERCENT * self.capacity_mib:
+        if 100 * self.expected_mib > WARNING_PERCENT * self.capacity_mib:
             yield (
-                f"memory: {self.expected_mib} MiB are taken for certain, more than {TIGHT_PERCENT} % of {self.there}"
+                f"memory: {self.expected_mib} MiB are measured, more than {WARNING_PERCENT} % of {self.capacity}"
             )
 
     def _parts(self, figure: str) -> str:
@@ -124,10 +124,10 @@ def memory_budget(
 ) -> MemoryBudget:
     """The budget of a machine.
 
-    :param stacks: those that run on it
-    :param system_mib: taken by the system, the Docker engine and Coolify
-    :param ollama_mib: taken by each instance of Ollama beside its card
-    :param physical_mib: memory that the machine really has; the profile's where nobody asked it
+    :param stacks: its stacks
+    :param system_mib: memory of the system, the Docker engine and Coolify
+    :param ollama_mib: memory of each Ollama instance, beside its card
+    :param physical_mib: memory of the actual machine; without it, of the profile
     """
     physical = profile.ram_gib * 1024 if physical_mib is None else physical_mib
     return MemoryBudget(

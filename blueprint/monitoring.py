@@ -8,16 +8,14 @@ from blueprint.model import CronJob, Http, Monitor, OllamaInstance, Service, Whi
 from blueprint.model.cron import MINUTES_A_WEEK, minutes_of_week
 from blueprint.names import REDIS
 
-# Seconds that a job's heartbeat may be late beyond what it is known to take.
+# Seconds that a job's heartbeat may be late, beyond the job's declared duration.
 LATE_S = 120
 
 
 def service_monitors(services: Iterable[Service], besides: Collection[str] = ()) -> list[Monitor]:
-    """One for each service: what its health asks, seen from another container; its port where that is a command.
+    """A monitor for each service with a port: the URL of its health check, or the port if that check is a command.
 
-    A service that listens on no port cannot be asked, and has none.
-
-    :param besides: names of services that have none, because another monitor asks them more
+    :param besides: names of services without one, because another monitor covers them
     """
     monitors = []
     for service in services:
@@ -33,7 +31,7 @@ def service_monitors(services: Iterable[Service], besides: Collection[str] = ())
 
 
 def ollama_monitors(instances: Iterable[OllamaInstance]) -> list[Monitor]:
-    """One for each instance, on the host, as containers reach it."""
+    """A monitor for each instance, at the address that containers use."""
     return [
         Monitor(name=f"ollama-{instance.name}", url=f"http://host.docker.internal:{instance.port}/api/tags")
         for instance in instances
@@ -41,32 +39,32 @@ def ollama_monitors(instances: Iterable[OllamaInstance]) -> list[Monitor]:
 
 
 def whisper_monitor(whisper: Whisper) -> Monitor:
-    """The recogniser's page, which it serves once its model is loaded."""
+    """A monitor of the recogniser's page, which it serves once its model is loaded."""
     return Monitor(name=whisper.name, url=f"{whisper.url}/docs")
 
 
 def redis_monitor(user: str) -> Monitor:
-    """Redis answers PING.
+    """A monitor that sends PING to Redis.
 
-    :param user: one that may do just that; its password is the secret `redis/<user>`
+    :param user: a user that may send PING only; its password is the secret `redis/<user>`
     """
     return Monitor(name=REDIS, connection=f"redis://{user}:{{redis/{user}}}@{REDIS}:6379")
 
 
 def web_monitor() -> Monitor:
-    """Somebody serves the web on the host, our proxy or Coolify's."""
+    """A monitor of the web proxy on the host, our own or Coolify's."""
     return Monitor(name="proxy", tcp="host.docker.internal:443")
 
 
 def job_monitors(jobs: Iterable[CronJob]) -> list[Monitor]:
-    """One for each cron job: down when it failed, and when it did not end in time."""
+    """A monitor for each cron job: down when the job failed, or did not end in time."""
     return [
         Monitor(name=job.name, push=True, interval_s=heartbeat_interval_s(job), retries=0) for job in jobs
     ]
 
 
 def heartbeat_interval_s(job: CronJob) -> int:
-    """Seconds from the end of one run of a job to that of the next, at the longest."""
+    """Maximal seconds from the end of one run of a job to the end of the next."""
     starts = sorted(minutes_of_week(job.schedule))
     gaps = [
         later - earlier
@@ -76,7 +74,7 @@ def heartbeat_interval_s(job: CronJob) -> int:
 
 
 def heartbeat(token: str, port: int) -> str:
-    """Where a job's heartbeat goes, as curl reads it (`--config`): for files/monitoring/heartbeat.sh.
+    """Address of a job's heartbeat, as curl's `--config` for files/monitoring/heartbeat.sh.
 
     :param token: of its push monitor
     :param port: of Uptime Kuma on the host's loopback

@@ -1,11 +1,10 @@
-"""Containers that others speak to by name: in addresses, and in operations that act in them.
+"""Names of containers in addresses, and in operations that run commands in them.
 
-A declaration that calls one of them otherwise is refused (`stack_problems.spoken_of`), since whoever speaks to it
-would not know.
+A declaration with another name is refused (`stack_problems.spoken_of`), because these addresses would be wrong.
 """
 
 POSTGRES, POOLER, REDIS = "shared-postgres", "pgbouncer", "shared-redis"
 LANGFUSE, MINIO, KUMA = "langfuse-web", "minio", "uptime-kuma"
 
-# Users of Redis that only look at queues: those of the dashboards.
+# Users of Redis that may only read queues: those of the dashboards.
 BULL_BOARD, FLOWER = "bull-board", "flower"

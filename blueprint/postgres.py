@@ -1,4 +1,4 @@
-"""shared-postgres and PgBouncer: who may open how many connections, and the files of both (requirements 5)."""
+"""shared-postgres and PgBouncer: the budget of connections, and the files of both (requirements 5)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from blueprint.model.data_plane import Database, PgBouncer, PostgresServer
 from blueprint.problems import Violation
 from blueprint.render import render
 
-# The role that looks: at statistics (pg_monitor), at PgBouncer's pools, and whether each database answers.
+# The role that monitors: statistics (pg_monitor), PgBouncer's pools, and the answers of each database.
 MONITOR = "monitor"
 CONFIG_FOLDER = "/etc/postgresql"
 PASSFILE = f"{CONFIG_FOLDER}/monitor.pgpass"
 POOLER_FOLDER = "/etc/pgbouncer"
 
-# From this share of the connections on, the owner is told.
-TIGHT_PERCENT = 90
+# Percentage of the connections from which a run warns.
+WARNING_PERCENT = 90
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Use:
 
 @dataclass(frozen=True)
 class ConnectionBudget:
-    """What everybody may open together, against what the server accepts.
+    """The connections of all users together, and those that the server accepts.
 
-    PgBouncer holds each database to its pool (`max_db_connections`), and Postgres each role to its share
+    PgBouncer limits each database to its pool (`max_db_connections`), and Postgres each role to its share
     (`connection_limits`), so that the sum is a ceiling and no estimate.
     """
 
@@ -80,12 +80,12 @@ class ConnectionBudget:
         )
 
     def warnings(self) -> Iterator[str]:
-        """What fits, and leaves little."""
-        if self.fits and 100 * self.total > TIGHT_PERCENT * self.server.max_connections:
-            yield f"connections to Postgres: {self}, more than {TIGHT_PERCENT} %"
+        """A sentence where the connections are near the limit."""
+        if self.fits and 100 * self.total > WARNING_PERCENT * self.server.max_connections:
+            yield f"connections to Postgres: {self}, more than {WARNING_PERCENT} %"
 
     def problems(self, file: str = "group_data/shared.py") -> Iterator[Violation]:
-        """The refusal, with its arithmetic, where it does not fit."""
+        """A problem, with its arithmetic, where the connections exceed the limit."""
         if not self.fits:
             yield Violation(
                 file,
@@ -97,10 +97,11 @@ class ConnectionBudget:
 
 
 def connection_limits(server: PostgresServer, databases: Sequence[Database]) -> dict[str, int]:
-    """Connections that each of `roles` may have at once, whichever way it comes.
+    """Connections that each of `roles` may have at once, through PgBouncer and past it.
 
-    An owner: the pool of each of his databases, which PgBouncer opens as him, and what goes past it. Who may connect
-    to another's database: the pool of that one, too. The monitor: one in each pool, and the reserve.
+    An owner has the pools of its databases, which PgBouncer opens with the owner's role, and its direct connections. A
+    role that may connect to another's database has the pool of that database, too. The monitor has one connection in
+    each pool, and the reserve.
     """
     limits: dict[str, int] = {}
     for database in databases:
@@ -111,7 +112,7 @@ def connection_limits(server: PostgresServer, databases: Sequence[Database]) -> 
 
 
 def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Violation]:
-    """What no single database can see: names that are taken, and roles that nobody has.
+    """Problems of the databases together: repeated names, and roles without an owner.
 
     :param declared: databases, each after the file in which it is declared
     """
@@ -133,9 +134,9 @@ def database_problems(declared: Sequence[tuple[str, Database]]) -> Iterator[Viol
 
 
 def settings(server: PostgresServer) -> dict[str, str]:
-    """Settings of postgresql.conf, as Postgres shows them, sized by the container's memory and the connections.
+    """Settings of postgresql.conf, in Postgres' own notation, sized by the container's memory and the connections.
 
-    A quarter is the shared cache; half of the rest is for sorting, if every connection sorted at once.
+    The shared cache has a quarter of the memory; sorting has half of the rest, if every connection sorts at once.
     """
     memory = server.memory_mib
     shared_buffers = max(32, memory // 4)
@@ -159,10 +160,10 @@ def settings(server: PostgresServer) -> dict[str, str]:
         "wal_compression": "pglz",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",  # an SSD
-        "jit": "off",  # compiles for longer than most queries of a web application run, and takes memory
-        # A transaction that a dead client left open would keep its place in the pool.
+        "jit": "off",  # its compiler runs longer than most queries of a web application, and needs memory
+        # Otherwise an open transaction of a dead client keeps its connection of the pool.
         "idle_in_transaction_session_timeout": "10min",
-        # Of each session: a query without an end would fill everybody's disk. No owner may raise it.
+        # Per session: an endless query would fill the disk that all share. No owner may raise it.
         "temp_file_limit": "2GB",
         "log_line_prefix": "%m [%p] %u@%d ",
         "log_timezone": "UTC",
@@ -172,13 +173,13 @@ def settings(server: PostgresServer) -> dict[str, str]:
 
 
 def postgresql_conf(server: PostgresServer) -> str:
-    """The file of `settings`."""
+    """The file with `settings`."""
     lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings(server).items()]
     return "\n".join(lines) + "\n"
 
 
 def pgpass(password: str) -> str:
-    """Where psql finds the monitor's password, so that no command has to carry it.
+    """The file from which psql reads the monitor's password, so that no command contains it.
 
     :param password: of the role `monitor`
     """
@@ -187,7 +188,7 @@ def pgpass(password: str) -> str:
 
 
 def pgbouncer_ini(pooler: PgBouncer, databases: Sequence[Database]) -> str:
-    """Settings of PgBouncer: all databases, each held to its own pool."""
+    """Settings of PgBouncer: all databases, each limited to its own pool."""
     return render(
         "pgbouncer/pgbouncer.ini.j2",
         pooler=pooler,
@@ -198,7 +199,7 @@ def pgbouncer_ini(pooler: PgBouncer, databases: Sequence[Database]) -> str:
 
 
 def userlist(verifiers: Mapping[str, str]) -> str:
-    """Who may log in to PgBouncer; the same verifiers as Postgres has, through which it logs in there.
+    """The logins of PgBouncer, with the verifiers of Postgres, with which PgBouncer itself logs in there.
 
     :param verifiers: SCRAM verifier by role
     """
@@ -206,7 +207,7 @@ def userlist(verifiers: Mapping[str, str]) -> str:
 
 
 def roles(databases: Sequence[Database]) -> tuple[str, ...]:
-    """Roles that log in: the owners, and the monitor."""
+    """Roles with a login: the owners, and the monitor."""
     return (*sorted({database.role for database in databases}), MONITOR)
 
 

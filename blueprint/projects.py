@@ -1,4 +1,4 @@
-"""What follows from declared projects: their stacks and environment, the table of Redis' indexes, the dashboards."""
+"""Derived from the projects: their stacks and environment, the table of Redis' indexes, and the dashboards."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from blueprint.phases import ALL, HARDWARE, SHARED
 from blueprint.problems import Violation, closest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Kombu, Celery's transport, begins its channels with the index of the broker. It listens by patterns, which an ACL has
-# to have word for word: remote control, a dashboard's events, the workers' among themselves.
+# Kombu, Celery's transport, prefixes its channels with the index of the broker. It subscribes to patterns, which an ACL
+# must have literally: remote control, a dashboard's events, the events among workers.
 _CELERY_CHANNELS = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
-# A result is told on a channel that is called as its key, whatever the index: only the UUID in it keeps it apart.
+# Celery publishes a result on a channel named after its key, in no index: only the UUID in it makes it unique.
 _CELERY_RESULTS = ("celery-task-meta-*", "celery-taskset-meta-*")
-# Who answers the projects' prompts (requirements 3.8).
+# Services that answer the projects' prompts (requirements 3.8).
 LLM_PROVIDERS = ("litellm", "ollama")
 _REDIS, _LANGFUSE = f"{REDIS}:6379", "http://langfuse:3000"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A part of a container's environment, as `Service` has it."""
+    """Part of a container's environment, in the fields of `Service`."""
 
     env: Mapping[str, str | int]
     generated_secrets: Mapping[str, str]
@@ -36,13 +36,13 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """Where everything is that projects share.
+    """Addresses and settings of everything that projects share.
 
     :param pooler: before Postgres
     :param gateway: LiteLLM
     :param instances: Ollama's
     :param whisper: address of the recogniser
-    :param provider: who answers prompts: litellm, or ollama, past LiteLLM (requirements 3.8)
+    :param provider: service that answers prompts: litellm, or ollama, past LiteLLM (requirements 3.8)
     """
 
     pooler: PgBouncer
@@ -52,7 +52,7 @@ class Contract:
     provider: str
 
     def of(self, project: Project) -> Environment:
-        """What each service of a project is told: the variables under the names that the project has for them."""
+        """The environment of each service of a project, with the project's own names of variables."""
 
         def called(variables: Mapping[str, str | None]) -> dict[str, str]:
             return {
@@ -68,7 +68,7 @@ class Contract:
         )
 
     def variables(self, project: Project) -> frozenset[str]:
-        """Names of everything that a project can be told."""
+        """Names of all variables that a project may get."""
         return frozenset({*self._addresses(project), *self._logins(project), *self._provided()})
 
     def _addresses(self, project: Project) -> dict[str, str | None]:
@@ -84,7 +84,7 @@ class Contract:
         }
 
     def _logins(self, project: Project) -> dict[str, str | None]:
-        """With the names of secrets; in braces where they are a part of an address."""
+        """Variables with names of secrets, in braces where a secret is a part of an address."""
         index = project.redis[0].index if project.redis else None
 
         def postgres(host: str, port: int) -> str | None:
@@ -105,7 +105,7 @@ class Contract:
         }
 
     def _provided(self) -> dict[str, str | None]:
-        """Who stands in for Ollama where LiteLLM does not."""
+        """Fallback of Ollama for projects that bypass LiteLLM."""
         groq = PROVIDERS["groq"]
         return {groq.key_variable: None if self._through_litellm else groq.key_secret}
 
@@ -116,9 +116,9 @@ class Contract:
     def stack(self, project: Project, optional: Collection[str] = ()) -> Stack:
         """A project's Compose project.
 
-        :param optional: names of the optional services that are wanted
+        :param optional: names of the selected optional services
         """
-        told = self.of(project)
+        environment = self.of(project)
         selected = (*project.services, *(one for one in project.optional if one.name in optional))
         indexes = tuple(
             index.index for index in project.redis if project.redis_user in _users(project, index)
@@ -126,9 +126,9 @@ class Contract:
         services = tuple(
             replace(
                 service,
-                env={**told.env, **({"PORT": service.port} if service.port else {}), **service.env},
-                generated_secrets={**told.generated_secrets, **service.generated_secrets},
-                provided_secrets={**told.provided_secrets, **service.provided_secrets},
+                env={**environment.env, **({"PORT": service.port} if service.port else {}), **service.env},
+                generated_secrets={**environment.generated_secrets, **service.generated_secrets},
+                provided_secrets={**environment.provided_secrets, **service.provided_secrets},
                 host_gateway=True,
                 database=project.databases[0].name if project.databases else None,
                 redis=indexes,
@@ -142,21 +142,21 @@ class Contract:
 
 
 def redis_table(shared: Sequence[RedisIndex], projects: Sequence[Project]) -> tuple[RedisIndex, ...]:
-    """The table of all indexes with their users, those of the dashboards among them; a shared one stands there once."""
+    """The table of all indexes with their users and those of the dashboards, a shared index once."""
     table: dict[int, RedisIndex] = {index.index: index for index in shared}
     for project in projects:
         for index in project.redis:
-            there = table.get(index.index, RedisIndex(index.index, index.usage))
+            entry = table.get(index.index, RedisIndex(index.index, index.usage))
             celery = _CELERY_CHANNELS if project.broker == index.index else ()
             table[index.index] = RedisIndex(
                 index.index,
-                "; ".join(dict.fromkeys((there.usage, index.usage))),
-                _union(there.users, _users(project, index)),
+                "; ".join(dict.fromkeys((entry.usage, index.usage))),
+                _union(entry.users, _users(project, index)),
                 channels=_union(
-                    there.channels, index.channels, (channel.format(index.index) for channel in celery)
+                    entry.channels, index.channels, (channel.format(index.index) for channel in celery)
                 ),
                 named_channels=_union(
-                    there.named_channels,
+                    entry.named_channels,
                     index.named_channels,
                     _CELERY_RESULTS if project.results == index.index else (),
                 ),
@@ -165,10 +165,10 @@ def redis_table(shared: Sequence[RedisIndex], projects: Sequence[Project]) -> tu
 
 
 def dashboards(bull_board: Service, flower: Service, projects: Sequence[Project]) -> tuple[Service, ...]:
-    """Bull Board over the queues of some projects, where one has any, and a Flower for each broker.
+    """Bull Board for all queues of these projects, if there are any, and a Flower for each broker.
 
-    :param bull_board: what is declared of it
-    :param flower: what is declared of each Flower
+    :param bull_board: its declaration
+    :param flower: the declaration of each Flower
     """
     queues = {project.queues: project.name for project in projects if project.queues is not None}
     found = []
@@ -205,7 +205,7 @@ def dashboards(bull_board: Service, flower: Service, projects: Sequence[Project]
 
 
 def redis_url(user: str, index: int) -> str:
-    """Address of an index for a user, with the secret that its password is in braces."""
+    """Address of an index for a user, with the password's secret in braces."""
     return f"redis://{user}:{{redis/{user}}}@{_REDIS}/{index}"
 
 
@@ -216,10 +216,10 @@ def project_problems(
     optional: Collection[str],
     files: Mapping[str, str],
 ) -> Iterator[Violation]:
-    """What projects get wrong together, or with what they share.
+    """Problems of the projects together, and with what they share.
 
-    :param shared: indexes of Redis that are no project's
-    :param optional: names of the optional services that are wanted
+    :param shared: indexes of Redis that belong to no project
+    :param optional: names of the selected optional services
     :param files: the file in which each key of group_data/ is declared
     """
 
@@ -247,7 +247,7 @@ def project_problems(
         for name in project.env_aliases.keys() - contract.variables(project):
             known = sorted(contract.variables(project))
             yield problem(project, "env_aliases", name, f"one of {', '.join(known)}", closest(name, known))
-        # Some variables are there on other days only, such as Groq's key.
+        # Some variables depend on the provider, such as Groq's key.
         called = Counter(project.env_aliases.get(name, name) for name in contract.variables(project))
         for name in (name for name, count in called.items() if count > 1):
             yield problem(project, "env_aliases", f"{name} for two variables", "a name of its own for each")
@@ -255,21 +255,21 @@ def project_problems(
             for file in predecessor.after.values():
                 if not (ROOT / file).is_file():
                     item = f"predecessors.{predecessor.container}.after"
-                    yield problem(project, item, file, "a file that is there")
+                    yield problem(project, item, file, "an existing file")
         for database in project.databases:
             if database.schema and not (ROOT / database.schema).is_file():
                 yield problem(
-                    project, f"databases.{database.name}.schema", database.schema, "a file that is there"
+                    project, f"databases.{database.name}.schema", database.schema, "an existing file"
                 )
         yield from (
             problem(project, f"redis.{number}", found, expected)
             for number, found, expected in _claims(project, projects, shared)
         )
-    there = [service.name for project in projects for service in project.optional]
+    known = [service.name for project in projects for service in project.optional]
     for name in optional:
-        if name not in there:
+        if name not in known:
             expected = (
-                f"one of {', '.join(there)}" if there else "left out: no project has an optional service"
+                f"one of {', '.join(known)}" if known else "left out: no project has an optional service"
             )
             yield Violation(
                 files.get("optional_services", "host data"), "optional_services", repr(name), expected
@@ -279,7 +279,7 @@ def project_problems(
 def too_small(
     project: Project, ram_gib: int, profile: str, limits_mib: Mapping[str, int]
 ) -> Violation | None:
-    """A problem where a machine is smaller than a project is meant for, with the arithmetic.
+    """A problem, with its arithmetic, where the machine has less memory than a project needs.
 
     :param ram_gib: memory of the machine
     :param profile: its hardware profile
@@ -301,7 +301,7 @@ def too_small(
 def _claims(
     project: Project, projects: Iterable[Project], shared: Iterable[RedisIndex]
 ) -> Iterator[tuple[int, str, str]]:
-    """Indexes of a project that belong to somebody who does not say that they are shared."""
+    """Indexes of a project that belong to another one and are not declared as shared."""
     owners = {index.index: ", ".join(index.users) for index in shared}
     for index in project.redis:
         if index.index in owners:

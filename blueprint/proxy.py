@@ -1,8 +1,8 @@
-"""How the domains of services are served: labels for Coolify's proxy, a file for our own (requirements 11.2).
+"""Routes of the services' domains: labels for Coolify's proxy, a file for our own (requirements 11.2).
 
-Both say the same in Traefik's words: https://doc.traefik.io/traefik/v3.6/reference/routing-configuration/. Coolify's
-proxy asks the engine for labels. Ours is given a file, so that it needs no socket of the engine, which would make it as
-mighty as root.
+Both configure Traefik alike: https://doc.traefik.io/traefik/v3.6/reference/routing-configuration/. Coolify's
+proxy reads labels from the engine. Ours reads a file, so that it needs no access to the engine's socket, which is as
+powerful as root.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ROUTES = "traefik/routes.yaml"
 
 
 def labels(service: Service, network: str) -> dict[str, str]:
-    """Labels by which Coolify's proxy serves a service's domains.
+    """Labels with which Coolify's proxy serves a service's domains.
 
-    :param network: the one on which the proxy reaches it
+    :param network: network on which the proxy reaches the service
     """
     if not service.domains:
         return {}
@@ -38,10 +38,10 @@ def labels(service: Service, network: str) -> dict[str, str]:
 
 
 def routes_yaml(services: Iterable[Service]) -> str:
-    """The file from which our own proxy serves the domains of services, each under its name on the network.
+    """The file with which our own proxy serves the domains of services, each at its name on the network.
 
-    Without health checks: with one server behind each domain, a check could only turn an answer that says what is wrong
-    into one that does not.
+    It has no health checks: with one server behind each domain, a check could only replace the server's own error by a
+    less specific one.
     """
     http: dict[str, dict[str, Any]] = {"routers": {}, "middlewares": {}, "services": {}}
     for service in services:
@@ -51,12 +51,12 @@ def routes_yaml(services: Iterable[Service]) -> str:
             http[kind] |= named
         servers = [{"url": f"http://{service.name}:{service.served_port}"}]
         http["services"][service.name] = {"loadBalancer": {"servers": servers}}
-    # Traefik refuses a file in which one of these is empty.
+    # Traefik refuses a file with one of these empty.
     return yaml.safe_dump({"http": http} if http["routers"] else {}, sort_keys=False, width=1000)
 
 
 def _rules(service: Service) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Routers and middlewares of a service: over TLS, to which whoever comes without is redirected."""
+    """Routers and middlewares of a service: TLS, and a redirect to it."""
     name, redirect = service.name, f"{service.name}-https"
     rule = " || ".join(f"Host(`{domain}`)" for domain in service.domains)
     plain = {"entryPoints": [HTTP], "rule": rule, "middlewares": [redirect], "service": name}
@@ -68,7 +68,7 @@ def _rules(service: Service) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 
 def _flat(prefix: str, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as labels, whose names know no case and whose lists are texts with commas."""
+    """Settings as labels, which have lower-case names and lists with commas."""
     found: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}.{key.lower()}"

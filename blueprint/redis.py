@@ -1,4 +1,4 @@
-"""shared-redis: which user may go to which index, and the server's files (requirements 6)."""
+"""shared-redis: the indexes of each user, and the server's files (requirements 6)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from blueprint.model.data_plane import RedisIndex, RedisServer
 from blueprint.names import BULL_BOARD
 
-# Beside the users of the table: ours for reloads and backups, and one that can only look.
+# Users beside those of the table: one of ours for reloads and backups, and one that may only read the state.
 ADMIN = "admin"
 MONITOR = "monitor"
 CONFIG_FOLDER = "/etc/redis"
 ADMIN_PASSWORD = f"{CONFIG_FOLDER}/admin.password"
 
-# What a user may do in its own databases. A list of what is allowed: commands of other kinds that a later version adds
-# are denied. Clients need INFO (BullMQ reads the version and the eviction policy, LiteLLM and ioredis the version), and
-# EVAL and its kin (BullMQ's every step, Celery's locks), with LOAD for the scripts of a pipeline.
+# Commands that a user may run in its own databases. Commands of other kinds, which a later version may add, are denied.
+# Clients need INFO (BullMQ reads the version and the eviction policy, LiteLLM and ioredis the version), and EVAL
+# and EVALSHA (each step of BullMQ, Celery's locks), with LOAD for the scripts of a pipeline.
 _USER = (
     "-@all +@read +@write +@keyspace +@transaction -@scripting -@admin -@dangerous -copy -move"
     " +auth +hello +select +ping +echo +reset +quit +command +time +info"
@@ -24,9 +24,9 @@ _USER = (
     " +eval +eval_ro +evalsha +evalsha_ro +script|exists +script|load"
     " +publish +subscribe +unsubscribe +psubscribe +punsubscribe"
 )
-# Bull Board shows the workers of a queue, which BullMQ finds by their connections' names.
+# Bull Board shows the workers of a queue, and BullMQ finds them by the names of their connections.
 _LISTS_CLIENTS = "+client|list"
-# What a threshold, a queue's length and name (Celery's is a member of a set), missing TTLs and a dashboard are read by.
+# Commands to read a threshold, a queue's length and name (Celery's is a member of a set), missing TTLs, and dashboards.
 _MONITOR = (
     "~* resetchannels -@all +@connection -@dangerous +info +client|list +dbsize +scan +type +ttl +pttl +llen +zcard "
     "+scard +smembers +hlen +xlen +memory|usage +slowlog|len"
@@ -41,7 +41,7 @@ def users(indexes: Iterable[RedisIndex]) -> dict[str, tuple[int, ...]]:
 
 
 def settings(server: RedisServer) -> dict[str, str]:
-    """Directives of redis.conf. The append-only file is what lasts; a snapshot is made by the backup."""
+    """Directives of redis.conf. The append-only file persists the data; only the backup takes snapshots."""
     return {
         "bind": "* -::*",
         "port": "6379",
@@ -56,27 +56,26 @@ def settings(server: RedisServer) -> dict[str, str]:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        # Clients that do not read what they asked for are thrown out before their buffers drive out everybody's keys.
+        # A client that does not read its answers is disconnected before its buffers evict the keys of all users.
         "maxmemory-clients": "25%",
-        # A script that runs for longer is ended by the health check (files/redis/health.sh).
+        # The health check ends a script that runs longer (files/redis/health.sh).
         "busy-reply-threshold": "20000",
-        # Valkey alone has it: read what Redis 7.4 and 8 wrote, as long as nothing is in it that Valkey does not know.
+        # For Valkey alone: it reads files of Redis 7.4 and 8 that have nothing unknown to it.
         **({"rdb-version-check": "relaxed"} if server.acl_databases else {}),
-        # Who listens to a channel on which nothing is heard for a while is not thrown out, a dead client is.
+        # A subscriber of a quiet channel stays connected, a dead client does not.
         "tcp-keepalive": "60",
     }
 
 
 def redis_conf(server: RedisServer) -> str:
-    """The file of `settings`, without comments after values: Redis takes those for more of the value."""
+    """The file with `settings`, without comments after values, which Redis would take for a part of the value."""
     return "".join(f"{name} {value or chr(34) * 2}\n" for name, value in settings(server).items())
 
 
 def users_acl(server: RedisServer, indexes: Sequence[RedisIndex], password: Callable[[str], str]) -> str:
-    """Who may do what. Nobody without a password; each user of the table in its own indexes, on its own channels.
+    """The users' rights: a password for each user, and each user of the table in its own indexes and channels.
 
-    Known gap of a server whose ACLs do not know databases: a connection begins in index 0 before any SELECT, which no
-    rule can forbid.
+    A server without ACLs of databases has a known gap: a connection starts in index 0, and no rule can forbid that.
 
     :param password: of a user
     """
@@ -105,10 +104,10 @@ def _rules(
     else:
         yield from ("-select", *(f"+select|{number}" for number in numbers))
     if named := dict.fromkeys(channel for index in own for channel in index.named_channels):
-        # A selector of its own: PSUBSCRIBE, which would hear all of them, is not in it.
+        # A selector of its own, without PSUBSCRIBE, which would receive the messages of all channels.
         yield f"(resetchannels {' '.join(f'&{channel}' for channel in named)} +publish +subscribe)"
 
 
 def channels(user: str, own: Iterable[RedisIndex]) -> tuple[str, ...]:
-    """Patterns of the channels of a user: those of its own prefix, and those of its indexes."""
+    """Patterns of a user's channels: with the user's own prefix, and with its indexes."""
     return tuple(dict.fromkeys([f"{user}:*", *(channel for index in own for channel in index.channels)]))

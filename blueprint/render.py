@@ -14,7 +14,7 @@ _environment = Environment(
     keep_trailing_newline=True,
     trim_blocks=True,
     lstrip_blocks=True,
-    autoescape=select_autoescape(("html.j2",), default=False),  # all else are units and scripts
+    autoescape=select_autoescape(("html.j2",), default=False),  # all others are units and scripts
 )
 
 
@@ -22,8 +22,8 @@ def render(template: str, **values: object) -> str:
     """A template with its values filled in.
 
     :param template: path below templates/, "ollama/ollama@.service.j2"
-    :param values: everything that the template names
-    :raises jinja2.UndefinedError: where the template names something else
-    :raises jinja2.TemplateNotFound: where there is no such template
+    :param values: all variables of the template
+    :raises jinja2.UndefinedError: the template has another variable
+    :raises jinja2.TemplateNotFound: there is no such template
     """
     return _environment.get_template(template).render(**values)

@@ -1,4 +1,4 @@
-"""`make rotate SECRET=…`: a generated password or key is forgotten; the next run makes and deploys a new one."""
+"""`make rotate SECRET=…`: forget a generated password or key; the next run generates and deploys a new one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rotate(name: str, blueprint: Blueprint, secrets: Secrets) -> None:
     """Forget a secret.
 
     :param name: "litellm/keys/coach-credit"
-    :raises DeclarationError: it is not there, others issued it, or something cannot be read without it
+    :raises DeclarationError: the secret does not exist, others issued it, or it encrypts data
     """
     if problem := _obstacle(name, blueprint, secrets):
         raise DeclarationError([problem])
@@ -34,7 +34,7 @@ def rotatable(blueprint: Blueprint, secrets: Secrets) -> list[str]:
 
 
 def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Violation | None:
-    """Why a secret cannot be made anew by the next deploy; None where it can."""
+    """Reason why the next run cannot generate a secret again; None where it can."""
     issued = {
         key
         for stack in blueprint.stacks
@@ -56,7 +56,7 @@ def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Violation | 
 
 
 def main() -> int:
-    """Forget the secret that is the only argument, or say why not."""
+    """Forget the secret of the only argument, or report why that is refused."""
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     try:
         if not name:

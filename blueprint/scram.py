@@ -1,8 +1,8 @@
-"""What Postgres keeps of a password: a SCRAM-SHA-256 verifier, computed here with a salt that we keep.
+"""SCRAM-SHA-256 verifiers, which Postgres stores in place of passwords, computed here with a stored salt.
 
-Postgres and PgBouncer must have the very same verifier for a login to pass through. Were Postgres to compute it,
-each `ALTER ROLE … PASSWORD` would make another one; with a kept salt the same password gives the same verifier, both
-sides agree, and a second run finds nothing to change.
+Postgres and PgBouncer need the same verifier to pass a login on. Postgres itself would compute another one at each
+`ALTER ROLE … PASSWORD`; with a stored salt, the same password always has the same verifier, and a second run changes
+nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SALT_BYTES = 16
 
 
 def salt() -> str:
-    """A new salt, in base64: what `Secrets.generated("postgres/<role>.salt", salt)` keeps."""
+    """A new salt, in base64, for `Secrets.generated("postgres/<role>.salt", salt)`."""
     return base64.b64encode(secrets.token_bytes(SALT_BYTES)).decode()
 
 
 def verifier(password: str, salt: str) -> str:
-    """The verifier of a password, in the form of pg_authid.rolpassword and of PgBouncer's userlist.
+    """The verifier of a password, in the format of pg_authid.rolpassword and of PgBouncer's userlist.
 
-    RFC 5802, as Postgres stores it: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
+    RFC 5802, in the notation of Postgres: SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
 
     :param password: printable ASCII, which SASLprep leaves as it is
     :param salt: base64

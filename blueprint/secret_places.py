@@ -1,4 +1,4 @@
-"""Where a host keeps the secrets that cannot be made anew, and what is wrong where they are not ours."""
+"""Places of the secrets on a host that encrypt data, and problems where this machine has other values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from blueprint.problems import Violation
 from blueprint.secrets import Secrets
 from blueprint.stacks import environment_file, environment_path
 
-# Known to Uptime Kuma, which keeps a hash of it, and to whoever logs in: to no file of the host.
+# Uptime Kuma keeps a hash of it, so no file of the host has it.
 _KUMA_SECRET = "uptime_kuma/password"  # noqa: S105 - a name
 _RESTIC_SECRET = "restic/password"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a host keeps a secret.
+    """The place of a secret on a host.
 
     :param phase: name of the phase that writes it
-    :param path: absolute path of the file; empty where no file has it
-    :param variable: of an environment file; empty where the file has nothing else
+    :param path: absolute path of the file; empty if no file has it
+    :param variable: of an environment file; empty if the file has only the secret
     :param whole: whether it is the variable's whole value
     """
 
@@ -36,7 +36,7 @@ class Place:
     whole: bool = True
 
     def rendered(self, value: str) -> str:
-        """The secret as it stands there."""
+        """The secret in the format of its place."""
         if not self.variable:
             return value
         line = environment_file({self.variable: value}, self.secret.name)
@@ -51,7 +51,7 @@ class Place:
 
 
 def places(blueprint: Blueprint) -> list[Place]:
-    """One for each secret that cannot be made anew and is used, with the place from which it is taken most easily."""
+    """The place of each used secret that cannot be generated again."""
     found = dict[str, Place]()
     forms = {form.name: form for form in blueprint.secret_formats if form.rotation_blocked_by}
     for stack in blueprint.stacks:
@@ -78,11 +78,11 @@ def problems(
     secrets: Secrets,
     applied: Collection[str],
 ) -> Iterator[Violation]:
-    """Secrets that the host has and this machine has not, or has otherwise: what is encrypted could not be read.
+    """Secrets that the host has, and this machine does not have or has with another value.
 
-    One that neither has is a new container's, unless this machine has none at all of those that the host was given.
+    A secret that neither has belongs to a new container, unless this machine has none of the host's secrets at all.
 
-    :param standing: sha256 of what stands in each place of the host that has something, by path and variable
+    :param standing: sha256 of the content of each existing place of the host, by path and variable
     :param applied: names of the phases that the host has
     """
     known = [place for place in places if place.phase in applied]

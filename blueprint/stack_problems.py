@@ -1,4 +1,4 @@
-"""What stacks, databases and Redis indexes get wrong together, where each declaration by itself makes sense."""
+"""Problems of stacks, databases and Redis indexes together, where each declaration by itself is valid."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _HOST = re.compile(r"(?:^|//|@|,)([a-z][a-z0-9-]*)(?=[:/,]|$)")
 
 @dataclass(frozen=True, kw_only=True)
 class StackChecks:
-    """Everything that is declared of stacks and must agree.
+    """Declarations that must agree with those of the stacks.
 
     :param databases: of shared-postgres
     :param redis_indexes: of shared-redis
-    :param names: names on the network that are somebody else's, with whose they are
-    :param ports: TCP ports of the host that are somebody else's, with whose they are
+    :param names: other names on the network, each with its owner
+    :param ports: other TCP ports of the host, each with its owner
     :param open_tcp_ports: ports that the firewall opens to the world
     :param open_udp_ports: likewise
-    :param file: where all this is declared, for messages
-    :param files: where a stack is declared, by its name, if that is another file
+    :param file: file of these declarations, for messages
+    :param files: file of a stack, by its name, if it is another one
     """
 
     stacks: Sequence[Stack]
@@ -46,7 +46,7 @@ class StackChecks:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def problems(self) -> list[Violation]:
-        """All of them."""
+        """All problems."""
         return [
             *self._duplicates(),
             *self._names(),
@@ -81,7 +81,7 @@ class StackChecks:
                 owners.setdefault(domain, service.name)
 
     def _names(self) -> Iterator[Violation]:
-        """Docker's DNS answers a name that two containers have with the one or the other."""
+        """Names of two containers: Docker's DNS would answer with either of them."""
         owners = dict(self.names)
         for key, service in self._services:
             for name in service.names:
@@ -131,7 +131,7 @@ class StackChecks:
             )
 
     def _private(self) -> Iterator[Violation]:
-        """Who speaks to a service that is on no network with it gets no answer."""
+        """Addresses of services that share no network with the container that has the address."""
         users = {
             service.name: {other.name for other in stack.services if service.name in other.depends_on}
             for stack in self.stacks
@@ -184,11 +184,11 @@ class StackChecks:
                     continue
                 kind, used = address["kind"], address["used"]
                 attribute = "database" if kind == "postgresql" else "redis"
-                said = (
+                declared = (
                     [service.database or ""] if kind == "postgresql" else [str(one) for one in service.redis]
                 )
-                if used not in said:
-                    expected = f"what its `{attribute}` says: {', '.join(said) or 'nothing'}"
+                if used not in declared:
+                    expected = f"what its `{attribute}` says: {', '.join(declared) or 'nothing'}"
                     yield self._problem(
                         f"{key}.generated_secrets.{variable}", f"an address of {used}", expected
                     )
@@ -206,7 +206,7 @@ class StackChecks:
                     )
 
     def _channels(self) -> Iterator[Violation]:
-        """Channels of Redis that somebody else could hear or speak on as well."""
+        """Channels of Redis that another user could also use."""
         users = sorted({user for index in self.redis_indexes for user in index.users})
         every = {
             user: (
@@ -227,26 +227,26 @@ class StackChecks:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether a channel can match both: each a name, or its beginning and a *."""
-    beginning, rest = sorted((one, other), key=lambda pattern: len(pattern.rstrip("*")))
-    if beginning.endswith("*"):
-        return rest.startswith(beginning.rstrip("*"))
-    return beginning == rest or rest == f"{beginning}*"
+    """Whether a channel can match both: each a name, or a prefix and a *."""
+    prefix, rest = sorted((one, other), key=lambda pattern: len(pattern.rstrip("*")))
+    if prefix.endswith("*"):
+        return rest.startswith(prefix.rstrip("*"))
+    return prefix == rest or rest == f"{prefix}*"
 
 
 def spoken_of(
     shared: Sequence[Stack], pooler: PgBouncer, gateway: Gateway, files: Mapping[str, str]
 ) -> Iterator[Violation]:
-    """Stacks that phases bring by name, and containers that others speak to by name, where they are called otherwise.
+    """Problems where a stack or container does not have the name that phases and addresses use.
 
-    :param shared: the stacks that are no project's
+    :param shared: the stacks that belong to no project
     :param files: the file in which each key of group_data/ is declared
     """
 
     def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Violation:
         return Violation(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
-    # With the port at which they are asked, where that is declared elsewhere.
+    # With the port of their addresses, where that is declared elsewhere.
     expected: dict[str, dict[str, int | None]] = {
         "postgres": {POSTGRES: pooler.host_port},
         "redis": {REDIS: gateway.cache.port},
@@ -259,21 +259,19 @@ def spoken_of(
     stacks = {stack.name: stack for stack in shared}
     for name, containers in expected.items():
         if name not in stacks:
-            yield problem("shared_stacks", name, "missing", "there: a phase brings it by this name")
+            yield problem("shared_stacks", name, "missing", "declared: a phase deploys it by this name")
             continue
         services = {service.name: service for service in stacks[name].services}
         for container, port in containers.items():
             item = f"{name}.{container}"
             if container not in services:
                 remedy = "what else it is called can be among its aliases"
-                yield problem(
-                    "shared_stacks", item, "missing", "there: others speak to it by this name", remedy
-                )
+                yield problem("shared_stacks", item, "missing", "declared: others use this name", remedy)
             elif port not in (None, services[container].port):
-                there = services[container].port
-                yield problem("shared_stacks", f"{item}.port", there, f"{port}, where others ask it")
+                actual = services[container].port
+                yield problem("shared_stacks", f"{item}.port", actual, f"{port}, the port that others use")
             elif container == KUMA and services[container].publish is None:
-                why = "a port of the host: its cron jobs tell there that they ran"
+                why = "a port of the host, for the heartbeats of its cron jobs"
                 yield problem("shared_stacks", f"{item}.publish", "missing", why)
     if pooler.host != POSTGRES:
         yield problem("pgbouncer", "host", repr(pooler.host), f"{POSTGRES!r}, as that container is called")

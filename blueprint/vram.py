@@ -1,4 +1,4 @@
-"""What a card has to hold: weights, KV cache, what Ollama leaves alone, whisper, containers that compute on it.
+"""Budget of a card's memory: weights, KV cache, Ollama's reserve, whisper, and containers that compute on it.
 
 The KV cache grows with the context and with the requests answered at once, which is why a faster processor alone does
 not allow more of them.
@@ -16,17 +16,17 @@ _MIB = 1024 * 1024
 # llama.cpp's q8_0 keeps 32 values in a block of 34 bytes: 32 of eight bits and one scale of sixteen.
 _Q8_0_BYTES, _Q8_0_VALUES = 34, 32
 
-# From this share of a card on, the owner is told: where the watchdog would tell of it as well (requirements 10.4).
-TIGHT_PERCENT = 90
+# Percentage of a card's memory from which a run warns, the same as the watchdog's (requirements 10.4).
+WARNING_PERCENT = 90
 
 
 @dataclass(frozen=True)
 class Share:
-    """One thing on a card.
+    """A use of a card's memory.
 
-    :param what: what takes the memory
-    :param mib: how much, in MiB
-    :param arithmetic: how that was computed
+    :param what: the user of the memory
+    :param mib: memory, in MiB
+    :param arithmetic: how `mib` was computed
     """
 
     what: str
@@ -36,11 +36,11 @@ class Share:
 
 @dataclass(frozen=True)
 class CardBudget:
-    """A card and everything on it.
+    """The budget of a card.
 
-    :param shares: what is on it while no container computes
-    :param working: what is on it while one does, for which an instance has unloaded its model (requirements 4.2); empty
-        where none ever does
+    :param shares: its uses while no container computes
+    :param working: its uses while a container computes and an instance has unloaded its model (requirements 4.2); empty
+        if that never happens
     """
 
     gpu: Gpu
@@ -54,19 +54,19 @@ class CardBudget:
 
     @property
     def total_mib(self) -> int:
-        """The most that is on it at any time, in MiB."""
+        """The largest use at any time, in MiB."""
         return _sum(self.fullest)
 
     @property
     def fits(self) -> bool:
-        """Whether that is at most what the card has."""
+        """Whether the largest use fits."""
         return self.total_mib <= self.gpu.vram_mib
 
     def warnings(self) -> Iterator[str]:
-        """What fits, and leaves little."""
-        if self.fits and 100 * self.total_mib > TIGHT_PERCENT * self.gpu.vram_mib:
+        """A sentence where the largest use is near the limit."""
+        if self.fits and 100 * self.total_mib > WARNING_PERCENT * self.gpu.vram_mib:
             yield (
-                f"card {self.gpu.uuid} ({self.gpu.model}): {self}, more than {TIGHT_PERCENT} % of its"
+                f"card {self.gpu.uuid} ({self.gpu.model}): {self}, more than {WARNING_PERCENT} % of its"
                 f" {self.gpu.vram_mib}"
             )
 

@@ -17,8 +17,8 @@ from blueprint import (
     Secrets,
     environment_name,
     for_host,
-    phases_wanted,
     render_problems,
+    selected_phases,
 )
 from blueprint.applied import Applied
 from blueprint.model import Stack
@@ -66,13 +66,13 @@ class Run:
         with declaration_errors():
             blueprint = for_host(host.data)
             phases = phases_of(blueprint)
-            wanted = phases_wanted(blueprint.phase, {phase.name: phase.number for phase in phases})
+            names = selected_phases(blueprint.phase, {phase.name: phase.number for phase in phases})
             secrets = Secrets.open(environment_name(os.environ))
         pending = upgrade.pending(blueprint)
         starts_upgrade = upgrade.starts(blueprint, pending)
-        selected = tuple(phase for phase in phases if phase.name in wanted and phase.group in host.groups)
+        selected = tuple(phase for phase in phases if phase.name in names and phase.group in host.groups)
         for phase in phases:
-            if phase.name in wanted and phase not in selected and blueprint.phase != ALL:
+            if phase.name in names and phase not in selected and blueprint.phase != ALL:
                 reason = f"{host.name} is not in the group {phase.group} (see `groups` in production.yaml)"
                 logger.warning(f"    phase {phase.name} is skipped: {reason}")
         return cls(

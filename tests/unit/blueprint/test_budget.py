@@ -60,8 +60,8 @@ def test_memory_is_every_limit_and_everything_measured() -> None:
     assert sums.limits_mib == limits + 4096 + 5 * 100 + 2000
     assert MemoryUse("try", "try", 512, 100) in sums.uses
     assert sums.most_mib == sums.expected_mib + sum(use.limit_mib for use in sums.unmeasured)
-    assert sums.there == "18432 MiB = 12288 of memory + 6144 of zram"
-    assert declared("i7_9700k").memory_budget().there == "43008 MiB = 28672 of memory + 14336 of zram"
+    assert sums.capacity == "18432 MiB = 12288 of memory + 6144 of zram"
+    assert declared("i7_9700k").memory_budget().capacity == "43008 MiB = 28672 of memory + 14336 of zram"
 
 
 def test_what_is_taken_for_certain_must_fit() -> None:
@@ -79,7 +79,7 @@ def test_limits_are_ceilings_that_are_told_of() -> None:
     full = without_voicejury(shared_stacks=beside(memory="32g"))
     (sentence,) = [sentence for sentence in full.warnings() if "the limits add up to" in sentence]
     assert f"memory: the limits add up to {full.memory_budget().limits_mib} MiB" in sentence
-    assert "there are 18432 MiB = 12288 of memory + 6144 of zram" in sentence
+    assert "the machine has 18432 MiB = 12288 of memory + 6144 of zram" in sentence
 
 
 @pytest.mark.parametrize(("expected", "told"), [(9000, 0), (9001, 1)])

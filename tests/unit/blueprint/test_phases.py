@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint import DeclarationError, phases_wanted
+from blueprint import DeclarationError, selected_phases
 
 # Run order, not that of the numbers.
 AVAILABLE = {"hardware": 0, "litellm": 1, "monitoring": 3, "augmenter": 2}
@@ -25,18 +25,18 @@ AVAILABLE = {"hardware": 0, "litellm": 1, "monitoring": 3, "augmenter": 2}
     ],
 )
 def test_names_numbers_lists_and_commas_in_the_order_they_run(value: object, wanted: tuple[str, ...]) -> None:
-    assert phases_wanted(value, AVAILABLE) == wanted
+    assert selected_phases(value, AVAILABLE) == wanted
 
 
 @pytest.mark.parametrize("value", ["", [], ",", 7, True, None, "hardware;litellm"])
 def test_anything_else_is_refused(value: object) -> None:
     with pytest.raises(DeclarationError, match=r"one of hardware \(0\), litellm \(1\), .*, all"):
-        phases_wanted(value, AVAILABLE)
+        selected_phases(value, AVAILABLE)
 
 
 def test_each_unknown_phase_is_named_with_what_may_have_been_meant() -> None:
     with pytest.raises(DeclarationError) as refused:
-        phases_wanted("hardwrae,litelm", AVAILABLE)
+        selected_phases("hardwrae,litelm", AVAILABLE)
     first, second = map(str, refused.value.problems)
     assert first == (
         "--data: phase is 'hardwrae', but must be one of hardware (0), litellm (1), monitoring (3), augmenter (2), all;"

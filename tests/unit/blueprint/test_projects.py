@@ -392,7 +392,7 @@ def test_an_index_without_a_user() -> None:
         ),
         (
             {"predecessors": (Predecessor("old", ("coach_credit",), {"coach_credit": "files/x.sql"}),)},
-            "coach_credit.predecessors.old.after is files/x.sql, but must be a file that is there",
+            "coach_credit.predecessors.old.after is files/x.sql, but must be an existing file",
         ),
     ],
 )
