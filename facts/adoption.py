@@ -57,9 +57,9 @@ class AdoptionState:
 class Adoption(FactBase[AdoptionState]):
     """Containers by name, and which of their volumes are copied already.
 
-    + state: folder of the host in which it is recorded
-    + names: of containers
-    + volumes: names of those that their data is to be copied into
+    :param state: folder of the host in which it is recorded
+    :param names: of containers
+    :param volumes: names of those that their data is to be copied into
     """
 
     def command(self, state: str, names: Iterable[str], volumes: Iterable[str] = ()) -> StringCommand:

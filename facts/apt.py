@@ -36,8 +36,8 @@ class PackagesState:
 class Packages(FactBase[PackagesState]):
     """State of many packages in one question, and whether apt's lists are fit to install the missing ones.
 
-    + names: packages that may have to be installed, without architecture
-    + others: further packages whose state matters
+    :param names: packages that may have to be installed, without architecture
+    :param others: further packages whose state matters
     """
 
     def command(self, names: Iterable[str], others: Iterable[str] = ()) -> StringCommand:

@@ -67,7 +67,7 @@ def parse(output: Iterable[str]) -> Repositories:
 class AptRepositories(FactBase[Repositories]):
     """Configured repositories, and the keys of one keyring.
 
-    + keyring: its path, or "" for none
+    :param keyring: its path, or "" for none
     """
 
     def command(self, keyring: str = "") -> StringCommand:

@@ -35,7 +35,7 @@ class BackupState:
 class Backups(FactBase[dict[str, BackupState]]):
     """The newest backup of each piece, by its name ("postgres/shared-postgres/litellm").
 
-    + root: folder of the backups
+    :param root: folder of the backups
     """
 
     def command(self, root: str) -> StringCommand:

@@ -87,7 +87,7 @@ class EngineState:
 class Engine(FactBase[EngineState]):
     """The engine in one question.
 
-    + parts: what to ask, of `versions`, `daemon`, `networks`, `rules` and `logins`
+    :param parts: what to ask, of `versions`, `daemon`, `networks`, `rules` and `logins`
     """
 
     def command(self, parts: Iterable[str] = PARTS) -> StringCommand:
@@ -173,7 +173,7 @@ class Statuses(FactBase[dict[str, str]]):
     """Status of containers by name: created, running, restarting, exited, paused or dead; those that do not exist are
     missing in the answer.
 
-    + names: which
+    :param names: which
     """
 
     def command(self, names: Iterable[str]) -> StringCommand:
@@ -193,7 +193,7 @@ class Statuses(FactBase[dict[str, str]]):
 class Images(FactBase[dict[str, str]]):
     """Ids of images by reference; those that are not on the host are missing in the answer.
 
-    + references: which
+    :param references: which
     """
 
     def command(self, references: Iterable[str]) -> StringCommand:

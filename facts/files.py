@@ -40,7 +40,7 @@ class TreeState:
 class Tree(FactBase[TreeState]):
     """State of many paths in one question. Hashes, never contents.
 
-    + paths: absolute paths; links are looked at, not followed
+    :param paths: absolute paths; links are looked at, not followed
     """
 
     def command(self, paths: Iterable[str]) -> StringCommand:
@@ -94,7 +94,7 @@ def read_tree(output: Iterable[str]) -> TreeState:
 class Contents(FactBase[dict[str, bytes]]):
     """Contents of files, for `--diff` and for nothing else. Never ask it for a file with secrets.
 
-    + paths: absolute paths of files; one that is missing is missing in the answer
+    :param paths: absolute paths of files; one that is missing is missing in the answer
     """
 
     def command(self, paths: Iterable[str]) -> StringCommand:

@@ -31,7 +31,7 @@ class FirewallState:
 class Firewall(FactBase[FirewallState]):
     """The rules of named chains, of IPv4 and IPv6, and the ports of SSH, in one question.
 
-    + chains: names of the chains to report, in whatever table they are
+    :param chains: names of the chains to report, in whatever table they are
     """
 
     def command(self, chains: Iterable[str]) -> StringCommand:

@@ -9,7 +9,7 @@ from pyinfra.api.facts import FactBase
 class Names(FactBase[list[str]]):
     """Names of the files in a folder, in order; hidden ones are left out, a folder that is not there has none.
 
-    + folder: absolute path
+    :param folder: absolute path
     """
 
     def command(self, folder: str) -> StringCommand:

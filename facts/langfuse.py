@@ -68,8 +68,8 @@ class LangfuseState:
 class Langfuse(FactBase[LangfuseState]):
     """Who may do what in a Langfuse, in one question. It is asked as the role that the container logs in with.
 
-    + container: of its web server
-    + postgres: container of its Postgres
+    :param container: of its web server
+    :param postgres: container of its Postgres
     """
 
     def command(self, container: str, postgres: str) -> StringCommand:

@@ -66,10 +66,9 @@ class ProxyState:
 class Proxy(FactBase[ProxyState]):
     """Everything that is administered through the proxy's API, in one question.
 
-    + container: the proxy's
-    + port: where it listens in there
-    + required: it has to answer, or the fact fails with what it said; otherwise one that does not answer is as one that
-        does not run
+    :param container: the proxy's
+    :param port: where it listens in there
+    :param required: it has to answer, or the fact fails with what it said; otherwise no answer counts as not running
     """
 
     def command(self, container: str, port: int, required: bool = True) -> StringCommand:

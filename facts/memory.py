@@ -26,7 +26,7 @@ class MemoryState:
 class Memory(FactBase[MemoryState]):
     """Available memory, and whether some containers have theirs already.
 
-    + containers: their names
+    :param containers: their names
     """
 
     def command(self, containers: Iterable[str] = ()) -> StringCommand:

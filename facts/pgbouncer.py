@@ -18,11 +18,12 @@ class Answers(FactBase[dict[str, str]]):
 
     What hindered the client itself, if anything did, is under `REFUSAL`.
 
-    + container: one with psql on the pooler's network
-    + host, port: of the pooler
-    + user: role that asks
-    + passfile: file in the container with its password, as libpq reads it
-    + databases: whom to ask
+    :param container: one with psql on the pooler's network
+    :param host: of the pooler
+    :param port: of the pooler
+    :param user: role that asks
+    :param passfile: file in the container with its password, as libpq reads it
+    :param databases: whom to ask
     """
 
     def command(

@@ -126,7 +126,7 @@ class ClusterState:
 class Cluster(FactBase[ClusterState]):
     """The whole state of a cluster, in one question.
 
-    + container: in which it runs
+    :param container: in which it runs
     """
 
     def command(self, container: str) -> StringCommand:
@@ -237,8 +237,8 @@ class Vector:
 class Vectors(FactBase[tuple[Vector, ...]]):
     """The columns of vectors of a database.
 
-    + container: in which the server runs
-    + database: its name
+    :param container: in which the server runs
+    :param database: its name
     """
 
     def command(self, container: str, database: str) -> StringCommand:

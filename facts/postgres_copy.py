@@ -58,9 +58,9 @@ class CopyState:
 class PostgresCopy(FactBase[CopyState]):
     """How far the databases of one server are copied into another, in one question.
 
-    + state: folder of the host in which it is recorded
-    + source: container with the old server
-    + target: container with the new one
+    :param state: folder of the host in which it is recorded
+    :param source: container with the old server
+    :param target: container with the new one
     """
 
     def command(self, state: str, source: str, target: str) -> StringCommand:

@@ -76,10 +76,10 @@ class RedisState:
 class Redis(FactBase[RedisState]):
     """The server's settings and users, in one question.
 
-    + container: in which it runs
-    + settings: names of the settings to tell
-    + user: who asks
-    + password_file: file in the container with that user's password
+    :param container: in which it runs
+    :param settings: names of the settings to tell
+    :param user: who asks
+    :param password_file: file in the container with that user's password
     """
 
     def command(

@@ -31,7 +31,7 @@ class KeysState:
 class RedisKeys(FactBase[KeysState]):
     """The keys by index.
 
-    + container: in which it runs
+    :param container: in which it runs
     """
 
     def command(self, container: str) -> StringCommand:

@@ -20,8 +20,8 @@ class ReleaseState:
 class Release(FactBase[ReleaseState]):
     """Which release is unpacked, and whether it is all there.
 
-    + stamp: path of the file that was written when it was
-    + paths: absolute paths that belong to it
+    :param stamp: path of the file that was written when it was
+    :param paths: absolute paths that belong to it
     """
 
     def command(self, stamp: str, paths: Iterable[str]) -> StringCommand:

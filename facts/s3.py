@@ -28,8 +28,8 @@ class StorageState:
 class Storage(FactBase[StorageState]):
     """Buckets, and who else may log in; nothing where no container is. Needs no key: it looks at the folders.
 
-    + container: its name
-    + directory: where the server keeps its data, in the container
+    :param container: its name
+    :param directory: where the server keeps its data, in the container
     """
 
     def command(self, container: str, directory: str) -> StringCommand:

@@ -55,7 +55,7 @@ class SshdState:
 class Sshd(FactBase[SshdState]):
     """Settings of sshd, whoever made them, in one question.
 
-    + path: our own file of settings
+    :param path: our own file of settings
     """
 
     def command(self, path: str) -> StringCommand:

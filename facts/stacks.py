@@ -91,7 +91,7 @@ class StacksState:
 class Stacks(FactBase[StacksState]):
     """All stacks of a host in one question: hashes of files, never their contents or a container's environment.
 
-    + root: folder that the stacks are in
+    :param root: folder that the stacks are in
     """
 
     def command(self, root: str) -> StringCommand:

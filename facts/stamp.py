@@ -9,7 +9,7 @@ from pyinfra.api.facts import FactBase
 class Stamp(FactBase[str]):
     """The first line of a small file, empty where it is not there.
 
-    + path: absolute path
+    :param path: absolute path
     """
 
     def command(self, path: str) -> StringCommand:

@@ -13,7 +13,7 @@ from facts import script
 class Standing(FactBase[dict[tuple[str, str], str]]):
     """sha256 of each text that is there, by its file and variable; nothing of what is missing or empty.
 
-    + places: absolute path and variable of an environment file, or an empty variable for the file's first line
+    :param places: absolute path and variable of an environment file, or an empty variable for the file's first line
     """
 
     def command(self, places: Sequence[tuple[str, str]]) -> StringCommand:

@@ -65,8 +65,8 @@ class UnitsState:
 class Units(FactBase[UnitsState]):
     """State of many units in one question, with the age of every file that configures them.
 
-    + names: canonical unit names
-    + paths: further files whose age matters
+    :param names: canonical unit names
+    :param paths: further files whose age matters
     """
 
     def command(self, names: Iterable[str], paths: Iterable[str] = ()) -> StringCommand:

@@ -85,8 +85,8 @@ class KumaState:
 class Kuma(FactBase[KumaState]):
     """Everything in one question. The login goes on standard input: `_stdin=[login(…)]` with the other arguments.
 
-    + container: in which it runs
-    + required: it has to answer, or the fact fails; otherwise one that does not is as one that does not run
+    :param container: in which it runs
+    :param required: it has to answer, or the fact fails; otherwise one that does not is as one that does not run
     """
 
     def command(self, container: str, required: bool = True) -> StringCommand:

@@ -23,8 +23,8 @@ class AccountState:
 class Account(FactBase[AccountState]):
     """One account and groups that it may belong to, from whatever the host's name services are.
 
-    + user: name of the account
-    + groups: names of groups
+    :param user: name of the account
+    :param groups: names of groups
     """
 
     def command(self, user: str, groups: Iterable[str] = ()) -> StringCommand:

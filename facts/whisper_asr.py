@@ -67,8 +67,8 @@ def parse(output: Iterable[str]) -> WhisperAsrState:
 class WhisperAsr(FactBase[WhisperAsrState]):
     """The service in one question.
 
-    + container: its name
-    + port: where it is published on the host's loopback
+    :param container: its name
+    :param port: where it is published on the host's loopback
     """
 
     def command(self, container: str, port: int) -> StringCommand:

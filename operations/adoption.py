@@ -25,11 +25,11 @@ REFUSED = "containers of others have declared names, and nothing was changed"
 class Successor:
     """A declared container, as far as another of its name matters.
 
-    + project: its Compose project
-    + image: of a Redis, what reads the copy of the old one's data
-    + volumes: by the path in it, the name of the volume and what Compose calls it in the project
-    + kind: what is done with the data of an old one: of `postgres` it is left to be dumped, of `redis` the keys are
-        counted as well, of others the files are copied
+    :param project: its Compose project
+    :param image: of a Redis, what reads the copy of the old one's data
+    :param volumes: by the path in it, the name of the volume and what Compose calls it in the project
+    :param kind: what is done with the data of an old one: that of `postgres` is left to be dumped, of `redis` the keys
+        are counted as well, of others the files are copied
     """
 
     name: str

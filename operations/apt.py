@@ -23,9 +23,9 @@ LISTS_VALID_S = 86400
 class Package:
     """A wanted package.
 
-    + name: of a real package (not a virtual one), without architecture
-    + unless: packages of which one suffices: if it is installed, this one is not wanted
-    + masks: units of it that are masked before it is installed, so that installing does not start them
+    :param name: of a real package (not a virtual one), without architecture
+    :param unless: packages of which one suffices: if it is installed, this one is not wanted
+    :param masks: units of it that are masked before it is installed, so that installing does not start them
     """
 
     name: str

@@ -22,10 +22,10 @@ from operations import script
 class Saving:
     """How a host saves what its containers hold.
 
-    + command: path of the program that saves the pieces it is given, and reads them back
-    + root: folder of the backups
-    + pieces: what each container holds, by its name: kind/where/what ("postgres/shared-postgres/litellm") or kind/where
-        for all that is there
+    :param command: path of the program that saves the pieces it is given, and reads them back
+    :param root: folder of the backups
+    :param pieces: what each container holds, by its name: kind/where/what ("postgres/shared-postgres/litellm") or
+        kind/where for all of it
     """
 
     command: str
@@ -78,7 +78,7 @@ def save(
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
     """The commands of `fresh`, for another operation to yield from.
 
-    + before: the backups that there are
+    :param before: the backups that there are
     """
     yield script.run("backup/save-first.sh", command, *pieces, stream=True)
     stamps = {name: found.stamp for name, found in before.items()}

@@ -33,7 +33,8 @@ REFERENCE = re.compile(r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{
 def problems(engine: EngineState, minimum_engine: str, minimum_compose: str = "2.0") -> Iterator[Problem]:
     """What keeps an engine that is already there from being used; nothing where there is none yet.
 
-    + minimum_engine, minimum_compose: versions such as "24.0"
+    :param minimum_engine: a version such as "24.0"
+    :param minimum_compose: likewise
     """
     if not engine.installed:
         return
@@ -105,7 +106,7 @@ def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]
     Without these, containers reach nothing, are not reached through the ports that they publish, or are not kept apart
     from those of other networks. IPv4 only: networks have IPv6 only where somebody asked for it.
 
-    + settings: of the daemon, which may be told to leave the tables alone, or to use nftables itself
+    :param settings: of the daemon, which may be told to leave the tables alone, or to use nftables itself
     """
     rules = engine.rules
     if engine.server is None or rules is None or settings.get("iptables") is False:

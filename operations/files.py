@@ -33,7 +33,7 @@ class Change:
 def difference(entries: Iterable[Entry], tree: TreeState) -> list[Change]:
     """What has to be done to `tree`; an empty list when it is as declared.
 
-    Raises `OperationError` where something of another kind is in the way that cannot be replaced without
+    :raises OperationError: where something of another kind is in the way that cannot be replaced without
     losing it.
     """
     changes = [Change("abandoned", path, reason="left by an interrupted run") for path in tree.abandoned]
@@ -143,8 +143,8 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
 def apply(entries: Sequence[Entry], actual: TreeState) -> StringCommand | None:
     """What `tree` yields, for an operation that has asked for the tree in a question of its own.
 
-    + entries: what is wanted, directories in the order in which they have to be made
-    + actual: what is there, by the paths of all entries at least; more does not matter
+    :param entries: what is wanted, directories in the order in which they have to be made
+    :param actual: what is there, by the paths of all entries at least; more does not matter
 
     Returns None where nothing differs.
     """

@@ -49,8 +49,9 @@ LINK_LOCAL = {"v4": ("169.254.0.0/16", "224.0.0.0/4"), "v6": ("fe80::/10", "ff00
 class Ruleset:
     """What is let in.
 
-    + tcp, udp: ports of the host, and published ports of its containers, that anyone may reach
-    + internal_tcp: ports of the host that its containers may reach, whichever of its addresses they ask, and no other
+    :param tcp: ports of the host, and published ports of its containers, that anyone may reach
+    :param udp: likewise
+    :param internal_tcp: the only ports of the host that its containers may reach, under any of its addresses
     """
 
     tcp: tuple[int, ...]

@@ -42,9 +42,9 @@ _CREATED = re.compile(
 class Role:
     """A role that logs in, and may do nothing else on its own.
 
-    + verifier: SCRAM-SHA-256 verifier of its password, set as it is
-    + member_of: roles whose privileges it has
-    + connection_limit: connections that it may have at once, -1 for any number
+    :param verifier: SCRAM-SHA-256 verifier of its password, set as it is
+    :param member_of: roles whose privileges it has
+    :param connection_limit: connections that it may have at once, -1 for any number
     """
 
     name: str
@@ -69,9 +69,9 @@ class Role:
 class Database:
     """A database with its owner; nobody may connect but the owner and `connect`.
 
-    + owner: role that owns it
-    + extensions: names of the extensions that it has
-    + connect: further roles that may connect, and nothing more
+    :param owner: role that owns it
+    :param extensions: names of the extensions that it has
+    :param connect: further roles that may connect, and nothing more
     """
 
     name: str
@@ -121,7 +121,7 @@ def literal(text: str) -> str:
 def difference(desired: Sequence[Database], roles: Sequence[Role], cluster: ClusterState) -> list[Change]:
     """What brings the roles and databases to their declared state; empty when they are in it. Nothing is dropped.
 
-    Raises `OperationError` for what cannot be changed in place: an encoding, and an extension that the server does
+    :raises OperationError: for what cannot be changed in place: an encoding, and an extension that the server does
     not have.
     """
     everyone: dict[str, Role] = {}
@@ -489,9 +489,11 @@ def postgres(
 class VectorColumn:
     """A column of vectors that is searched by cosine distance through an HNSW index.
 
-    + table, column: their names
-    + dimensions: of each vector
-    + m, ef_construction: of the index
+    :param table: its name
+    :param column: its name
+    :param dimensions: of each vector
+    :param m: of the index
+    :param ef_construction: of the index
     """
 
     table: str

@@ -25,9 +25,9 @@ REFUSED = "databases of {} cannot be copied, and nothing was changed"
 class Copy:
     """One database to copy; it keeps its name.
 
-    + owner: role of the new server to which it, and everything in it but its extensions, will belong
-    + after: SQL that is run in the copy once it has been compared, before anybody uses it
-    + required: the source must have it
+    :param owner: role of the new server to which it, and everything in it but its extensions, will belong
+    :param after: SQL that is run in the copy once it has been compared, before anybody uses it
+    :param required: the source must have it
     """
 
     database: str

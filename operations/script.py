@@ -67,10 +67,10 @@ def run(script: str, *args: str | int, payload: str = "", stream: bool = False) 
     was found, what was wanted and how to mend it. A script with a payload reads it to its end even if it
     gives up before (`cat >/dev/null`): otherwise the sender sees a broken pipe instead of that line.
 
-    + script: path below `files/`; written for bash, starts with `set -euo pipefail`
-    + args: its arguments `$1` …; they show in process lists and logs, so nothing secret
-    + payload: text on its standard input, the place for secrets and for anything long; shown and logged
+    :param script: path below `files/`; written for bash, starts with `set -euo pipefail`
+    :param args: its arguments `$1` …; they show in process lists and logs, so nothing secret
+    :param payload: text on its standard input, the place for secrets and for anything long; shown and logged
       nowhere
-    + stream: show its output line by line as it comes, for steps that take more than a few seconds
+    :param stream: show its output line by line as it comes, for steps that take more than a few seconds
     """
     return Script(script, *args, payload=payload, stream=stream)

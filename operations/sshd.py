@@ -34,8 +34,9 @@ KEEP = OverNewConnection(
 class Setting:
     """One setting.
 
-    + keyword, value: as in sshd_config(5)
-    + as_good: other values that serve
+    :param keyword: as in sshd_config(5)
+    :param value: as in sshd_config(5)
+    :param as_good: other values that serve
     """
 
     keyword: str
@@ -98,7 +99,7 @@ def ineffective(settings: Sequence[Setting], actual: SshdState) -> Iterator[Prob
 def lockout(settings: Sequence[Setting], actual: SshdState, method: str | None) -> Iterator[Problem]:
     """Why nobody could log in any more as this session did.
 
-    + method: of this session's login, "publickey"; None where nobody can tell
+    :param method: of this session's login, "publickey"; None where nobody can tell
     """
     closed = {each.keyword.lower() for each in settings if each.value == "no"} - owners(
         settings, actual

@@ -82,7 +82,7 @@ class Difference:
 def difference(stack: ComposeStack, actual: StacksState) -> Difference:
     """What has to be done to `actual`.
 
-    Raises `OperationError` where one of the names or ports belongs to somebody else, or one of the networks is another.
+    :raises OperationError: where one of the names or ports belongs to somebody else, or one of the networks is another
     """
     if refusals := [*_foreign(stack, actual), *_taken_ports(stack, actual), *_open_networks(stack, actual)]:
         raise OperationError("\n".join(refusals))

@@ -26,14 +26,14 @@ KINDS = "service|socket|timer|path|mount|swap|target|slice"
 class Unit:
     """Wanted state of one unit.
 
-    + name: canonical name with its suffix, `ollama@heavy.service`
-    + enabled: at boot; None leaves it as it is. A unit without `[Install]` section can be neither, and is left alone
-    + running: None leaves it as it is, but restarts it when its configuration changed. A oneshot that does not remain
-      counts as running when it has succeeded since its configuration last changed. A unit whose own conditions are
-      not met is left inactive: systemd has decided
-    + masked: stopped and made impossible to start; `enabled` and `running` do not matter then
-    + restart_on: paths besides fragment, drop-ins and environment files that it reads when it starts
-    + reload_on: paths that it reads again when it is reloaded
+    :param name: canonical name with its suffix, `ollama@heavy.service`
+    :param enabled: at boot; None leaves it as it is. A unit without `[Install]` section can be neither, and stays
+    :param running: None leaves it as it is, but restarts it when its configuration changed. A oneshot that does not
+        remain counts as running when it has succeeded since its configuration last changed. A unit stays inactive where
+        its own conditions are not met: systemd has decided
+    :param masked: stopped and made impossible to start; `enabled` and `running` do not matter then
+    :param restart_on: paths besides fragment, drop-ins and environment files that it reads when it starts
+    :param reload_on: paths that it reads again when it is reloaded
     """
 
     name: str

@@ -15,8 +15,8 @@ def nodelay_transport(sock: Any, **options: Any) -> Transport:
     delays by 40 ms: on every command that pyinfra runs. A transport through a jump host or a proxy command
     is no socket of ours and stays as it is.
 
-    + sock: what paramiko connected (`SSHClient.connect`, `transport_factory`)
-    + options: what paramiko hands to `paramiko.Transport`
+    :param sock: what paramiko connected (`SSHClient.connect`, `transport_factory`)
+    :param options: what paramiko hands to `paramiko.Transport`
     """
     if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

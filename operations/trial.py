@@ -26,10 +26,10 @@ class OverNewConnection(StringCommand):
     The connection that the run uses is an established one, which a firewall lets pass whatever its rules are, and
     which sshd has let in by the settings of then.
 
-    + bits: the command, which keeps what is on trial
-    + rollback: command that undoes it, sent over the connection of the run where no new one is possible
-    + tried: what is on trial, "firewall rules"
-    + advice: what the reader looks at then
+    :param bits: the command, which keeps what is on trial
+    :param rollback: command that undoes it, sent over the connection of the run where no new one is possible
+    :param tried: what is on trial, "firewall rules"
+    :param advice: what the reader looks at then
     """
 
     def __init__(self, *bits: str, rollback: StringCommand, tried: str, advice: str) -> None:

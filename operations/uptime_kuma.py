@@ -40,8 +40,8 @@ _TRIED_AGAIN_S = 110
 class Http:
     """Up while a URL answers with a status of 200 to 299.
 
-    + url: as a container on Uptime Kuma's network reaches it
-    + timeout_s: how long an answer may take
+    :param url: as a container on Uptime Kuma's network reaches it
+    :param timeout_s: how long an answer may take
     """
 
     url: str
@@ -74,7 +74,7 @@ class Port:
 class Redis:
     """Up while Redis answers PING.
 
-    + connection: "redis://user:password@host:6379", percent-encoded
+    :param connection: "redis://user:password@host:6379", percent-encoded
     """
 
     connection: str = field(repr=False)
@@ -88,7 +88,7 @@ class Redis:
 class Push:
     """Up while something calls `/api/push/<token>` at least once an interval.
 
-    + token: letters, digits, - and _; at most 32, which is what its column holds
+    :param token: letters, digits, - and _; at most 32, which is what its column holds
     """
 
     token: str = field(repr=False)
@@ -102,11 +102,11 @@ class Push:
 class Monitor:
     """One monitor.
 
-    + name: among those of its owner, no other has it
-    + asks: what is tried
-    + interval_s: seconds from one try to the next
-    + retries: failures that are only pending before it counts as down
-    + retry_interval_s: seconds between these
+    :param name: among those of its owner, no other has it
+    :param asks: what is tried
+    :param interval_s: seconds from one try to the next
+    :param retries: failures that are only pending before it counts as down
+    :param retry_interval_s: seconds between these
     """
 
     name: str
@@ -131,9 +131,9 @@ class Monitor:
 class Telegram:
     """A chat that is told when a monitor goes down or comes back; new monitors, a person's too, use it by default.
 
-    + name: how Uptime Kuma lists it; one of that name is taken for ours
-    + token: of the bot
-    + chat: id of the chat
+    :param name: how Uptime Kuma lists it; one of that name is taken for ours
+    :param token: of the bot
+    :param chat: id of the chat
     """
 
     name: str

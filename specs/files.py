@@ -27,13 +27,14 @@ def _check_access(path: str, mode: str, owner: str, group: str) -> None:
 class File:
     """A regular file with exactly this content.
 
-    + path: absolute path; its directory exists or is declared as `Directory`
-    + content: text (UTF-8) or bytes
-    + mode: octal digits
-    + owner, group: names or numbers
-    + secret: the content is never shown: not by `--diff`, and not by what its validation says
-    + validate: command that exits nonzero when it refuses the new content; `{path}` (unquoted) stands for the new file,
-        which is then still in a private directory, under its own name; refused, the old file stays
+    :param path: absolute path; its directory exists or is declared as `Directory`
+    :param content: text (UTF-8) or bytes
+    :param mode: octal digits
+    :param owner: name or number
+    :param group: name or number
+    :param secret: the content is never shown: not by `--diff`, and not by what its validation says
+    :param validate: command that exits nonzero when it refuses the new content; `{path}` (unquoted) stands for the new
+        file, which is then still in a private directory, under its own name; refused, the old file stays
     """
 
     path: str

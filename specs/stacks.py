@@ -37,8 +37,8 @@ _WORD = re.compile(r"[^\0-\x1f]+")
 class Build:
     """An image that is built on the host.
 
-    + folder: folder on this machine with a Dockerfile and what it copies
-    + args: build arguments; not for secrets, which would stay in the image
+    :param folder: folder on this machine with a Dockerfile and what it copies
+    :param args: build arguments; not for secrets, which would stay in the image
     """
 
     folder: Path
@@ -85,18 +85,18 @@ class ComposeStack:
     Every service is named as its container, so that Compose adds no further name to the network, and has a health
     check, so that there is something to wait for.
 
-    + name: of the project
-    + folder: absolute path; only root can look into it
-    + project: what compose.yaml says but for the name, read literally: nothing is interpolated
-    + files: environment files (in the folder itself, named relative to it in `env_file`), mounted files, and the
+    :param name: of the project
+    :param folder: absolute path; only root can look into it
+    :param project: what compose.yaml says but for the name, read literally: nothing is interpolated
+    :param files: environment files (in the folder itself, named relative to it in `env_file`), mounted files, and the
         directories of these, with their absolute paths below the folder
-    + reload: for a container that reads its mounted files again, the command in it that does so; that of any other
+    :param reload: for a container that reads its mounted files again, the command in it that does so; that of any other
         is recreated when they change
-    + stateful: containers that hold data
-    + networks: those of `project` that are without a way out; they are made where they are missing
-    + builds: how images that no registry has are built, by their references
-    + adopts: a step before sets containers of others under its names aside, so that a run that is only being prepared
-        takes these for gone
+    :param stateful: containers that hold data
+    :param networks: those of `project` that are without a way out; they are made where they are missing
+    :param builds: how images that no registry has are built, by their references
+    :param adopts: an earlier step renames containers of others under its names; while a run is only prepared, these
+        count as gone
     """
 
     name: str
