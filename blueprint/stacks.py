@@ -1,4 +1,4 @@
-"""From declared stacks to those of the host: the Compose project, environment files, mounted files."""
+"""The stacks of a host, from the declared ones: Compose project, environment files, mounted files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from specs.stacks import COMPOSE_FILE, Build, ComposeStack, Outline
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
-# Volumes with it are left alone by every clean-up.
+# Clean-ups keep volumes with this label.
 KEEP = {"keep": "true"}
 
-# Seconds between two questions while a service starts; without it Docker first asks after a whole interval.
+# Seconds between two health checks while a service starts; by default Docker waits a whole interval for the first one.
 _START_INTERVAL_S = 2
 
-# What Compose reads literally without quotes, whatever its version.
+# Characters that every version of Compose reads literally without quotes.
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:@%+=,?&~")
 
 
@@ -33,7 +33,7 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 class Content:
     """Content of a mounted file.
 
-    :param secret: it is never shown
+    :param secret: whether it is never shown
     """
 
     text: str | bytes = field(repr=False)
@@ -42,14 +42,13 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolver:
-    """What stacks are resolved with, the same for all of one host.
+    """Makes the stacks of a host from the declared ones.
 
-    :param root: folder that the folders of all stacks are in
-    :param network: network on which all containers meet
-    :param docker: the engine's settings; log limits are repeated on each container, as containers keep those that
-        they were made with
+    :param root: parent of the folders of all stacks
+    :param network: network of all containers
+    :param docker: the engine's settings; each container repeats the log limits, because it keeps those of its creation
     :param secrets: the environment's
-    :param formats: what generated secrets look like that are not mere passwords
+    :param formats: formats of the generated secrets that are more than passwords
     :param uuids: full UUID of each card, by the declared one
     """
 
@@ -65,10 +64,10 @@ class Resolver:
         stack: Stack,
         contents: Mapping[str, Content] | None = None,
     ) -> ComposeStack:
-        """A stack as it is on the host. Generates the secrets that are not there yet.
+        """The stack of the host. Missing generated secrets are generated.
 
         :param contents: content of each mounted file, by its path in the stack's folder
-        :raises DeclarationError: for a secret that the owner has not provided, or that no environment file can hold
+        :raises DeclarationError: a provided secret is missing, or an environment file cannot hold a value
         """
         contents = contents or {}
         folder = f"{self.root}/{stack.name}"
@@ -104,7 +103,7 @@ class Resolver:
         )
 
     def secret(self, name: str) -> str:
-        """A generated secret in its declared form."""
+        """A generated secret in its declared format."""
         form = next((form for form in self.formats if form.name == name), GeneratedSecret(name))
         return self.secrets.generated(name, form.make)
 
@@ -122,7 +121,7 @@ class Resolver:
         return environment_file(values, service.name)
 
     def _definition(self, stack: Stack, service: Service) -> dict[str, Any]:
-        """A service in Compose's words; https://docs.docker.com/reference/compose-file/services/."""
+        """A service in the format of Compose; https://docs.docker.com/reference/compose-file/services/."""
         definition: dict[str, Any] = {
             "container_name": service.name,
             "hostname": service.name,
@@ -163,7 +162,7 @@ class Resolver:
         return definition | {key: value for key, value in optional.items() if value}
 
     def _networks(self, stack: Stack, service: Service) -> list[str]:
-        """Where a service can be reached, and can reach others."""
+        """The networks of a service."""
         own = [private_network(stack.name)] if stack.private & {service.name, *service.depends_on} else []
         joined = [private_network(other) for other in service.joins]
         return list(dict.fromkeys([*([] if service.private else [self.network]), *own, *joined]))
@@ -176,7 +175,7 @@ class Resolver:
 def outline(root: str, stack: Stack) -> Outline:
     """What a stack has on a host, by name alone.
 
-    :param root: folder that the folders of all stacks are in
+    :param root: parent of the folders of all stacks
     """
     folder = f"{root}/{stack.name}"
     paths = [
@@ -195,12 +194,12 @@ def outline(root: str, stack: Stack) -> Outline:
 
 
 def volume(stack: Stack, name: str) -> str:
-    """What a volume of a stack is called by Docker."""
+    """Docker's name of a stack's volume."""
     return f"{stack.name}_{name}"
 
 
 def private_network(stack: str) -> str:
-    """What the own network of a stack is called by Docker."""
+    """Docker's name of a stack's private network."""
     return f"{stack}_private"
 
 
@@ -208,7 +207,7 @@ def healthcheck(service: Service) -> dict[str, Any]:
     """The health check of a service."""
     health = service.health
     if health is None:
-        raise ValueError(f"{service.name} has no health")  # refused when it was declared
+        raise ValueError(f"{service.name} has no health")  # the declaration refuses this
     return {
         "test": ["CMD", *(_probe(service, health) if isinstance(health, Http) else health.command)],
         "interval": f"{health.interval_s}s",
@@ -220,7 +219,7 @@ def healthcheck(service: Service) -> dict[str, Any]:
 
 
 def _probe(service: Service, health: Http) -> list[str]:
-    """A command that asks a URL, past any proxy that the environment names, and exits 0 for a status below 400."""
+    """A command that requests a URL without any proxy of the environment, and exits 0 for a status below 400."""
     url = f"http://127.0.0.1:{health.port or service.port}{health.path}"
     seconds = health.timeout_s
     match health.probe:
@@ -233,7 +232,7 @@ def _probe(service: Service, health: Http) -> list[str]:
                 "-e",
                 f"fetch('{url}').then(a => process.exit(a.status < 400 ? 0 : 1), () => process.exit(1))",
             ]
-        case "wget":  # options that busybox has too
+        case "wget":  # options that busybox also has
             return ["env", "-u", "http_proxy", "wget", "-q", "-T", str(seconds), "-O", "/dev/null", url]
         case _:
             opener = "urllib.request.build_opener(urllib.request.ProxyHandler({}))"
@@ -241,12 +240,12 @@ def _probe(service: Service, health: Http) -> list[str]:
 
 
 def environment_file(values: Mapping[str, str], service: str) -> str:
-    """Variables in the form that Compose reads from an `env_file`, each exactly as it is.
+    """Variables in the format of Compose's `env_file`, each with its literal value.
 
-    Compose interpolates what is not in single quotes, and takes "\\'" for a quote inside of them; so a text that ends
-    in a backslash, or has one before a quote, has no form there.
+    Compose interpolates text outside of single quotes, and takes "\\'" for a quote inside of them. So a text that ends
+    in a backslash, or has one before a quote, cannot be written.
 
-    :param service: whose they are, for messages
+    :param service: service with these variables, for messages
     :raises DeclarationError: for such a text
     """
     problems = [
@@ -260,7 +259,7 @@ def environment_file(values: Mapping[str, str], service: str) -> str:
 
 
 def holdable(value: str) -> bool:
-    """Whether `environment_file` has a form for a text."""
+    """Whether `environment_file` can write a text."""
     return "\\'" not in value and not value.endswith("\\")
 
 
@@ -271,9 +270,9 @@ def _quoted(value: str) -> str:
 
 
 def environment_path(root: str, stack: Stack, service: Service) -> str:
-    """Where a service's environment is on the host.
+    """Path of a service's environment file on the host.
 
-    :param root: folder that the folders of all stacks are in
+    :param root: parent of the folders of all stacks
     """
     return f"{root}/{stack.name}/{_environment_file(service)}"
 
@@ -296,7 +295,7 @@ def _mounts(folder: str, service: Service) -> list[dict[str, Any]]:
     for file, target in service.files.items():
         if (
             service.reload
-        ):  # the folder: what replaces a file that is mounted itself stays out of the container
+        ):  # the folder, because a replaced file that is itself mounted does not reach the container
             bound[f"{folder}/{folder_of(file)}"] = folder_of(target)
         else:
             bound[f"{folder}/{file}"] = target
@@ -313,7 +312,7 @@ def _mounts(folder: str, service: Service) -> list[dict[str, Any]]:
 
 
 def _temporary(service: Service) -> Iterator[str]:
-    """Folders of a read-only container that can be written: /tmp, and what it declares."""
+    """Writable folders of a read-only container: /tmp, and the declared ones."""
     if service.writable:
         return
     size = f"size={service.tmp_mib}m"
