@@ -17,7 +17,7 @@ from typing import Any
 
 from blueprint import yaml_files
 from blueprint.host import Blueprint
-from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_type
+from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_types
 from blueprint.model import Project
 from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.validation import shown
@@ -136,9 +136,7 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
     allowed = plain_keys()
     for key, value in data.items():
         if key in allowed:
-            problem = wrong_type(key, value, file)
-            if problem:
-                problems.append(Violation(file, prefix + key, problem.found, problem.expected))
+            problems += wrong_types(key, value, file, prefix)
         elif key in KEYS:
             problems.append(
                 Violation(
@@ -218,7 +216,7 @@ def _wrong_places(group_data: GroupData) -> Iterator[Violation]:
     for layer in (group_data.layers[name] for name in group_data.profiles):
         for key in layer.data.keys() - _OF_PROFILES:
             yield Violation(layer.file, key, "declared in a hardware profile", "in another group", "move it")
-        if problem := wrong_type("profile", layer.data["profile"], layer.file):
-            yield problem
+        if problems := wrong_types("profile", layer.data["profile"], layer.file):
+            yield from problems
         elif layer.name != (name := layer.data["profile"].name):
             yield Violation(layer.file, "profile.name", repr(name), f"{layer.name!r}, as the file")

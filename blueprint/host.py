@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Annotated, Literal
 
 from blueprint import langfuse
 from blueprint.disk import DiskBudget, DiskUse, size_mib
@@ -38,12 +39,18 @@ from blueprint.model import (
     Whisper,
     mebibytes,
 )
+from blueprint.model.types import Mebibytes, Port, Release, Sha256
 from blueprint.names import KUMA
 from blueprint.phases import MONITORING, words
 from blueprint.postgres import ConnectionBudget
 from blueprint.problems import DeclarationError
 from blueprint.projects import Contract, dashboards, redis_table
+from blueprint.validation import Expected, Matches, Whole
 from blueprint.vram import CardBudget, Share, ollama_shares
+
+Names = Annotated[str | tuple[str, ...], Expected("a name, or a list of names")]
+Ports = Annotated[tuple[Port, ...], Expected("a list of ports from 1 to 65535")]
+MinimumVersion = Annotated[str, Matches(r"[0-9]+(?:\.[0-9]+){1,2}", 'a version such as "24.0", in quotes')]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,55 +64,66 @@ class Blueprint:
     """
 
     # all.py
-    phase: str | int | tuple[str | int, ...]
+    phase: Annotated[
+        str | int | tuple[str | int, ...], Expected("the name or number of a phase, or a list of these")
+    ]
     allow_untested_os: bool
     allow_small_machine: bool
-    llm_provider: str
-    optional_services: str | tuple[str, ...]
+    llm_provider: Literal["litellm", "ollama"]
+    optional_services: Names
     report: str
-    remove: str | tuple[str, ...]
+    remove: Names
     remove_volumes: bool
-    remove_teams: str | tuple[str, ...]
+    remove_teams: Names
     upgrade_to: str
     postgres_migrate: bool
-    databases_left: str | tuple[str, ...]
+    databases_left: Names
     remove_migrated: bool
     systems: tuple[System, ...]
     paths: Paths
-    swap_gib: int
-    swappiness: int
-    zram_algorithm: str
-    zram_priority: int
-    journal_max_mib: int
-    system_memory_mib: int
-    ollama_memory_mib: int
-    image_mib: int
-    gpu_image_mib: int
-    backup_day_mib: int
+    swap_gib: Annotated[int, Whole(0, 1024, "GiB")]
+    swappiness: Annotated[int, Whole(0, 200, "vm.swappiness")]
+    zram_algorithm: Literal["lz4", "lzo", "lzo-rle", "zstd"]
+    zram_priority: Annotated[int, Whole(-1, 32767, "a swap priority")]
+    journal_max_mib: Annotated[int, Whole(16, 1024 * 1024, "MiB")]
+    system_memory_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
+    ollama_memory_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
+    image_mib: Mebibytes
+    gpu_image_mib: Mebibytes
+    backup_day_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
     docker: DockerSettings
-    docker_minimum: str
-    compose_minimum: str
-    coolify_network: str
-    open_tcp_ports: tuple[int, ...]
-    open_udp_ports: tuple[int, ...]
-    container_tcp_ports: tuple[int, ...]
-    registry: str
+    docker_minimum: MinimumVersion
+    compose_minimum: MinimumVersion
+    coolify_network: Annotated[
+        str, Matches("[a-z0-9][a-z0-9_-]*", "a name of lower-case letters, digits, - and _")
+    ]
+    open_tcp_ports: Ports
+    open_udp_ports: Ports
+    container_tcp_ports: Ports
+    registry: Annotated[
+        str,
+        Matches(
+            "[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", "the host name of a registry, such as ghcr.io"
+        ),
+    ]
     cron_jobs: tuple[CronJob, ...]
     thresholds: Thresholds
     # gpu.py
     gpus: tuple[Gpu, ...]
     ollama_models: tuple[OllamaModel, ...]
     ollama_instances: tuple[OllamaInstance, ...]
-    ollama_gpu_overhead_mib: int
-    ollama_version: str
-    ollama_sha256: str
+    ollama_gpu_overhead_mib: Annotated[int, Whole(0, 65536, "MiB")]
+    ollama_version: Release
+    ollama_sha256: Sha256
     whisper: Whisper
-    nvidia_driver_minimum: int
+    nvidia_driver_minimum: Annotated[int, Whole(550, 9999, "Ollama needs 550")]
     container_toolkit_repository: AptRepository
-    container_toolkit_key_fingerprint: str
+    container_toolkit_key_fingerprint: Annotated[
+        str, Matches("[0-9A-F]{40}", "40 upper-case hexadecimal digits")
+    ]
     # shared.py
     postgres: PostgresServer
-    postgres_major: int
+    postgres_major: Annotated[int, Whole(13, 99, "a major version of Postgres")]
     postgres_pgdg: bool
     shared_databases: tuple[Database, ...]
     pgbouncer: PgBouncer

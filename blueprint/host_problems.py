@@ -11,20 +11,16 @@ from blueprint import langfuse, litellm, postgres
 from blueprint.gpus import matching_gpus
 from blueprint.host import Blueprint
 from blueprint.phases import HARDWARE, SHARED, words
-from blueprint.problems import DeclarationError, Violation, closest
-from blueprint.projects import LLM_PROVIDERS, ROOT, project_problems
+from blueprint.problems import Violation, closest
+from blueprint.projects import ROOT, project_problems
 from blueprint.stack_problems import StackChecks, spoken_of
 
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
-_VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,2}")
 
 
 def problems(blueprint: Blueprint) -> list[Violation]:
-    """Wrong references, duplicates, ranges and collisions; without any of these, exceeded budgets."""
+    """Wrong references, duplicates and collisions; without any of these, exceeded budgets."""
     found = [
-        *_out_of_range(blueprint),
         *_duplicates(blueprint),
         *_references(blueprint),
         *_profile_problems(blueprint),
@@ -42,67 +38,6 @@ def problems(blueprint: Blueprint) -> list[Violation]:
     ]
     # The budget of a card depends on each instance's card, model and number of requests.
     return found or list(_budget_problems(blueprint))
-
-
-def _out_of_range(blueprint: Blueprint) -> Iterator[Violation]:
-    ranges = {
-        "swap_gib": (0, 1024, "GiB"),
-        "swappiness": (0, 200, "vm.swappiness"),
-        "zram_priority": (-1, 32767, "a swap priority"),
-        "journal_max_mib": (16, 1024 * 1024, "MiB"),
-        "system_memory_mib": (0, 1024 * 1024, "MiB"),
-        "ollama_memory_mib": (0, 1024 * 1024, "MiB"),
-        "image_mib": (1, 1024 * 1024, "MiB"),
-        "gpu_image_mib": (1, 1024 * 1024, "MiB"),
-        "backup_day_mib": (0, 1024 * 1024, "MiB"),
-        "postgres_major": (13, 99, "a major version of Postgres"),
-        "ollama_gpu_overhead_mib": (0, 65536, "MiB"),
-        "nvidia_driver_minimum": (550, 9999, "Ollama needs 550"),
-    }
-    for key, (least, most, unit) in ranges.items():
-        value = getattr(blueprint, key)
-        if not least <= value <= most:
-            yield _problem(blueprint, key, "", value, f"from {least} to {most} ({unit})")
-    for key in ("open_tcp_ports", "open_udp_ports", "container_tcp_ports"):
-        for port in getattr(blueprint, key):
-            if not 1 <= port <= 65535:
-                yield _problem(blueprint, key, "", port, "ports from 1 to 65535")
-    if not _NAME.fullmatch(blueprint.coolify_network):
-        expected = "a name of lower-case letters, digits, - and _"
-        yield _problem(blueprint, "coolify_network", "", repr(blueprint.coolify_network), expected)
-    if not _REGISTRY.fullmatch(blueprint.registry):
-        yield _problem(
-            blueprint,
-            "registry",
-            "",
-            repr(blueprint.registry),
-            "the host name of a registry, such as ghcr.io",
-        )
-    if blueprint.llm_provider not in LLM_PROVIDERS:
-        expected = f"one of {', '.join(LLM_PROVIDERS)}"
-        hint = closest(blueprint.llm_provider, LLM_PROVIDERS)
-        yield _problem(blueprint, "llm_provider", "", repr(blueprint.llm_provider), expected, hint)
-    if blueprint.zram_algorithm not in (algorithms := ("lz4", "lzo", "lzo-rle", "zstd")):
-        yield _problem(
-            blueprint, "zram_algorithm", "", repr(blueprint.zram_algorithm), f"one of {', '.join(algorithms)}"
-        )
-    for key in ("docker_minimum", "compose_minimum"):
-        if not _VERSION.fullmatch(getattr(blueprint, key)):
-            yield _problem(blueprint, key, "", repr(getattr(blueprint, key)), 'a version such as "24.0"')
-    if not _FINGERPRINT.fullmatch(blueprint.container_toolkit_key_fingerprint):
-        yield _problem(
-            blueprint,
-            "container_toolkit_key_fingerprint",
-            "",
-            repr(blueprint.container_toolkit_key_fingerprint),
-            "40 upper-case hexadecimal digits",
-        )
-    try:
-        _ = blueprint.ollama_release
-    except DeclarationError as error:
-        for problem in error.problems:
-            key = problem.key.replace("OllamaRelease.", "ollama_")
-            yield Violation(blueprint.file_of(key), key, problem.found, problem.expected)
 
 
 def _duplicates(blueprint: Blueprint) -> Iterator[Violation]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from blueprint import host_problems
 from blueprint.host import Blueprint
 from blueprint.model import Declaration, Project
 from blueprint.problems import DeclarationError, Violation, closest
-from blueprint.validation import shown
+from blueprint.validation import problems_of, shown
 
 KEYS: Mapping[str, Any] = {
     key: annotation
-    for key, annotation in get_type_hints(Blueprint).items()
+    for key, annotation in get_type_hints(Blueprint, include_extras=True).items()
     if key not in ("projects", "sources")
 }
+# Without what a type says beyond its kind: enough for the checks of what is declared together.
+_BARE = get_type_hints(Blueprint)
 
 
 def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> Blueprint:
@@ -27,8 +31,14 @@ def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -
     :raises DeclarationError: with all problems that can be seen at once
     """
     sources = sources or {}
-    problems = [*unknown_keys(data, sources), *_missing_keys(data), *_wrong_types(data, sources)]
-    if problems:
+    problems = list(unknown_keys(data, sources))
+    problems += [Violation("group_data/", key, "missing", "declared") for key in KEYS if key not in data]
+    unusable = bool(problems)
+    for key in (key for key in KEYS if key in data):
+        if wrong := wrong_types(key, data[key], sources.get(key, "host data")):
+            problems += wrong
+            unusable = unusable or not _conforms(data[key], _BARE[key])
+    if unusable:
         raise DeclarationError(problems)
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in KEYS
@@ -36,7 +46,7 @@ def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -
     found = (value for value in data.values() if isinstance(value, Project))
     projects = tuple(sorted(found, key=lambda project: project.number))
     blueprint = Blueprint(**values, projects=projects, sources=sources)
-    if problems := host_problems.problems(blueprint):
+    if problems := [*problems, *host_problems.problems(blueprint)]:
         raise DeclarationError(problems)
     return blueprint
 
@@ -65,48 +75,44 @@ def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterato
             )
 
 
-def wrong_type(key: str, value: object, file: str) -> Violation | None:
-    """A problem where a value is of another kind than its key's."""
-    if _conforms(value, KEYS[key]):
-        return None
-    return Violation(file, key, shown(value), _describe(KEYS[key]))
+def wrong_types(key: str, value: object, file: str, prefix: str = "") -> list[Violation]:
+    """What is wrong with the value of a key.
+
+    :param file: where it is from, for messages
+    :param prefix: what stands before the key there
+    """
+    if get_origin(KEYS[key]) is tuple and not isinstance(value, list | tuple):
+        return [Violation(file, prefix + key, shown(value), "a list")]
+    try:
+        _validate(value, KEYS[key])
+    except ValidationError as error:
+        return problems_of(error, file=file, prefix=prefix + key, show=_shown)
+    return []
 
 
-def _missing_keys(data: Mapping[str, Any]) -> Iterator[Violation]:
-    for key in (key for key in KEYS if key not in data):
-        yield Violation("group_data/", key, "missing", _describe(KEYS[key]))
+def _shown(value: object) -> str:
+    """Declared lists become tuples before they are validated."""
+    return shown(list(value) if isinstance(value, tuple) else value)
 
 
-def _wrong_types(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Violation]:
-    for key in (key for key in KEYS if key in data):
-        if problem := wrong_type(key, data[key], sources.get(key, "host data")):
-            yield problem
+def _validate(value: object, annotation: Any) -> None:
+    _adapter(annotation).validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
+
+
+def _conforms(value: object, annotation: Any) -> bool:
+    try:
+        _validate(value, annotation)
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
 
 
 def _has_declarations(annotation: Any) -> bool:
     if arguments := get_args(annotation):
-        return any(_has_declarations(argument) for argument in arguments if argument is not ...)
+        return any(map(_has_declarations, arguments))
     return isinstance(annotation, type) and issubclass(annotation, Declaration)
-
-
-def _conforms(value: object, annotation: Any) -> bool:
-    origin = get_origin(annotation)
-    if origin is types.UnionType:
-        return any(_conforms(value, alternative) for alternative in get_args(annotation))
-    if origin is tuple:
-        return isinstance(value, list | tuple) and all(
-            _conforms(item, get_args(annotation)[0]) for item in value
-        )
-    if annotation is int:  # True and False are ints to Python, but no numbers to a reader
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, annotation)
-
-
-def _describe(annotation: Any) -> str:
-    origin = get_origin(annotation)
-    if origin is types.UnionType:
-        return " or ".join(_describe(alternative) for alternative in get_args(annotation))
-    if origin is tuple:
-        return f"a list of {_describe(get_args(annotation)[0])}"
-    words = {int: "a whole number", str: "text", bool: "true or false"}
-    return words.get(annotation, f"a {annotation.__name__}")

@@ -20,8 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 _CELERY_CHANNELS = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
 # Celery publishes a result on a channel named after its key, in no index: only the UUID in it makes it unique.
 _CELERY_RESULTS = ("celery-task-meta-*", "celery-taskset-meta-*")
-# Services that answer the projects' prompts (requirements 3.8).
-LLM_PROVIDERS = ("litellm", "ollama")
 _REDIS, _LANGFUSE = f"{REDIS}:6379", "http://langfuse:3000"
 
 

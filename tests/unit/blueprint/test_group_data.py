@@ -100,7 +100,7 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
         (b"# \xe9\n", "line 1 is refused (UnicodeDecodeError: "),
         ("swap_gib: int\n", "swap_gib is an annotation without a value, but must be a key with its value."),
         ("whatever: int\n", "whatever is an annotation without a value"),
-        ("profile = 'x'\n", "profile is 'x', but must be a HardwareProfile."),
+        ("profile = 'x'\n", "profile is 'x', but must be HardwareProfile(…)."),
         ("swap_gib, swapiness = 1, 2\n", "swapiness is not a known key"),
         ("if True:\n    swapiness = 1\n", "swapiness is not a known key"),
         ("for swapiness in (1,):\n    pass\n", "swapiness is not a known key"),
@@ -167,7 +167,7 @@ def test_what_may_be_given_and_what_not() -> None:
     overrides = {"swap_gib": "8", "swapiness": 1, "whisper": {}, "phase": [0, "litellm"]}
     problems = group_data.validate_overrides(overrides, "--data")
     first, second, third = map(str, problems)
-    assert first == "--data: swap_gib is '8', but must be a whole number."
+    assert first == "--data: swap_gib is '8', but must be a whole number from 0 to 1024 (GiB)."
     assert second.startswith("--data: swapiness is not a known key, but must be one of phase, ")
     assert second.endswith("did you mean swappiness?")
     assert third.startswith("--data: whisper is given here, but must be changed in group_data/")

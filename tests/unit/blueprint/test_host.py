@@ -227,7 +227,7 @@ def test_what_is_no_longer_declared_may_go_and_so_may_a_proxy_that_somebody_else
         ("nvidia_driver_minimum", 535, "550"),
         ("docker_minimum", "23", 'a version such as "24.0"'),
         ("compose_minimum", "v2.17", 'a version such as "24.0"'),
-        ("compose_minimum", 2.17, "text"),
+        ("compose_minimum", 2.17, 'a version such as "24.0", in quotes'),
         ("open_tcp_ports", [80, 443, 70000], "65535"),
         ("zram_algorithm", "gzip", "one of lz4"),
         ("container_toolkit_key_fingerprint", "ABC", "40 upper-case"),
@@ -235,13 +235,15 @@ def test_what_is_no_longer_declared_may_go_and_so_may_a_proxy_that_somebody_else
         ("ollama_version", "latest", "0.15.2"),
         ("swap_gib", "24", "a whole number"),
         ("swap_gib", True, "a whole number"),
-        ("open_tcp_ports", 22, "a list of a whole number"),
+        ("open_tcp_ports", 22, "a list of ports from 1 to 65535"),
         ("allow_untested_os", "yes", "true or false"),
-        ("gpus", ["GPU-85c38fae"], "a list of a Gpu"),
+        ("gpus", "GPU-85c38fae", "a list"),
+        ("gpus[0]", "GPU-85c38fae", "Gpu(…)"),
     ],
 )
 def test_values_out_of_range_or_of_another_kind(key: str, value: object, expected: str) -> None:
-    (problem,) = refused(**{key: value})
+    name, _, item = key.partition("[")
+    (problem,) = refused(**{name: [value] if item else value})
     assert problem.startswith(f"a test: {key} is ")
     assert expected in problem
 
