@@ -16,7 +16,7 @@ MAINTENANCE = ("postgres", "template1")
 
 
 @dataclass(frozen=True)
-class Role:
+class RoleState:
     """A role.
 
     :param password_sha256: hash of what Postgres keeps of its password, None without one
@@ -37,7 +37,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Database:
+class DatabaseState:
     """A database.
 
     :param grants: privileges (CONNECT, CREATE, TEMPORARY) by grantee; None is PUBLIC
@@ -110,8 +110,8 @@ class ClusterState:
 
     version: str | None = None
     refusal: str = ""
-    roles: Mapping[str, Role] = field(default_factory=dict)
-    databases: Mapping[str, Database] = field(default_factory=dict)
+    roles: Mapping[str, RoleState] = field(default_factory=dict)
+    databases: Mapping[str, DatabaseState] = field(default_factory=dict)
     available: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Setting] = field(default_factory=dict)
     altered: frozenset[str] = frozenset()
@@ -182,8 +182,8 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
 _ATTRIBUTES = ("login", "superuser", "createdb", "createrole", "replication", "bypassrls", "inherit")
 
 
-def _role(answer: dict[str, Any]) -> Role:
-    return Role(
+def _role(answer: dict[str, Any]) -> RoleState:
+    return RoleState(
         name=answer["name"],
         password_sha256=answer["password_sha256"],
         attributes=frozenset(attribute for attribute in _ATTRIBUTES if answer[attribute]),
@@ -194,11 +194,11 @@ def _role(answer: dict[str, Any]) -> Role:
     )
 
 
-def _database(answer: dict[str, Any], inside: dict[str, Any], cluster: dict[str, Any]) -> Database:
+def _database(answer: dict[str, Any], inside: dict[str, Any], cluster: dict[str, Any]) -> DatabaseState:
     grants: dict[str | None, set[str]] = {}
     for grantee, privilege in answer.pop("acl") or ():
         grants.setdefault(grantee, set()).add(privilege)
-    return Database(
+    return DatabaseState(
         **answer,
         grants={grantee: frozenset(privileges) for grantee, privileges in grants.items()},
         extensions=(extensions := inside.get("extensions", {})),

@@ -12,7 +12,7 @@ from facts import script
 
 
 @dataclass(frozen=True)
-class Database:
+class DatabaseSummary:
     """A database of either server.
 
     :param bytes: that it takes on the disk
@@ -49,8 +49,8 @@ class CopyState:
     complete: bool = False
     free: int = 0
     status: str | None = None
-    source: Mapping[str, Database] | None = None
-    target: Mapping[str, Database] | None = None
+    source: Mapping[str, DatabaseSummary] | None = None
+    target: Mapping[str, DatabaseSummary] | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
     available: frozenset[str] = field(default_factory=frozenset)
 
@@ -93,11 +93,11 @@ def read_copy(output: Iterable[str]) -> CopyState:
     )
 
 
-def _databases(lines: list[str] | None) -> dict[str, Database] | None:
+def _databases(lines: list[str] | None) -> dict[str, DatabaseSummary] | None:
     if lines is None:
         return None
     found = {}
     for line in lines:
         answer = script.from_json(line, "Postgres")
-        found[answer["name"]] = Database(**{**answer, "extensions": tuple(answer["extensions"])})
+        found[answer["name"]] = DatabaseSummary(**{**answer, "extensions": tuple(answer["extensions"])})
     return found

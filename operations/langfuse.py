@@ -17,7 +17,7 @@ from facts.cache import cached_fact
 from facts.langfuse import Key, Langfuse, LangfuseState
 from operations import script
 from operations.notices import notice
-from operations.postgres import literal, word
+from operations.postgres_sql import literal, word
 
 # The notes of keys that are ours: a person sees them on Langfuse's page of keys.
 OURS = "SourceFast"

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
-from facts.postgres_copy import CopyState, Database, PostgresCopy
+from facts.postgres_copy import CopyState, DatabaseSummary, PostgresCopy
 from operations import script
 from operations.checks import report
 from specs.problems import Problem
@@ -67,7 +67,7 @@ def _unfinished(copy: Copy, actual: CopyState) -> bool:
     return existing is not None and existing.copied_from is not None
 
 
-def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> list[Database]:
+def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> list[DatabaseSummary]:
     """Databases of the source with something in them of which nobody says what becomes of them."""
     known = {copy.database for copy in copies} | set(leave)
     return [
@@ -140,7 +140,7 @@ def _of_todo(source: str, target: str, todo: Sequence[Copy], actual: CopyState) 
         )
 
 
-def _of_source(source: str, target: str, old: Database, actual: CopyState) -> Iterator[Problem]:
+def _of_source(source: str, target: str, old: DatabaseSummary, actual: CopyState) -> Iterator[Problem]:
     if old.encoding != "UTF8":
         yield Problem(
             f"{source}: database {old.name}", f"encoding {old.encoding}", "UTF8", "convert it by hand first"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from facts.postgres import MAINTENANCE, ClusterState
-from facts.postgres import Role as ActualRole
-from operations.postgres import SUPERUSER, Database
+from facts.postgres import MAINTENANCE, ClusterState, RoleState
+from operations.postgres_difference import SUPERUSER
+from specs.postgres import OwnedDatabase
 from specs.problems import Problem
 
 # Of what Postgres makes itself: https://www.postgresql.org/docs/current/predefined-roles.html
@@ -20,7 +20,7 @@ _MIGHTY = ("superuser", "createrole", "createdb", "replication", "bypassrls")
 _OURS = "migration."
 
 
-def _powers_of(role: ActualRole) -> list[str]:
+def _powers_of(role: RoleState) -> list[str]:
     member_of = role.member_of - _BUILT_IN.get(role.name, set())
     return [
         *(attribute for attribute in _MIGHTY if attribute in role.attributes),
@@ -30,7 +30,7 @@ def _powers_of(role: ActualRole) -> list[str]:
 
 def right_problems(
     container: str,
-    databases: Sequence[Database],
+    databases: Sequence[OwnedDatabase],
     roles: Collection[str],
     administrators: Collection[str],
     cluster: ClusterState,
@@ -91,7 +91,7 @@ def right_problems(
 
 def stray_sentences(
     container: str,
-    databases: Sequence[Database],
+    databases: Sequence[OwnedDatabase],
     roles: Collection[str],
     administrators: Collection[str],
     cluster: ClusterState,

@@ -19,9 +19,9 @@ from facts.postgres_copy import CopyState, PostgresCopy
 from operations import adoption, backup, orphans, postgres, postgres_copy, redis_keys
 from operations.adoption import ASIDE, Successor
 from operations.checks import report
-from operations.postgres import Role
 from operations.postgres_copy import Copy
 from phases.backup import saving
+from specs.postgres import LoginRole
 from specs.problems import Problem
 
 _PROJECT = Path(__file__).resolve().parent.parent
@@ -112,7 +112,7 @@ def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -
 
 
 @deploy("Databases of the previous Postgres")
-def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, Role]) -> None:
+def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, LoginRole]) -> None:
     """Copy every declared database of the old shared-postgres, then stop that server and keep it.
 
     :param owners: role that owns each declared database

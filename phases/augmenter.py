@@ -7,7 +7,6 @@ from blueprint.applied import Applied
 from blueprint.model import Project
 from blueprint.names import POSTGRES
 from operations import postgres
-from operations.postgres import VectorColumn
 from phases.adoption import remove_replaced, report_orphans, take_over
 
 
@@ -24,7 +23,7 @@ def after_containers(applied: Applied, secrets: Secrets, project: Project) -> No
                 name=f"Vectors of {database.name}",
                 container=POSTGRES,
                 database=database.name,
-                desired=[VectorColumn(**vars(column)) for column in database.vectors],
+                desired=database.vectors,
             )
     # Steps 4 and 10 of the checklist.
     report_orphans(applied.blueprint)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, proxy, redis, scram
 from blueprint.applied import Applied
-from blueprint.model import ClickHouseData, Service
-from blueprint.model import Database as DeclaredDatabase
+from blueprint.model import ClickHouseData, Database, Service
 from blueprint.stacks import Content, Resolver
-from operations.postgres import Database, Role
 from phases import backup
 from phases.hardware.upkeep import TELEGRAM
+from specs.postgres import LoginRole, OwnedDatabase
 from specs.stacks import ComposeStack
 
 FILES = Path(__file__).resolve().parents[1] / "files"
@@ -33,23 +32,23 @@ def verifier(secrets: Secrets) -> Callable[[str], str]:
     )
 
 
-def monitor_role(blueprint: Blueprint, secrets: Secrets) -> Role:
+def monitor_role(blueprint: Blueprint, secrets: Secrets) -> LoginRole:
     """The role that monitors every database."""
     limits = postgres.connection_limits(blueprint.postgres, blueprint.databases)
-    return Role(
+    return LoginRole(
         postgres.MONITOR, verifier(secrets)(postgres.MONITOR), ("pg_monitor",), limits[postgres.MONITOR]
     )
 
 
-def databases(blueprint: Blueprint, declared: Iterable[DeclaredDatabase], secrets: Secrets) -> list[Database]:
+def databases(blueprint: Blueprint, declared: Iterable[Database], secrets: Secrets) -> list[OwnedDatabase]:
     """Databases with the roles that own them and those that may connect."""
     limits = postgres.connection_limits(blueprint.postgres, blueprint.databases)
 
-    def role(name: str) -> Role:
-        return Role(name, verifier(secrets)(name), connection_limit=limits[name])
+    def role(name: str) -> LoginRole:
+        return LoginRole(name, verifier(secrets)(name), connection_limit=limits[name])
 
     return [
-        Database(
+        OwnedDatabase(
             database.name,
             role(database.role),
             database.extensions,

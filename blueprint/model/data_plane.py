@@ -11,6 +11,7 @@ from blueprint.model.declaration import Conflict, Declaration, conflicts, declar
 from blueprint.model.types import mebibytes
 from blueprint.names import POSTGRES
 from blueprint.validation import Whole
+from specs.postgres import HnswColumn
 
 Policy = Literal[
     "noeviction",
@@ -25,7 +26,7 @@ Policy = Literal[
 
 
 @declaration(kw_only=False)
-class VectorColumn(Declaration):
+class VectorColumn(Declaration, HnswColumn):
     """A column of vectors with an HNSW index over their cosine distance (requirements 5.4).
 
     :param table: as it is called in the database, "DocumentChunk"

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
+from pyinfra.api.exceptions import FactProcessError, OperationError
 
 from blueprint import scram
-from facts import postgres as found
+from facts import postgres as postgres_facts
 from facts.postgres import Cluster, ClusterState, Override, Setting, read_cluster
-from operations import postgres, postgres_rights
+from operations import postgres, postgres_difference, postgres_rights, postgres_sql
 from operations.checks import ASKED_AGAIN_S
-from operations.postgres import Database, Role, difference, settings_difference
+from operations.postgres_difference import difference, settings_difference
 from operations.script import Script
+from specs.postgres import LoginRole, OwnedDatabase
 from tests.unit.bench import Bench
 from tests.unit.hosts import InTurn, commands, scripted_host
 from tests.unit.paths import FIXTURES
@@ -31,12 +32,12 @@ def role(
     password: str = "pencil",  # noqa: S107 - a test's
     member_of: tuple[str, ...] = (),
     connection_limit: int = -1,
-) -> Role:
-    return Role(name, scram.verifier(password, SALT), member_of, connection_limit)
+) -> LoginRole:
+    return LoginRole(name, scram.verifier(password, SALT), member_of, connection_limit)
 
 
 OWNER, MONITOR = role("renov_bati"), role("monitor", member_of=("pg_monitor",))
-WANTED = Database("renov_bati", OWNER, ("postgis", "vector"), (MONITOR,))
+WANTED = OwnedDatabase("renov_bati", OWNER, ("postgis", "vector"), (MONITOR,))
 
 
 def as_declared() -> ClusterState:
@@ -234,13 +235,13 @@ def test_what_cannot_be_changed_in_place_stops_the_run() -> None:
 
 def test_nothing_is_ever_dropped() -> None:
     state = as_declared()
-    stray = found.Database("stray", "nango", grants={None: frozenset({"CONNECT"})})
+    stray = postgres_facts.DatabaseState("stray", "nango", grants={None: frozenset({"CONNECT"})})
     assert statements(replace(state, databases={**state.databases, "stray": stray})) == []
     assert difference([], [], state) == []
 
 
 def test_a_role_cannot_be_two_things() -> None:
-    with pytest.raises(OperationValueError, match="role renov_bati is declared twice"):
+    with pytest.raises(ValueError, match="role renov_bati is declared twice"):
         difference([WANTED], [role("renov_bati", "another")], ClusterState())
 
 
@@ -251,34 +252,34 @@ def test_a_role_cannot_be_two_things() -> None:
     ("name", "quoted"), [("plain", '"plain"'), ('a"b', '"a""b"'), ("a'; DROP", '"a\'; DROP"'), ("ü ", '"ü "')]
 )
 def test_names_are_quoted(name: str, quoted: str) -> None:
-    assert postgres.identifier(name) == quoted
+    assert postgres_sql.identifier(name) == quoted
 
 
 @pytest.mark.parametrize(
     ("text", "quoted"), [("plain", "'plain'"), ("it's", "'it''s'"), ("\\'", " E'\\\\'''"), ("$$", "'$$'")]
 )
 def test_texts_are_quoted(text: str, quoted: str) -> None:
-    assert postgres.literal(text) == quoted
+    assert postgres_sql.literal(text) == quoted
 
 
 @pytest.mark.parametrize("name", ["", "a" * 64, "a\0b", "a\nb"])
 def test_what_cannot_be_a_name_is_refused(name: str) -> None:
-    with pytest.raises(OperationValueError):
+    with pytest.raises(ValueError):
         role(name)
 
 
 @pytest.mark.parametrize("name", ["dbname=postgres", "postgresql://elsewhere"])
 def test_a_name_that_psql_takes_for_a_connection_is_refused(name: str) -> None:
-    with pytest.raises(OperationValueError):
-        Database(name, OWNER)
+    with pytest.raises(ValueError):
+        OwnedDatabase(name, OWNER)
 
 
 @pytest.mark.parametrize(
     "verifier", ["pencil", "md5abc", "SCRAM-SHA-256$4096:a$b:c", "SCRAM-SHA-256$0:a$b'; DROP"]
 )
 def test_only_a_verifier_is_set_as_a_password(verifier: str) -> None:
-    with pytest.raises(OperationValueError) as refused:
-        Role("renov_bati", verifier)
+    with pytest.raises(ValueError) as refused:
+        LoginRole("renov_bati", verifier)
     assert verifier not in str(refused.value)
 
 
@@ -292,7 +293,7 @@ def test_verifiers_are_on_standard_input_alone() -> None:
 
 
 def test_extensions_are_made_in_their_database() -> None:
-    lines = postgres.sql(difference([WANTED], [], ClusterState())).splitlines()
+    lines = postgres_difference.sql(difference([WANTED], [], ClusterState())).splitlines()
     assert lines.index('\\connect "renov_bati"') < lines.index('CREATE EXTENSION "vector" CASCADE;')
     assert lines.index('\\connect "renov_bati"') > lines.index(
         'GRANT CONNECT ON DATABASE "renov_bati" TO "monitor";'
@@ -300,8 +301,8 @@ def test_extensions_are_made_in_their_database() -> None:
 
 
 def test_progress_cannot_be_taken_for_a_command() -> None:
-    change = postgres.Change("it's \\! reboot", "SELECT 1")
-    assert postgres.sql([change]).splitlines()[-1] == "\\echo 'it''s \\\\! reboot'"
+    change = postgres_difference.Change("it's \\! reboot", "SELECT 1")
+    assert postgres_difference.sql([change]).splitlines()[-1] == "\\echo 'it''s \\\\! reboot'"
 
 
 # --- schema
@@ -333,7 +334,7 @@ def test_a_schema_is_run_once_and_again_when_it_or_the_database_changes(tmp_path
 def test_a_schema_has_no_commands_of_psql(tmp_path: Path) -> None:
     file = tmp_path / "schema.sql"
     file.write_text("  \\! reboot\n")
-    with pytest.raises(OperationValueError):
+    with pytest.raises(ValueError):
         commands(postgres.schema, {}, "shared-postgres", "renov_bati", "renov_bati", str(file))
 
 
@@ -353,7 +354,7 @@ def test_a_schema_has_no_commands_of_psql(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_compared_by_what_they_mean(one: str, other: str, alike: bool) -> None:
-    assert postgres.same(one, other) is alike
+    assert postgres_difference.same(one, other) is alike
 
 
 def test_why_a_server_does_not_answer_is_told(bench: Bench) -> None:
@@ -450,7 +451,7 @@ def named(state: ClusterState, *administrators: str) -> tuple[list[str], list[st
     """What is a problem, and what is only said. nango is declared, too."""
     arguments: Any = (
         "shared-postgres",
-        [WANTED, Database("nango", role("nango"))],
+        [WANTED, OwnedDatabase("nango", role("nango"))],
         ["monitor"],
         administrators,
         state,
@@ -461,7 +462,7 @@ def named(state: ClusterState, *administrators: str) -> tuple[list[str], list[st
 
 def stray(name: str = "stray", **values: Any) -> ClusterState:
     state = as_declared()
-    return replace(state, roles={**state.roles, name: found.Role(name, **values)})
+    return replace(state, roles={**state.roles, name: postgres_facts.RoleState(name, **values)})
 
 
 def test_nothing_is_said_of_a_cluster_that_has_only_what_is_declared() -> None:
@@ -519,7 +520,7 @@ def test_what_harms_nobody_is_said_and_fails_nothing() -> None:
         state,
         databases={
             **state.databases,
-            "left": found.Database("left", "idle", untrusted=frozenset({"vector"})),
+            "left": postgres_facts.DatabaseState("left", "idle", untrusted=frozenset({"vector"})),
             "renov_bati": replace(state.databases["renov_bati"], owners=frozenset({"postgres"})),
         },
         overrides=(

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pyinfra.api.exceptions import OperationError, OperationValueError
 
-from facts.postgres_copy import CopyState, Database, PostgresCopy, read_copy
+from facts.postgres_copy import CopyState, DatabaseSummary, PostgresCopy, read_copy
 from operations import postgres_copy
 from operations.postgres_copy import Copy, difference, others
 from tests.unit.hosts import commands
 
 GIB = 1024**3
-OLD = Database("shop", bytes=1000, objects=3, extensions=("plpgsql", "vector"))
+OLD = DatabaseSummary("shop", bytes=1000, objects=3, extensions=("plpgsql", "vector"))
 
 
 def state(**changes: Any) -> CopyState:
@@ -44,7 +44,7 @@ def refused(found: CopyState, *copies: Copy) -> str:
 
 def test_each_database_is_copied_by_a_command_of_its_own() -> None:
     first, second, last = run(
-        state(source={"shop": OLD, "blog": Database("blog", objects=1)}),
+        state(source={"shop": OLD, "blog": DatabaseSummary("blog", objects=1)}),
         Copy("shop", "shop"),
         Copy("blog", "shop", after="SELECT 1;"),
     )
@@ -80,18 +80,20 @@ def test_a_stopped_one_is_asked_by_the_command_itself() -> None:
 
 
 def test_content_of_its_own_is_not_overwritten() -> None:
-    text = refused(state(target={"shop": Database("shop", objects=1)}))
+    text = refused(state(target={"shop": DatabaseSummary("shop", objects=1)}))
     assert "new: database shop" in text
     assert "1 tables, indexes and the like that are not a copy of old/shop" in text
 
 
-@pytest.mark.parametrize("there", [Database("shop"), Database("shop", objects=3, copied_from="old/shop")])
-def test_an_empty_database_gives_way_and_an_unrecorded_copy_is_gone_on_with(there: Database) -> None:
+@pytest.mark.parametrize(
+    "there", [DatabaseSummary("shop"), DatabaseSummary("shop", objects=3, copied_from="old/shop")]
+)
+def test_an_empty_database_gives_way_and_an_unrecorded_copy_is_gone_on_with(there: DatabaseSummary) -> None:
     assert len(run(state(target={"shop": there}))) == 2
 
 
 def test_all_problems_are_in_one_report() -> None:
-    old = Database("shop", encoding="LATIN1", bytes=GIB, extensions=("timescaledb",), objects=1)
+    old = DatabaseSummary("shop", encoding="LATIN1", bytes=GIB, extensions=("timescaledb",), objects=1)
     text = refused(state(source={"shop": old}, free=GIB // 2, roles=frozenset()))
     assert "4 problems" in text
     for word in ("LATIN1", "timescaledb", "role shop", "512 MiB free"):
@@ -104,7 +106,13 @@ def test_a_database_that_must_be_there_and_is_not() -> None:
 
 
 def test_what_nobody_mentions_is_not_left_behind_silently() -> None:
-    found = state(source={"shop": OLD, "crm": Database("crm", objects=7), "postgres": Database("postgres")})
+    found = state(
+        source={
+            "shop": OLD,
+            "crm": DatabaseSummary("crm", objects=7),
+            "postgres": DatabaseSummary("postgres"),
+        }
+    )
     assert [other.name for other in others([Copy("shop", "shop")], [], found)] == ["crm"]
     assert "old: database crm" in refused(found)
     assert len(run(found, leave=("crm",))) == 2
@@ -134,7 +142,7 @@ def test_the_answer_of_the_host() -> None:
         recorded=frozenset({"blog"}),
         free=4096,
         status="running",
-        source={"shop": Database("shop", bytes=5, objects=2, extensions=("vector",))},
+        source={"shop": DatabaseSummary("shop", bytes=5, objects=2, extensions=("vector",))},
         target={},
         roles=frozenset({"shop"}),
         available=frozenset({"vector"}),

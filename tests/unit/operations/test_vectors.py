@@ -10,10 +10,11 @@ from pyinfra.api.exceptions import FactProcessError
 
 from facts.postgres import Vector, VectorIndex, Vectors
 from operations import postgres
-from operations.postgres import VectorColumn, vector_shortfalls
+from operations.postgres_difference import vector_shortfalls
+from specs.postgres import HnswColumn
 from tests.unit.hosts import scripted_host
 
-WANTED = VectorColumn("DocumentChunk", "embedding", 1536, 16, 128)
+WANTED = HnswColumn("DocumentChunk", "embedding", 1536, 16, 128)
 HNSW = VectorIndex("hnsw", "vector_cosine_ops", frozenset({"m=16", "ef_construction=128"}))
 THERE = Vector("DocumentChunk", "embedding", 1536, (HNSW,))
 

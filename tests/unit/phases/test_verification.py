@@ -17,7 +17,7 @@ from facts.gpu import GpuState
 from facts.litellm import ProxyState
 from facts.litellm import Team as ActualTeam
 from facts.ollama import Instance, Loaded, OllamaState, Runner
-from facts.postgres import ClusterState, Database
+from facts.postgres import ClusterState, DatabaseState
 from facts.sshd import Line, SshdState
 from facts.stacks import Container, StacksState
 from facts.uptime_kuma import FoundMonitor, KumaState
@@ -133,9 +133,9 @@ def test_a_proxy_that_coolify_runs_in_place_of_ours_is_not_missed() -> None:
     assert not numbers.containers(APPLIED, state).problems
 
 
-def database(name: str) -> Database:
-    fields: dict[str, Any] = dict.fromkeys(Database.__dataclass_fields__)
-    return Database(**{**fields, "name": name})
+def database(name: str) -> DatabaseState:
+    fields: dict[str, Any] = dict.fromkeys(DatabaseState.__dataclass_fields__)
+    return DatabaseState(**{**fields, "name": name})
 
 
 def test_databases_are_there_and_answer_through_the_pooler() -> None:
