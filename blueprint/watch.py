@@ -1,4 +1,4 @@
-"""Settings of the watch: what is measured follows from what the host was given."""
+"""Settings of the watch: what is measured follows from what has been applied to the host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def direct_groups(gateway: Gateway) -> list[str]:
 def settings_json(applied: Applied, host: str) -> str:
     """/etc/sourcefast/watch.json, without a secret in it; `backup.credentials_json` makes the other file.
 
-    :param applied: what the host has been given, and is therefore measured
+    :param applied: what has been applied to the host, and is therefore measured
     :param host: how it is called in messages
     """
     blueprint = applied.blueprint

@@ -34,7 +34,7 @@ OBJECTS, TRACES, MONITORS = (
     "clickhouse/clickhouse/default",
     "volume/uptime-kuma/app_data",
 )
-TOLD = 76  # something is wrong, and the owner has been told of it
+NOTIFIED = 76  # something failed, and the owner was notified
 # What holds data goes on; everything else that could write meanwhile is stopped.
 DATA = ("shared-postgres", "shared-redis", "clickhouse", "minio", "uptime-kuma")
 # Of every table, a fingerprint of all its rows in whatever order they lie.
@@ -220,7 +220,7 @@ def test_a_damaged_dump_is_refused_and_told(
     machine.run(f"cp {dump} {TRIED}/good; {DAMAGES[damage].format(dump=dump)}; ! cmp -s {dump} {TRIED}/good")
     assert "not restored: " in made(machine, f"{RESTORE} litellm newest --yes {tried}", status=1)
     for _ in range(2):
-        made(machine, f"{TEST} {tried} --only {LITELLM}", status=TOLD)
+        made(machine, f"{TEST} {tried} --only {LITELLM}", status=NOTIFIED)
     machine.run(f"cp {TRIED}/good {dump}")
     made(machine, f"{TEST} {tried} --only {LITELLM}")
     assert [text[0] for text in told()] == ["🔴", "🟢"]
@@ -232,7 +232,7 @@ def test_a_renamed_container_makes_the_backup_alert_not_lie(
     machine.run("docker rename shared-postgres pg-renamed")
     try:
         for _ in range(2):
-            made(machine, f"{DATABASES} {tried}", status=TOLD)
+            made(machine, f"{DATABASES} {tried}", status=NOTIFIED)
         assert machine.run(f"ls {TRIED}/disk/backups/postgres/shared-postgres", check=False).returncode != 0
     finally:
         machine.run("docker rename pg-renamed shared-postgres")
@@ -248,7 +248,7 @@ def test_what_is_gone_or_too_small_is_told(machine: Machine, told: Telegrams, tr
     ours |= {"databases": [*ours["databases"], "was_here"], "min_kib": {"litellm": 10**6}}
     changed(machine, postgres=said)
     for _ in range(2):
-        made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres", status=TOLD)
+        made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres", status=NOTIFIED)
     ours["min_kib"] = {}
     changed(machine, postgres=said)
     psql(machine, "postgres", "CREATE DATABASE was_here;")
@@ -258,7 +258,7 @@ def test_what_is_gone_or_too_small_is_told(machine: Machine, told: Telegrams, tr
         psql(machine, "postgres", "DROP DATABASE was_here;")
     wrong = "".join(text for text in told() if text[0] == "🔴")
     assert "less than the 1000000 KiB that it must have" in wrong
-    assert "was_here: is not there, and the host was given it" in wrong
+    assert "was_here: is declared for this host, and does not exist" in wrong
     assert "".join(text[0] for text in told()) == "🔴🔴🟢🟢"
 
 
@@ -266,7 +266,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     machine: Machine, told: Telegrams, tried: str
 ) -> None:
     changed(machine, reserve_mib=10**6)
-    assert "not even begun" in made(machine, f"{DATABASES} {tried} --only {LITELLM}", status=TOLD)
+    assert "not even begun" in made(machine, f"{DATABASES} {tried} --only {LITELLM}", status=NOTIFIED)
     assert machine.run(f"ls {TRIED}/disk/backups").stdout == ""
     (text,) = told()
     assert "MiB are free" in text
@@ -282,7 +282,7 @@ def test_a_disk_that_fills_leaves_no_half_backup(machine: Machine, told: Telegra
         random = "string_agg(encode(sha512((i * 1000 + j)::text::bytea), 'base64'), '')"
         sql = f"INSERT INTO t SELECT 1; ALTER TABLE t ADD c text; INSERT INTO t SELECT i, (SELECT {random}"
         psql(machine, "big", f"{sql} FROM generate_series(1, 1000) j) FROM generate_series(1, 1200) i;")
-        made(machine, f"{DATABASES} {tried} {only}", status=TOLD)
+        made(machine, f"{DATABASES} {tried} {only}", status=NOTIFIED)
         kept = machine.run(f"ls -A {TRIED}/disk/backups/postgres/shared-postgres/big").stdout.split()
         assert len(kept) == 1 and not kept[0].startswith(".")
         assert [text[0] for text in told()] == ["🔴"]
@@ -347,7 +347,7 @@ def test_a_copy_elsewhere_is_encrypted_and_comes_back(machine: Machine, tried: s
     assert machine.run(f"grep -rl folder/host {TRIED}/elsewhere", check=False).stdout == ""
     # Where it cannot go, the backup itself is made all the same, and the owner is told.
     changed(machine, restic={**repository, "repository": "/proc/nowhere"}, **only_a_folder)
-    assert "copy elsewhere: restic" in made(machine, f"{DATABASES} {tried}", status=TOLD)
+    assert "copy elsewhere: restic" in made(machine, f"{DATABASES} {tried}", status=NOTIFIED)
     assert len(machine.run(f"ls {TRIED}/disk/backups/folder/host/*").stdout.split()) == 3
 
 

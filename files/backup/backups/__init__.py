@@ -1,11 +1,11 @@
-"""Backups of a host: made, read back, kept, tried out and restored.
+"""Backups of a host: written, read back, kept, tested and restored.
 
-What is saved is a *piece*: one database, the roles of a cluster, one Redis, one bucket, one volume. Each is complete in
-itself, so that one that fails takes no other with it:
+A *piece* is saved by itself: one database, the roles of a cluster, one Redis, one bucket, one volume. The failure of
+one does not touch the others:
 
     ROOT/postgres/shared-postgres/litellm/20261122T030000Z/
-        manifest.json      what is in it, taken in the same snapshot
-        …                  its files, whose SHA-256 the manifest has
+        manifest.json      its contents as of the same snapshot, and the SHA-256 of its files
+        …                  its files
 
-A piece is written under a name that begins with a dot, read back, and only then given its own.
+A piece is written under a name that begins with a dot, read back, and only then renamed.
 """

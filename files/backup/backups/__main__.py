@@ -1,14 +1,14 @@
-"""The backups' command line; cron's scripts beside this package call it.
+"""The command line of the backups; the scripts beside this package call it, and cron calls these.
 
     backups databases [--only PIECE]   save Postgres, Redis, buckets, volumes and folders
     backups clickhouse [--only PIECE]  save ClickHouse
-    backups test [--only PIECE]        restore the newest backups where it hurts nobody, and compare
-    backups now [PIECE...]             save these, or everything, before something is done that could lose it
-    backups list                       what there is
-    backups restore DATABASE FROM      put a database in the place of the one that is there
+    backups test [--only PIECE]        restore the newest backups into scratch containers, and compare
+    backups now [PIECE...]             save these, or everything, before a step that could lose data
+    backups list                       list all backups
+    backups restore DATABASE FROM      replace a database by a backup of it
 
-Exit status: 0 everything is as it should be, 1 something is not, 2 wrong use or configuration, 76 something is not and
-the owner has been told of it, so that nobody else need do so.
+Exit status: 0 success, 1 failure, 2 wrong use or configuration, 76 failure of which the owner was notified, so that the
+caller does not have to.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from containers import ScriptError
 from incidents import ConfigurationError, Incidents, log, private
 
 from backups import scratch, settings, sources
-from backups.copy import away
+from backups.copy import copy_elsewhere
 from backups.postgres import Database, Server, restore
-from backups.run import FAULTS, Outcome, save, save_all, try_all, whole
+from backups.run import FAULTS, Outcome, save, save_all, test_all, verified
 from backups.settings import MIB, Settings
 from backups.store import Store
 
 CONFIG = "/etc/sourcefast/backup.json"
 LOCK_S = 3600
-TOLD = 76  # heartbeat.sh knows it
+NOTIFIED = 76  # files/monitoring/heartbeat.sh has the same number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one command."""
     options = _parse(arguments)
     os.umask(0o077)
-    # A run that is asked to end cleans up after itself.
+    # A run that is asked to end still cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         config = settings.read(options.config)
@@ -72,33 +72,29 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, text, job in (
         ("databases", "save Postgres, Redis, buckets, volumes and folders", "backup-databases"),
         ("clickhouse", "save ClickHouse", "backup-clickhouse"),
-        ("test", "restore the newest backups where it hurts nobody, and compare", "backup-restore-test"),
+        ("test", "restore the newest backups into scratch containers, and compare", "backup-restore-test"),
     ):
         command = commands.add_parser(name, help=text, parents=[common])
         command.add_argument(
             "--only", action="append", default=[], metavar="PIECE", help="kind[/where[/what]]"
         )
         command.set_defaults(name=job)
-    command = commands.add_parser(
-        "now", help="save before something is done that could lose it", parents=[common]
-    )
+    command = commands.add_parser("now", help="save before a step that could lose data", parents=[common])
     command.add_argument("piece", nargs="*", metavar="PIECE", help="kind[/where[/what]], or everything")
-    commands.add_parser("list", help="what there is", parents=[common])
-    command = commands.add_parser(
-        "restore", help="put a database in the place of the one that is there", parents=[common]
-    )
+    commands.add_parser("list", help="list all backups", parents=[common])
+    command = commands.add_parser("restore", help="replace a database by a backup of it", parents=[common])
     command.add_argument("database", metavar="DATABASE")
     command.add_argument("backup", metavar="FROM", help="its time as `list` shows it, or newest")
     command.add_argument("--container", default="shared-postgres", help="where it is (default: %(default)s)")
-    command.add_argument("--yes", action="store_true", help="really; what is there is saved first")
+    command.add_argument("--yes", action="store_true", help="replace it; the present database is saved first")
     return parser.parse_args(arguments)
 
 
 @contextmanager
 def _alone(config: Settings) -> Iterator[None]:
-    """One at a time on this host; a second one waits.
+    """One backup at a time on this host; a second one waits.
 
-    :raises ScriptError: for ever, as it seems
+    :raises ScriptError: it has waited for too long
     """
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with private(config.state / "backup.lock") as lock:
@@ -122,17 +118,17 @@ def _job(config: Settings, command: str, only: Sequence[str], name: str) -> int:
     try:
         _work(config, store, command, only, outcome)
         partial = bool(only)
-    except Exception as error:  # whatever it is, the owner hears of it
+    except Exception as error:  # whatever it is, the owner is notified
         outcome.failed("backup", command, error)
     finally:
-        incidents.update(outcome.wrong, outcome.unseen(incidents.open, partial))
-        told = incidents.close()
-    if not told:
-        log("not everything could be told; the next script that runs tries again")
-    for key in outcome.wrong.keys() & before:
-        log(f"still: {outcome.wrong[key]}")
-    if outcome.wrong:
-        return TOLD if told else 1
+        incidents.update(outcome.incidents, outcome.unknown(incidents.open, partial))
+        notified = incidents.close()
+    if not notified:
+        log("not all messages could be sent; the next script that runs tries again")
+    for key in outcome.incidents.keys() & before:
+        log(f"still: {outcome.incidents[key]}")
+    if outcome.incidents:
+        return NOTIFIED if notified else 1
     return 0
 
 
@@ -140,36 +136,39 @@ def _work(config: Settings, store: Store, command: str, only: Sequence[str], out
     if command == "test":
         scratch.clean_up()
         pieces = [*sources.databases(config, outcome), *sources.clickhouse(config, outcome)]
-        try_all(store, sources.chosen(pieces, only), outcome)
+        test_all(store, sources.selected(pieces, only), outcome)
         return
     find = sources.databases if command == "databases" else sources.clickhouse
-    save_all(config, store, sources.chosen(find(config, outcome), only), outcome)
+    save_all(config, store, sources.selected(find(config, outcome), only), outcome)
     if config.restic and not only:
-        outcome.look("copy", "elsewhere")
+        outcome.checked("copy", "elsewhere")
         try:
-            away(config.restic, config.root)
+            copy_elsewhere(config.restic, config.root)
         except FAULTS as error:
             outcome.fault("copy", "elsewhere", str(error))
 
 
 def _now(config: Settings, names: Sequence[str]) -> int:
-    """Whoever asks is there to read the answer: nobody is told. What is there is saved, be it what it should or not."""
-    store, found, outcome = Store(config.root), Outcome(), Outcome()
-    pieces = [*sources.databases(config, found), *sources.clickhouse(config, found)]
-    wrong = [
+    """Save pieces at once. It notifies nobody, because the caller reads the output.
+
+    Databases that a server lacks, and backups that are doubtful, do not make it fail.
+    """
+    store, discovery, outcome = Store(config.root), Outcome(), Outcome()
+    pieces = [*sources.databases(config, discovery), *sources.clickhouse(config, discovery)]
+    problems = [
         text
-        for key, text in found.wrong.items()
+        for key, text in discovery.incidents.items()
         if key.startswith("container ") and (not names or key.split()[1] in _containers(names))
     ]
     try:
-        wanted = sources.chosen(pieces, names)
+        selected = sources.selected(pieces, names)
     except ScriptError as error:
-        wrong.append(str(error))
-        wanted = []
-    made = [] if wrong else save_all(config, store, wanted, outcome)
-    for text in (*wrong, *outcome.wrong.values()):
+        problems.append(str(error))
+        selected = []
+    made = [] if problems else save_all(config, store, selected, outcome)
+    for text in (*problems, *outcome.incidents.values()):
         log(text)
-    if wrong or len(made) < len(wanted):
+    if problems or len(made) < len(selected):
         log("not saved: what is named above")
         return 1
     return 0
@@ -192,28 +191,28 @@ def _list(config: Settings) -> int:
     return 0
 
 
-def _restore(config: Settings, name: str, stamp: str, container: str, really: bool) -> int:
+def _restore(config: Settings, name: str, stamp: str, container: str, confirmed: bool) -> int:
     store = Store(config.root)
     cluster = next((each for each in config.postgres if each.container == container), None)
     if cluster is None:
-        known = ", ".join(each.container for each in config.postgres)
-        log(f"no Postgres is called {container}; there is {known}")
+        declared = ", ".join(each.container for each in config.postgres)
+        log(f"no Postgres is called {container}; declared: {declared}")
         return 2
     piece = Database(cluster, name)
     try:
-        backup = whole(store, piece.name, "" if stamp == "newest" else stamp)
+        backup = verified(store, piece.name, "" if stamp == "newest" else stamp)
         tables = len(backup.contents["rows"])
         rows = sum(backup.contents["rows"].values())
         log(f"{piece.name} of {backup.stamp}: {tables} tables with {rows} rows, whole")
         if doubt := backup.manifest["doubt"]:
             log(f"doubtful when it was made: {doubt}")
-        if not really:
+        if not confirmed:
             log(f"refused: it would replace {name} in {container}. Add --yes to do that")
             return 2
         store.prepare()
         if name in Server(container, cluster.login).databases():
             before = save(config, store, piece)
-            log(f"what is there now is saved as {before.stamp}")
+            log(f"the present database is saved as {before.stamp}")
         restore(piece, backup.path, backup.contents)
     except FAULTS as error:
         log(f"not restored: {error}")

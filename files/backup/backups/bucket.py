@@ -1,4 +1,4 @@
-"""The objects of a bucket, through the server's S3 interface: how it keeps them is its own affair."""
+"""The objects of a bucket, read through the server's S3 interface and not from its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARCHIVE = "objects.tar.zst"
 
 
 class Summary:
-    """Count, size and fingerprint of objects, whatever order they come in."""
+    """Count, size and fingerprint of objects, in any order."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
@@ -50,7 +50,7 @@ class Objects:
         return f"s3/{self.server.container}/{self.server.bucket}"
 
     def estimate(self) -> int:
-        return 0  # only a listing of everything would tell
+        return 0  # only a listing of all objects would tell
 
     def save(self, folder: Path) -> Contents:
         summary = Summary()
@@ -59,8 +59,8 @@ class Objects:
             compressed(folder / ARCHIVE) as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
-            there = client.exists()
-            for key in client.keys() if there else ():
+            exists = client.exists()
+            for key in client.keys() if exists else ():
                 try:
                     answer = client.get(key)
                 except ScriptError as error:
@@ -70,37 +70,40 @@ class Objects:
                 content = answer.read()
                 member = tarfile.TarInfo(key)
                 member.size = len(content)
-                member.pax_headers = {f"S3.{name}": value for name, value in s3.kept(answer).items()}
+                member.pax_headers = {
+                    f"S3.{name}": value for name, value in s3.object_headers(answer).items()
+                }
                 archive.addfile(member, io.BytesIO(content))
                 summary.add(key, content)
-        lacks = [] if there else [f"bucket {self.server.bucket}"]
+        lacks = [] if exists else [f"bucket {self.server.bucket}"]
         return {**summary.contents(), "lacks": lacks}
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
         summary = Summary()
         _each(folder, lambda key, content, headers: summary.add(key, content))
-        found = summary.contents()
-        if any(contents[key] != value for key, value in found.items()):
-            raise ScriptError(f"it has {found['objects']} objects that are not those of its manifest")
+        actual = summary.contents()
+        if any(contents[key] != value for key, value in actual.items()):
+            raise ScriptError(f"it has {actual['objects']} objects that are not those of its manifest")
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
         with scratch.server(self.server.container) as container:
 
-            def there() -> bool:
+            def bucket_exists() -> bool:
                 with self._client(container) as client:
                     return client.exists()
 
-            scratch.await_answer(there, "the scratch S3 server")
+            scratch.await_answer(bucket_exists, "the scratch S3 server")
             with self._client(container) as client:
                 if not client.exists():
-                    client.make()
+                    client.create()
                 _each(folder, client.put)
                 summary = Summary()
                 for key in client.keys():  # noqa: SIM118 - no dict
                     summary.add(key, client.get(key).read())
-        found = summary.contents()
         return [
-            f"{found[key]} {key} instead of {contents[key]}" for key in found if found[key] != contents[key]
+            f"{value} {key} instead of {contents[key]}"
+            for key, value in summary.contents().items()
+            if value != contents[key]
         ]
 
     def _client(self, container: Mapping[str, Any]) -> AbstractContextManager[s3.Client]:

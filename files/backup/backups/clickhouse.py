@@ -1,7 +1,7 @@
 """The tables of a ClickHouse database, over its HTTP interface.
 
-As text with a row a line, not as Native: the lines say how many rows were read, exactly and at the moment of reading,
-while merges go on in the background and a count beside it would be another number.
+Rows are read as text with a row a line, not in the format Native. The number of lines is the exact number of rows that
+were read; a separate count could differ, because merges go on in the background.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from containers import ScriptError, address_of, require_running
 
 from backups import scratch
-from backups.http import ask, connected
+from backups.http import connected, request
 from backups.piece import Contents, differences
 from backups.settings import ClickHouse, Login, login_in
 from backups.store import CHUNK, compressed, decompressed
@@ -26,7 +26,7 @@ from backups.store import CHUNK, compressed, decompressed
 FORMAT = "TabSeparatedWithNamesAndTypes"
 HEADER_LINES = 2
 BATCH = 32 * CHUNK
-# Engines that keep rows; the others are views of these, or lead elsewhere.
+# Engines that store rows; the others are views of these, or read from elsewhere.
 STORED = re.compile(r".*MergeTree|Log|TinyLog|StripeLog|Memory|Join|Set|EmbeddedRocksDB")
 TABLES = (
     "SELECT name, engine, create_table_query FROM system.tables"
@@ -53,13 +53,13 @@ class _Session:
     connection: HTTPConnection = field(repr=False)
     login: Login
 
-    def ask(self, sql: str, data: bytes = b"") -> HTTPResponse:
+    def query(self, sql: str, data: bytes = b"") -> HTTPResponse:
         headers = {"X-ClickHouse-User": self.login.user, "X-ClickHouse-Key": self.login.password}
-        # The status is then that of the whole query: nothing is sent before its end.
-        return ask(self.connection, "POST", "/?wait_end_of_query=1", headers, sql.encode() + data)
+        # With this option the status is that of the whole query: the server answers only at its end.
+        return request(self.connection, "POST", "/?wait_end_of_query=1", headers, sql.encode() + data)
 
     def text(self, sql: str) -> str:
-        return self.ask(sql).read().decode()
+        return self.query(sql).read().decode()
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def _session(container: Mapping[str, Any], server: ClickHouse) -> Iterator[_Sess
 
 @dataclass(frozen=True)
 class Tables:
-    """One database of a server, with all tables that are in it."""
+    """One database of a server, with all its tables."""
 
     server: ClickHouse
     min_bytes = 0
@@ -99,13 +99,13 @@ class Tables:
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
         for table, rows in contents["rows"].items():
             with decompressed(folder / _file(table)) as file:
-                found = 0
+                lines = 0
                 while data := file.read(CHUNK):
-                    found += data.count(b"\n")
-            if found - HEADER_LINES != rows:
-                raise ScriptError(f"{_file(table)} has {found - HEADER_LINES} rows, not {rows}")
+                    lines += data.count(b"\n")
+            if lines - HEADER_LINES != rows:
+                raise ScriptError(f"{_file(table)} has {lines - HEADER_LINES} rows, not {rows}")
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
         with scratch.server(self.server.container) as container:
             scratch.await_answer(lambda: self._ping(container), "the scratch ClickHouse")
             with _session(container, self.server) as session:
@@ -124,19 +124,19 @@ class Tables:
                 session.text(table.create)
                 session.text(f"SYSTEM STOP MERGES {database}.{_name(table.name)}")
                 self._fill(session, folder, table)
-        # Only now: one that is fed by a table would get everything twice.
+        # Only now: a view that is filled from a table would get every row twice.
         for table in tables:
             if not table.stored:
                 session.text(table.create)
-        found = {
+        actual = {
             table.name: int(session.text(f"SELECT count() FROM {database}.{_name(table.name)} FORMAT TSV"))  # noqa: S608
             for table in tables
             if table.stored
         }
-        return differences("table", contents["rows"], found)
+        return differences("table", contents["rows"], actual)
 
     def _fill(self, session: _Session, folder: Path, table: _Table) -> None:
-        # As they are: duplicates that a merge would remove some day are rows of the backup, too.
+        # Without this setting the insert would drop duplicates, which are rows of the backup.
         sql = (
             f"INSERT INTO {_name(self.server.database)}.{_name(table.name)}"
             f" SETTINGS optimize_on_insert=0, date_time_input_format='best_effort' FORMAT {FORMAT}\n"
@@ -144,11 +144,11 @@ class Tables:
         with decompressed(folder / _file(table.name)) as file:
             header = b"".join(file.readline() for _ in range(HEADER_LINES))
             while lines := file.readlines(BATCH):
-                session.ask(sql, header + b"".join(lines)).read()
+                session.query(sql, header + b"".join(lines)).read()
 
     def _save_table(self, session: _Session, folder: Path, table: _Table) -> int:
         # ISO times are in UTC: no hour of a change to winter time is ambiguous.
-        answer = session.ask(
+        answer = session.query(
             f"SELECT * FROM {_name(self.server.database)}.{_name(table.name)} FORMAT {FORMAT}"  # noqa: S608
             " SETTINGS date_time_output_format='iso'"
         )
@@ -160,8 +160,8 @@ class Tables:
         return lines - HEADER_LINES
 
     def _tables(self, session: _Session) -> list[_Table]:
-        said = session.text(TABLES.format(database=_text(self.server.database)))
-        return [_Table(*json.loads(line)) for line in said.splitlines()]
+        lines = session.text(TABLES.format(database=_text(self.server.database)))
+        return [_Table(*json.loads(line)) for line in lines.splitlines()]
 
     @contextmanager
     def _running(self) -> Iterator[_Session]:
@@ -170,7 +170,7 @@ class Tables:
 
 
 def _file(table: str) -> str:
-    """A file for each table; what a file's name cannot have is written as its number."""
+    """Name of a table's file; characters that it cannot have are written as their numbers."""
     return re.sub(r"[^A-Za-z0-9_.-]|^\.", lambda match: f"%{ord(match[0]):02X}", table) + ".tsv.zst"
 
 

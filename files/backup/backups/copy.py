@@ -1,4 +1,4 @@
-"""A copy of all backups elsewhere."""
+"""A copy of all backups elsewhere, encrypted by restic."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ RESTIC_S = 4 * 3600
 NO_REPOSITORY = 10  # exit status, since restic 0.17
 
 
-def away(settings: Restic, root: Path) -> None:
-    """Encrypted, by restic, which keeps what is new only.
+def copy_elsewhere(settings: Restic, root: Path) -> None:
+    """Copy what is new since the last copy, and remove old copies.
 
-    :raises ScriptError: with what restic said
+    :raises ScriptError: with the error output of restic
     """
     variables = {"RESTIC_REPOSITORY": settings.repository, "RESTIC_PASSWORD_FILE": settings.password_file}
     if settings.environment:
         lines = Path(settings.environment).read_text().splitlines()
         variables |= dict(line.split("=", 1) for line in lines if "=" in line)
-    # For any other reason than that there is none yet, what follows says why it cannot be reached.
+    # If it fails for another reason, the next command fails for the same one and reports it.
     if _restic(variables, "cat", "config").returncode == NO_REPOSITORY:
         _must(variables, "init")
-    _must(variables, "unlock")  # of a run that was killed: those of one that is alive stay
+    _must(variables, "unlock")  # removes locks of killed runs, and keeps those of living ones
     _must(variables, "backup", "--quiet", "--tag", "sourcefast", "--exclude", f"{root}/*/*/*/.*", str(root))
     _must(
         variables,
@@ -42,8 +42,8 @@ def away(settings: Restic, root: Path) -> None:
 def _must(variables: dict[str, str], *arguments: str) -> None:
     done = _restic(variables, *arguments)
     if done.returncode:
-        said = " ".join(done.stderr.split())[-300:]
-        raise ScriptError(f"restic {arguments[0]} ended with {done.returncode}: {said}")
+        reason = " ".join(done.stderr.split())[-300:]
+        raise ScriptError(f"restic {arguments[0]} ended with {done.returncode}: {reason}")
 
 
 def _restic(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

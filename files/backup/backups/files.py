@@ -20,13 +20,13 @@ from backups.store import compressed, decompressed
 
 ARCHIVE = "files.tar.zst"
 SQLITE = b"SQLite format 3\0"
-# What belongs to an open database, and is in its copy already.
+# Files of an open database; its copy has their contents.
 BESIDE_SQLITE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True)
 class Files:
-    """Everything below a folder. `folder` says where it is when it is asked, or fails."""
+    """All files below a folder. `folder` returns its path, or fails."""
 
     name: str
     folder: Callable[[], Path]
@@ -62,18 +62,18 @@ class Files:
         return {"files": files, "rows": rows}
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
-        found = {}
+        actual = {}
         with decompressed(folder / ARCHIVE) as pipe, tarfile.open(fileobj=pipe, mode="r|") as archive:
             for member in archive:
                 content = archive.extractfile(member)
-                found[member.name] = hashlib.sha256(content.read() if content else b"").hexdigest()
+                actual[member.name] = hashlib.sha256(content.read() if content else b"").hexdigest()
         if changed := sorted(
-            name for name in contents["files"] if found.get(name) != contents["files"][name]
+            name for name in contents["files"] if actual.get(name) != contents["files"][name]
         ):
             raise ScriptError(f"in the archive, {', '.join(changed)[:300]} is not as it was")
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        """Into a folder beside the backup."""
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        """Restore into a folder beside the backup, and compare."""
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".restored") as name:
             restored = Path(name)
             with decompressed(folder / ARCHIVE) as pipe, tarfile.open(fileobj=pipe, mode="r|") as archive:
@@ -91,7 +91,7 @@ class Files:
 
 
 class _Hashed:
-    """A file whose hash is that of what was read of it, whatever is written to it meanwhile."""
+    """A file with the hash of what was read from it, whatever is written to it meanwhile."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _Hashed:
 
 
 def volume(settings: Volume) -> Files:
-    """What a container keeps under a path."""
+    """The volume of a container at a path."""
 
     def where() -> Path:
         for mount in require_running(settings.container)["Mounts"]:
@@ -127,7 +127,7 @@ def folder(settings: Folder) -> Files:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Regular files, SQLite's own beside its databases left out."""
+    """Regular files, without those that SQLite keeps beside its databases."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             beside = next((end for end in BESIDE_SQLITE if path.name.endswith(end)), "")

@@ -1,4 +1,4 @@
-"""HTTP to a server in a container, at its address on Docker's network; no proxy of the host is in between."""
+"""HTTP to a server in a container, at its address in Docker's network, past any proxy of the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_S = 600
 def connected(address: str, port: int) -> Iterator[http.client.HTTPConnection]:
     """A connection for several requests.
 
-    :raises ScriptError: for everything that goes wrong with it in the context
+    :raises ScriptError: the connection failed in the context
     """
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     try:
@@ -26,7 +26,7 @@ def connected(address: str, port: int) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def ask(
+def request(
     connection: http.client.HTTPConnection,
     method: str,
     path: str,
@@ -35,11 +35,11 @@ def ask(
 ) -> http.client.HTTPResponse:
     """The answer to one request.
 
-    :raises ScriptError: with what the server said, for any status but success
+    :raises ScriptError: any status but success; with the text of the answer
     """
     connection.request(method, path, body=body, headers=dict(headers))
     answer = connection.getresponse()
     if answer.status >= 300:
-        said = " ".join(answer.read().decode(errors="replace").split())
-        raise ScriptError(f"{method} {path.partition('?')[0]}: {answer.status} {answer.reason}: {said[:300]}")
+        text = " ".join(answer.read().decode(errors="replace").split())
+        raise ScriptError(f"{method} {path.partition('?')[0]}: {answer.status} {answer.reason}: {text[:300]}")
     return answer

@@ -1,4 +1,4 @@
-"""What every kind of source can do with a piece of its own."""
+"""What every kind of piece can do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Contents = dict[str, Any]
 
 
 class Piece(Protocol):
-    """Something that is saved by itself."""
+    """Data that is saved by itself."""
 
     @property
     def name(self) -> str:
@@ -18,19 +18,19 @@ class Piece(Protocol):
 
     @property
     def min_bytes(self) -> int:
-        """What a backup of it has at least."""
+        """Least size of a backup of it."""
 
     @property
     def may_shrink(self) -> bool:
-        """Whether it is in its nature to be much smaller from one day to the next."""
+        """Whether it may be much smaller from one day to the next."""
 
     def estimate(self) -> int:
-        """About how many bytes it takes, where no backup of it says so."""
+        """About how many bytes a backup takes, for the first one."""
 
     def save(self, folder: Path) -> Contents:
-        """Write it into an empty folder; what is in it, for the manifest. `lacks` names what should be in it.
+        """Write it into an empty folder. Returns its contents for the manifest; their `lacks` names what is missing.
 
-        :raises ScriptError: it is not whole
+        :raises ScriptError: it is incomplete
         """
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
@@ -39,17 +39,17 @@ class Piece(Protocol):
         :raises ScriptError: it cannot be read
         """
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        """Restore it where it hurts nobody; how the result differs from the manifest.
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        """Restore it into a scratch container. Returns how the result differs from the manifest.
 
         :raises ScriptError: it cannot be restored
         """
 
 
-def differences(what: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """In words, for counts by name."""
+def differences(what: str, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    """The differences of counts by name, in words."""
     return [
-        f"{what} {name}: {found.get(name, 'missing')} instead of {expected.get(name, 'none')}"
-        for name in sorted(expected.keys() | found.keys())
-        if expected.get(name) != found.get(name)
+        f"{what} {name}: {actual.get(name, 'missing')} instead of {expected.get(name, 'none')}"
+        for name in sorted(expected.keys() | actual.keys())
+        if expected.get(name) != actual.get(name)
     ]

@@ -1,4 +1,4 @@
-"""Databases and roles of a Postgres cluster, by the programs of its own image."""
+"""Databases and roles of a Postgres cluster, saved and restored by the programs of its own image."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from backups.store import compressed, decompressed, private
 
 DUMP = "dump"
 GLOBALS = "globals.sql.zst"
-MARK = "-- answered --"
-# Nobody who has a table to himself keeps everything else from being saved for longer.
+END_OF_ANSWER = "-- answered --"
+# A client that locks a table delays the backup of all others by this long at most.
 LOCK_TIMEOUT = "10min"
-# Where Debian keeps the programs that it does not link into PATH.
+# Debian has some programs only in these folders, outside of PATH.
 PROGRAMS = 'PATH="$PATH:$(echo /usr/lib/postgresql/*/bin | tr " " :)"'
 SCRATCH = "/tmp/restore-test"  # noqa: S108 - in a container of our own
 # Comment of a database that a restore may drop.
-OURS = "of a restore that is not over"
+UNFINISHED = "of a restore that is not over"
 
 DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1;"
 SIZE = "SELECT pg_database_size(current_database());"
@@ -41,7 +41,7 @@ SELECT jsonb_build_object(
     'large_objects', (SELECT count(*) FROM pg_largeobject_metadata))
 FROM pg_database d WHERE datname = current_database();
 """
-# Tables of an extension are its own business: a dump leaves them out.
+# A dump leaves out the tables of an extension.
 ROWS = """\
 SELECT format('SELECT jsonb_build_array(%L, count(*)) FROM ONLY %I.%I;',
               nspname || '.' || relname, nspname, relname)
@@ -51,10 +51,10 @@ WHERE relkind IN ('r', 'm') AND relpersistence = 'p'
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 ORDER BY nspname, relname \\gexec
 """
-# What an owner set for his database does not hold for its superuser: a search_path that leads to functions of his own,
-# another role, no time.
+# What the owner of a database has set for it does not hold for the superuser: a search_path that leads to functions of
+# the owner, another role, a short timeout.
 OPTIONS = "-c search_path=pg_catalog -c role=none -c statement_timeout=0 -c default_transaction_read_only=off"
-# What is a table when it is listed is none of his views when it is read, as for pg_dump (CVE-2024-7348).
+# A table must not become a view of the owner between its listing and its reading, as for pg_dump (CVE-2024-7348).
 TABLES_ONLY = """\
 SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind';
 """
@@ -62,10 +62,10 @@ SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE nam
 HEADER = re.compile(r"^--\n-- Name: (?P<name>.*?); Type: (?P<type>.*?); Schema: .*\n--\n", re.MULTILINE)
 
 
-def unknown(stacks: str, known: tuple[Postgres, ...]) -> list[str]:
-    """Containers of ours that run Postgres and that nobody told the backup of; those that were only renamed are not."""
+def undeclared(stacks: str, known: tuple[Postgres, ...]) -> list[str]:
+    """Our containers that run Postgres and are in no backup. A declared one that was renamed is none of them."""
     names = {cluster.container for cluster in known}
-    found = []
+    undeclared = []
     for container in running():
         name = container["Name"].removeprefix("/")
         labels = container["Config"].get("Labels") or {}
@@ -73,13 +73,13 @@ def unknown(stacks: str, known: tuple[Postgres, ...]) -> list[str]:
         variables = {variable.partition("=")[0] for variable in container["Config"]["Env"] or []}
         service = labels.get("com.docker.compose.service")
         if ours and not names & {name, service} and "PGDATA" in variables:
-            found.append(name)
-    return found
+            undeclared.append(name)
+    return undeclared
 
 
 @dataclass(frozen=True)
 class Server:
-    """A container with a running Postgres, and who asks it. `socket`: folder of its socket, if not the default."""
+    """A container with a running Postgres, and a login. `socket`: folder of its socket, if not the default."""
 
     container: str
     login: Login
@@ -89,8 +89,8 @@ class Server:
         """Arguments of docker for a client program."""
         host = [f"--host={self.socket}"] if self.socket else []
         words = [program, f"--username={self.login.user}", "--no-password", *host, *arguments]
-        found = ["sh", "-c", f'{PROGRAMS} exec "$@"', "sh", *words]
-        return inside(self.container, *found, user="postgres", secrets=self.secrets)
+        command = ["sh", "-c", f'{PROGRAMS} exec "$@"', "sh", *words]
+        return inside(self.container, *command, user="postgres", secrets=self.secrets)
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -100,40 +100,40 @@ class Server:
     def psql(self, database: str) -> list[str]:
         return self.command("psql", "-XqAt", "--set=ON_ERROR_STOP=1", f"--dbname={database}")
 
-    def ask(self, sql: str, database: str = "postgres") -> list[str]:
+    def query(self, sql: str, database: str = "postgres") -> list[str]:
         """Lines of a query's answer."""
-        said = docker(*self.psql(database), data=sql.encode(), secrets=self.secrets, timeout_s=3600)
-        return said.splitlines()
+        output = docker(*self.psql(database), data=sql.encode(), secrets=self.secrets, timeout_s=3600)
+        return output.splitlines()
 
     def databases(self) -> list[str]:
-        return self.ask(DATABASES, "template1")
+        return self.query(DATABASES, "template1")
 
     def rows(self, database: str) -> dict[str, int]:
         """Exact number of rows by table."""
-        return dict(json.loads(line) for line in self.ask(ROWS, database))
+        return dict(json.loads(line) for line in self.query(ROWS, database))
 
 
 class _Transaction:
-    """A read-only transaction in which several questions see the same state."""
+    """A read-only transaction in which several queries see the same state."""
 
     def __init__(self, psql: subprocess.Popen[bytes]) -> None:
         if psql.stdin is None or psql.stdout is None:
             raise ValueError("psql has no pipes")
         self._to, self._from = psql.stdin, psql.stdout
-        self.ask(f"SET lock_timeout = '{LOCK_TIMEOUT}';")
-        self.ask(TABLES_ONLY)
-        self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
+        self.query(f"SET lock_timeout = '{LOCK_TIMEOUT}';")
+        self.query(TABLES_ONLY)
+        self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
 
-    def ask(self, sql: str) -> list[str]:
-        self._to.write(f"{sql}\n\\echo {MARK}\n".encode())
+    def query(self, sql: str) -> list[str]:
+        self._to.write(f"{sql}\n\\echo {END_OF_ANSWER}\n".encode())
         self._to.flush()
         lines: list[str] = []
         for line in self._from:
             text = line.decode().rstrip("\n")
-            if text == MARK:
+            if text == END_OF_ANSWER:
                 return lines
             lines.append(text)
-        raise BrokenPipeError  # psql ended, and its context says why
+        raise BrokenPipeError  # psql ended, and its context manager reports why
 
 
 @dataclass(frozen=True)
@@ -158,48 +158,48 @@ class Database:
         return Server(self.cluster.container, self.cluster.login)
 
     def estimate(self) -> int:
-        return int(self._server.ask(SIZE, self.database)[0])
+        return int(self._server.query(SIZE, self.database)[0])
 
     def save(self, folder: Path) -> Contents:
-        """The dump and the counts see the same snapshot."""
+        """Dump and counts use the same snapshot."""
         server = self._server
         with Process(server.psql(self.database), stdin=subprocess.PIPE, secrets=server.secrets) as psql:
             transaction = _Transaction(psql)
-            (snapshot,) = transaction.ask("SELECT pg_export_snapshot();")
+            (snapshot,) = transaction.query("SELECT pg_export_snapshot();")
             limits = (f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_TIMEOUT}")
             dump = server.command("pg_dump", "--format=custom", *limits, f"--dbname={self.database}")
             with private(folder / DUMP) as file, Process(dump, stdout=file, secrets=server.secrets):
                 pass
-            contents: Contents = json.loads(transaction.ask(FACTS)[0])
-            contents["rows"] = dict(json.loads(line) for line in transaction.ask(ROWS))
+            contents: Contents = json.loads(transaction.query(FACTS)[0])
+            contents["rows"] = dict(json.loads(line) for line in transaction.query(ROWS))
         return contents
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
-        """Not only its table of contents: every block is decompressed."""
+        """Every block is decompressed, not only the table of contents read."""
         _read_dump(self._server, folder, subprocess.DEVNULL, "--file=/dev/null")
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
         with cluster_like(self.cluster.container) as server:
-            return self.try_out_in(server, folder, contents)
+            return self.test_in(server, folder, contents)
 
-    def try_out_in(self, server: Server, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        """In a scratch cluster that has the roles."""
-        there = self.database in server.databases()
-        create = ["--dbname", self.database] if there else ["--create", "--dbname", "postgres"]
+    def test_in(self, server: Server, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        """Restore into a scratch cluster that has the roles, and compare."""
+        exists = self.database in server.databases()
+        create = ["--dbname", self.database] if exists else ["--create", "--dbname", "postgres"]
         _read_dump(server, folder, subprocess.DEVNULL, "--exit-on-error", *create)
-        found = differences("table", contents["rows"], server.rows(self.database))
-        facts = json.loads(server.ask(FACTS, self.database)[0])
+        deviations = differences("table", contents["rows"], server.rows(self.database))
+        facts = json.loads(server.query(FACTS, self.database)[0])
         for key in ("owner", "encoding", "collate", "large_objects"):
             if facts[key] != contents[key]:
-                found.append(f"{key}: {facts[key]} instead of {contents[key]}")
-        if not there:
-            server.ask(f"DROP DATABASE {quoted(self.database)};")  # room for the next one
-        return found
+                deviations.append(f"{key}: {facts[key]} instead of {contents[key]}")
+        if not exists:
+            server.query(f"DROP DATABASE {quoted(self.database)};")  # room for the next one
+        return deviations
 
 
 @dataclass(frozen=True)
 class Globals:
-    """Roles, their SCRAM verifiers and memberships. Verifiers are secrets as good as passwords: private files."""
+    """Roles, their SCRAM verifiers and memberships. A verifier is as secret as a password, so the files are private."""
 
     cluster: Postgres
     min_bytes = 0
@@ -217,7 +217,7 @@ class Globals:
         with compressed(folder / GLOBALS) as file:
             dump = server.command("pg_dumpall", "--globals-only", "--database=template1")
             file.write(docker(*dump, secrets=server.secrets).encode())
-        return {"roles": server.ask("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1;")}
+        return {"roles": server.query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1;")}
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
         sql = self._sql(folder)
@@ -225,21 +225,21 @@ class Globals:
             if not re.search(rf'^CREATE ROLE "?{re.escape(role)}"?;$', sql, re.MULTILINE):
                 raise ScriptError(f"role {role} is not in it")
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
         with cluster_like(self.cluster.container) as server:
-            return self.try_out_in(server, folder, contents)
+            return self.test_in(server, folder, contents)
 
-    def try_out_in(self, server: Server, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        there = server.ask("SELECT rolname FROM pg_roles;")
-        # The scratch cluster's own superuser is there before.
+    def test_in(self, server: Server, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        existing = server.query("SELECT rolname FROM pg_roles;")
+        # The scratch cluster has a superuser of its own.
         sql = re.sub(
             r'^CREATE ROLE "?([^";]+)"?;$',
-            lambda match: "" if match[1] in there else match[0],
+            lambda match: "" if match[1] in existing else match[0],
             self._sql(folder),
             flags=re.MULTILINE,
         )
-        server.ask(sql)
-        roles = server.ask("SELECT rolname FROM pg_roles;")
+        server.query(sql)
+        roles = server.query("SELECT rolname FROM pg_roles;")
         return [f"role {role} is missing" for role in contents["roles"] if role not in roles]
 
     @staticmethod
@@ -259,15 +259,15 @@ def _read_dump(server: Server, folder: Path, stdout: int | IO[bytes], *arguments
 
 @contextmanager
 def cluster_like(container: str) -> Iterator[Server]:
-    """An empty cluster of the same image, without a network, that forgets everything."""
+    """An empty cluster from the same image, without a network, which is removed afterwards."""
     with scratch.idle(container) as name:
-        begin = (
+        start = (
             f"{PROGRAMS}; mkdir {SCRATCH} && initdb --pgdata={SCRATCH}/data --username=postgres --auth=trust"
             f" --encoding=UTF8 --no-sync && pg_ctl start --wait --silent --pgdata={SCRATCH}/data"
             f" --log={SCRATCH}/log --options='-c listen_addresses= -c unix_socket_directories={SCRATCH}"
             " -c fsync=off -c full_page_writes=off -c shared_buffers=64MB'"
         )
-        docker(*inside(name, "sh", "-c", begin, user="postgres"), timeout_s=120)
+        docker(*inside(name, "sh", "-c", start, user="postgres"), timeout_s=120)
         yield Server(name, Login("postgres", ""), SCRATCH)
 
 
@@ -282,70 +282,70 @@ def literal(text: str) -> str:
 
 
 def restore(database: Database, folder: Path, contents: Mapping[str, Any]) -> None:
-    """Put a database in the place of the one that is there, in one moment, after everything has been compared.
+    """Replace a database by its backup, in one transaction, after the restored tables have been compared.
 
-    It is restored beside the other under a name of its own. Only when all tables have the rows that they should have
-    are the two exchanged, in one transaction; until then nothing has happened. Of what has the names that this takes
-    meanwhile, only what a restore left there that was killed is dropped.
+    It is restored beside the present database under another name. The two are exchanged only when all tables have the
+    expected numbers of rows; until then nothing has changed. A database that already has one of the names needed for
+    this is dropped only if a killed restore left it.
 
-    :raises ScriptError: it could not be restored, and everything is as it was
+    :raises ScriptError: it could not be restored, and nothing has changed
     """
     server = Server(database.cluster.container, database.cluster.login)
     require_running(database.cluster.container)
     name, aside, before = database.database, f"{database.database}_restored", f"{database.database}_replaced"
-    roles = server.ask("SELECT rolname FROM pg_roles;")
+    roles = server.query("SELECT rolname FROM pg_roles;")
     if contents["owner"] not in roles:
         raise ScriptError(
             f"its owner {contents['owner']} is no role of the cluster: deploy first, then restore"
         )
-    for left in (aside, before):
-        _drop_ours(server, left)
+    for unfinished in (aside, before):
+        _drop_unfinished(server, unfinished)
     create, properties = _about_database(server, folder, name)
     create = create.replace(f"CREATE DATABASE {_as_dumped(name)} ", f"CREATE DATABASE {quoted(aside)} ", 1)
     try:
-        server.ask(f"{create}\nCOMMENT ON DATABASE {quoted(aside)} IS {literal(OURS)};")
-        # Nobody but us, until it is whole.
-        server.ask(f"ALTER DATABASE {quoted(aside)} CONNECTION LIMIT 0;")
-        server.ask(f"ALTER DATABASE {quoted(aside)} OWNER TO {quoted(contents['owner'])};")
+        server.query(f"{create}\nCOMMENT ON DATABASE {quoted(aside)} IS {literal(UNFINISHED)};")
+        # Nobody else can connect before it is complete.
+        server.query(f"ALTER DATABASE {quoted(aside)} CONNECTION LIMIT 0;")
+        server.query(f"ALTER DATABASE {quoted(aside)} OWNER TO {quoted(contents['owner'])};")
         _read_dump(server, folder, subprocess.DEVNULL, "--exit-on-error", "--dbname", aside)
-        if found := differences("table", contents["rows"], server.rows(aside)):
-            raise ScriptError("; ".join(found))
-        there = name in server.databases()
-        if there:
-            server.ask(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS false;")
+        if deviations := differences("table", contents["rows"], server.rows(aside)):
+            raise ScriptError("; ".join(deviations))
+        exists = name in server.databases()
+        if exists:
+            server.query(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS false;")
         try:
-            server.ask(_exchange(name, aside, before, there, properties))
-        except BaseException:  # being asked to end is no reason to leave everybody shut out
-            if there:
-                server.ask(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS true;")
+            server.query(_exchange(name, aside, before, exists, properties))
+        except BaseException:  # clients must not stay locked out when this program is asked to end
+            if exists:
+                server.query(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS true;")
             raise
     except ScriptError:
-        _drop_ours(server, aside)
+        _drop_unfinished(server, aside)
         raise
-    _drop_ours(server, before)
+    _drop_unfinished(server, before)
 
 
-def _drop_ours(server: Server, name: str) -> None:
-    """:raises ScriptError: it is somebody else's"""
+def _drop_unfinished(server: Server, name: str) -> None:
+    """:raises ScriptError: a database of that name exists that no restore made"""
     comment = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database"
-    if server.ask(f"{comment} WHERE datname = {literal(name)};") not in ([], [OURS]):
-        raise ScriptError(f"a database {name} is there, which no restore made; its name is wanted: rename it")
-    server.ask(f"DROP DATABASE IF EXISTS {quoted(name)};")
+    if server.query(f"{comment} WHERE datname = {literal(name)};") not in ([], [UNFINISHED]):
+        raise ScriptError(f"a database {name} exists that no restore made, and its name is needed: rename it")
+    server.query(f"DROP DATABASE IF EXISTS {quoted(name)};")
 
 
-def _exchange(name: str, aside: str, before: str, there: bool, properties: str) -> str:
-    away = (
+def _exchange(name: str, aside: str, before: str, exists: bool, properties: str) -> str:
+    set_aside = (
         f"""\
 ALTER DATABASE {quoted(name)} RENAME TO {quoted(before)};
-COMMENT ON DATABASE {quoted(before)} IS {literal(OURS)};"""
-        if there
+COMMENT ON DATABASE {quoted(before)} IS {literal(UNFINISHED)};"""
+        if exists
         else ""
     )
     return f"""\
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE datname IN ({literal(name)}, {literal(aside)}) AND pid <> pg_backend_pid();
 BEGIN;
-{away}
+{set_aside}
 ALTER DATABASE {quoted(aside)} RENAME TO {quoted(name)};
 COMMENT ON DATABASE {quoted(name)} IS NULL;
 ALTER DATABASE {quoted(name)} CONNECTION LIMIT -1;
@@ -355,16 +355,16 @@ COMMIT;
 
 
 def _about_database(server: Server, folder: Path, name: str) -> tuple[str, str]:
-    """What a dump says of the database itself: how it is made, and its settings and grants."""
+    """The parts of a dump that create the database, and that set its settings and grants."""
     with tempfile.TemporaryFile() as file:
         _read_dump(server, folder, file, "--create", "--schema-only", "--file=-")
         file.seek(0)
         script = file.read().decode()
-    found = list(HEADER.finditer(script))
-    ends = [*(header.start() for header in found[1:]), len(script)]
+    headers = list(HEADER.finditer(script))
+    ends = [*(header.start() for header in headers[1:]), len(script)]
     create = properties = ""
-    for header, end in zip(found, ends, strict=True):
-        # psql's own commands among them are for scripts that go on in the new database.
+    for header, end in zip(headers, ends, strict=True):
+        # psql's own commands are for scripts that continue in the new database.
         text = "".join(
             line for line in script[header.end() : end].splitlines(True) if not line.startswith("\\")
         )
@@ -373,7 +373,7 @@ def _about_database(server: Server, folder: Path, name: str) -> tuple[str, str]:
         elif header["type"] == "DATABASE PROPERTIES" or header["name"] == f"DATABASE {_as_dumped(name)}":
             properties += text
     if not create:
-        raise ScriptError("the dump does not say how its database is made")
+        raise ScriptError("the dump does not create its database")
     return create, properties
 
 

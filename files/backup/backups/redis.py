@@ -1,4 +1,4 @@
-"""A Redis server, by its own replication: a snapshot that does not stop it."""
+"""A Redis server, saved by its own replication: the snapshot does not stop it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Keys:
         return f"redis/{self.server.container}/all"
 
     def estimate(self) -> int:
-        found = re.search(r"^used_memory:(\d+)", self._ask("INFO", "memory"), re.MULTILINE)
-        return int(found[1]) if found else 0
+        used = re.search(r"^used_memory:(\d+)", self._query("INFO", "memory"), re.MULTILINE)
+        return int(used[1]) if used else 0
 
     def save(self, folder: Path) -> Contents:
         login, secrets = self.server.login, self._secrets
@@ -51,30 +51,30 @@ class Keys:
         )
         with compressed(folder / DUMP) as file, Process(command, stdout=file.fileno(), secrets=secrets):
             pass
-        return self._examined(folder)
+        return self._contents(folder)
 
     def check(self, folder: Path, contents: Mapping[str, Any]) -> None:
-        # Redis' checker has read it back when it was saved.
+        # Redis' checker has read the snapshot when it was saved.
         with decompressed(folder / DUMP):
             pass
 
-    def try_out(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
-        """As a replica that has lost its master: it forgets nothing that expires meanwhile, so the counts are exact."""
+    def test(self, folder: Path, contents: Mapping[str, Any]) -> list[str]:
+        """The scratch server is a replica without a master: such a one expires no keys, so the counts are exact."""
         with scratch.idle(self.server.container) as name:
             _put(name, folder)
             settings = (
                 f"--port 0 --unixsocket {SOCKET} --dir /tmp --dbfilename dump.rdb --save '' --appendonly no"
                 " --replicaof 127.0.0.1 1 --daemonize yes --logfile /tmp/redis.log"
             )
-            # Valkey reads what a Redis 7.4 or 8 that was here before has saved, if it is told to.
+            # With this option Valkey reads what a Redis 7.4 or 8 saved that was here before.
             relaxed = "$(command -v valkey-server >/dev/null && echo --rdb-version-check relaxed)"
             docker(*inside(name, "sh", "-c", f"redis-server {settings} {relaxed}"))
 
             def loaded() -> str:
-                said = docker(*inside(name, "redis-cli", "-s", SOCKET, "INFO"))
-                if "loading:0" not in said:
+                info = docker(*inside(name, "redis-cli", "-s", SOCKET, "INFO"))
+                if "loading:0" not in info:
                     raise ScriptError("it is still loading")
-                return said
+                return info
 
             scratch.await_answer(loaded, "the restored Redis")
             keys = sum(int(count) for count in re.findall(r"^db\d+:keys=(\d+)", loaded(), re.MULTILINE))
@@ -82,7 +82,7 @@ class Keys:
 
     @property
     def _secrets(self) -> dict[str, str]:
-        """The password of the container's own file: the declared one may be newer than what the server has read."""
+        """The password in the container's own file: the declared one may be newer than what the server has read."""
         try:
             password = docker(*inside(self.server.container, "cat", self.server.password_file)).rstrip("\n")
         except ScriptError:
@@ -90,33 +90,33 @@ class Keys:
         password = password or self.server.login.password
         return {"REDISCLI_AUTH": password} if password else {}
 
-    def _ask(self, *command: str) -> str:
+    def _query(self, *command: str) -> str:
         user = ["--user", self.server.login.user] if self.server.login.user else []
         words = ["redis-cli", "--no-auth-warning", *user, *command]
         secrets = self._secrets
-        said = docker(*inside(self.server.container, *words, secrets=secrets), secrets=secrets)
-        if re.match(r"(WRONGPASS|AUTH failed)", said):
+        answer = docker(*inside(self.server.container, *words, secrets=secrets), secrets=secrets)
+        if re.match(r"(WRONGPASS|AUTH failed)", answer):
             restart = f"docker restart {self.server.container} has it read its file"
             raise ScriptError(
-                f"Redis said: {said.strip()}; if its password changed since it started: {restart}"
+                f"Redis answered: {answer.strip()}; if its password changed since it started: {restart}"
             )
-        if re.match(r"(ERR|NOAUTH|NOPERM|WRONGPASS|AUTH failed)", said):
-            raise ScriptError(f"Redis said: {said.strip()}")
-        return said
+        if re.match(r"(ERR|NOAUTH|NOPERM|WRONGPASS|AUTH failed)", answer):
+            raise ScriptError(f"Redis answered: {answer.strip()}")
+        return answer
 
-    def _examined(self, folder: Path) -> Contents:
-        """What Redis' own checker counts in a snapshot, which it reads whole, checksum included."""
+    def _contents(self, folder: Path) -> Contents:
+        """Keys that Redis' own checker counts in a snapshot. It reads the whole snapshot, checksum included."""
         with scratch.idle(self.server.container) as name:
             _put(name, folder)
-            said = docker(*inside(name, "redis-check-rdb", RDB), timeout_s=600)
-        found = re.search(r"\[info\] (\d+) keys read", said)
-        if not found or "RDB looks OK" not in said:
-            raise ScriptError(f"redis-check-rdb said: {' '.join(said.split())[-300:]}")
-        return {"keys": int(found[1])}
+            report = docker(*inside(name, "redis-check-rdb", RDB), timeout_s=600)
+        keys = re.search(r"\[info\] (\d+) keys read", report)
+        if not keys or "RDB looks OK" not in report:
+            raise ScriptError(f"redis-check-rdb answered: {' '.join(report.split())[-300:]}")
+        return {"keys": int(keys[1])}
 
 
 def _put(container: str, folder: Path) -> None:
-    """The snapshot, as a file of a scratch container."""
+    """Write the snapshot into a scratch container."""
     write = inside(container, "sh", "-c", f"cat >{RDB}")
     with decompressed(folder / DUMP) as file, Process(write, stdin=subprocess.PIPE) as process:
         while data := file.read(CHUNK):

@@ -1,4 +1,4 @@
-"""One run over some pieces: save each, read it back, say what went wrong, forget what is too old."""
+"""One run over some pieces: save each, read it back, report failures, remove old backups."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backups.postgres import Database, Globals, cluster_like
 from backups.settings import MIB, Settings
 from backups.store import Backup, Store, free_bytes
 
-# What can be expected to go wrong; everything else is a fault of this program, and shows itself.
+# Expected failures. Any other exception is a fault of this program, and its traceback is printed.
 FAULTS = (ScriptError, OSError, ValueError, EOFError)
 MARGIN = 1.2
 STALE_S = 8 * 86400
@@ -27,43 +27,43 @@ STALE_S = 8 * 86400
 class Outcome:
     """What a run found.
 
-    `wrong`: texts by the key of their incident, kind and name. `looked_at`: keys that it says something of.
-    `out_of_sight`: what names begin with of which it cannot.
+    `incidents`: their texts by key; a key is kind and name. `checked_keys`: keys about which the run knows.
+    `unreachable`: prefixes of names about which it does not know.
     """
 
-    wrong: dict[str, str] = field(default_factory=dict)
-    looked_at: set[str] = field(default_factory=set)
-    out_of_sight: set[str] = field(default_factory=set)
+    incidents: dict[str, str] = field(default_factory=dict)
+    checked_keys: set[str] = field(default_factory=set)
+    unreachable: set[str] = field(default_factory=set)
 
-    def look(self, kind: str, name: str) -> None:
-        """Something is looked at; unless a fault follows, it is as it should be."""
-        self.looked_at.add(f"{kind} {name}")
+    def checked(self, kind: str, name: str) -> None:
+        """Something is checked; unless a fault follows, it is in order."""
+        self.checked_keys.add(f"{kind} {name}")
 
     def fault(self, kind: str, name: str, text: str) -> None:
-        self.wrong[f"{kind} {name}"] = f"{kind} {name}: {text}"
+        self.incidents[f"{kind} {name}"] = f"{kind} {name}: {text}"
 
     def failed(self, kind: str, name: str, error: Exception) -> None:
-        """What was tried with something and went wrong. One that nobody thought of shows where it came from."""
+        """A fault because of an exception. An unexpected one has its traceback printed."""
         if not isinstance(error, FAULTS):
             traceback.print_exception(error)
         self.fault(kind, name, str(error) or type(error).__name__)
 
-    def unseen(self, keys: Iterable[str], partial: bool) -> list[str]:
-        """Keys of incidents that are neither confirmed nor over. `partial`: the run was not of everything."""
+    def unknown(self, keys: Iterable[str], partial: bool) -> list[str]:
+        """Keys of incidents that are neither confirmed nor over. `partial`: the run left out some pieces."""
         return [
             key
             for key in keys
-            if (partial and key not in self.looked_at)
-            or key.rpartition(" ")[2].startswith(tuple(self.out_of_sight))
+            if (partial and key not in self.checked_keys)
+            or key.rpartition(" ")[2].startswith(tuple(self.unreachable))
         ]
 
 
 def save_all(settings: Settings, store: Store, pieces: Sequence[Piece], outcome: Outcome) -> list[Backup]:
-    """Save pieces one after the other; one that fails does not keep the others from it."""
+    """Save pieces one after the other; the failure of one does not stop the others."""
     store.prepare()
     made = []
     for piece in pieces:
-        outcome.look("backup", piece.name)
+        outcome.checked("backup", piece.name)
         try:
             _leave_room(settings, store, piece)
             backup = save(settings, store, piece)
@@ -78,9 +78,9 @@ def save_all(settings: Settings, store: Store, pieces: Sequence[Piece], outcome:
 
 
 def save(settings: Settings, store: Store, piece: Piece) -> Backup:
-    """One piece: written, read back, named.
+    """Write one piece, read it back, and give it its name.
 
-    :raises ScriptError: it is not whole, and nothing of it is left
+    :raises ScriptError: it is incomplete, and was removed
     """
     started = time.monotonic()
     before = store.newest(piece.name)
@@ -106,65 +106,63 @@ def _doubt(settings: Settings, piece: Piece, contents: Contents, size: int, befo
 def _leave_room(settings: Settings, store: Store, piece: Piece) -> None:
     """:raises ScriptError: it would not fit"""
     before = store.newest(piece.name)
-    wanted = int((before.size if before else piece.estimate()) * MARGIN) + settings.reserve_mib * MIB
-    if (free := free_bytes(store.root)) < wanted:
+    needed = int((before.size if before else piece.estimate()) * MARGIN) + settings.reserve_mib * MIB
+    if (free := free_bytes(store.root)) < needed:
         raise ScriptError(
-            f"{free / MIB:.0f} MiB are free in {store.root}, {wanted / MIB:.0f} MiB are wanted: not even begun"
+            f"{free / MIB:.0f} MiB are free in {store.root}, {needed / MIB:.0f} MiB are needed: not even begun"
         )
 
 
-def try_all(store: Store, pieces: Sequence[Piece], outcome: Outcome) -> None:
-    """Restore the newest backup of each piece where it hurts nobody, and compare.
+def test_all(store: Store, pieces: Sequence[Piece], outcome: Outcome) -> None:
+    """Restore the newest backup of each piece into a scratch container, and compare.
 
-    The databases of a cluster are tried together, in one scratch cluster that has its roles.
+    The databases of a cluster are tested together, in one scratch cluster that has its roles.
     """
-    others = [piece for piece in pieces if not isinstance(piece, Database | Globals)]
-    for piece in others:
-        _try(store, piece, outcome, piece.try_out)
+    for piece in pieces:
+        if not isinstance(piece, Database | Globals):
+            _test(store, piece, outcome, piece.test)
     clusters = {
         piece.cluster.container: piece.cluster for piece in pieces if isinstance(piece, Database | Globals)
     }
     for container, cluster in clusters.items():
         databases = [piece for piece in pieces if isinstance(piece, Database) and piece.cluster == cluster]
-        # Databases belong to roles, so these come first, asked for or not.
-        ours: list[Database | Globals] = [Globals(cluster), *databases]
-        outcome.look("restore test", container)
+        # Databases belong to roles, so these come first, selected or not.
+        restored: list[Database | Globals] = [Globals(cluster), *databases]
+        outcome.checked("restore test", container)
         try:
             with cluster_like(container) as server:
-                for piece in ours:
-                    _try(store, piece, outcome, partial(piece.try_out_in, server))
+                for piece in restored:
+                    _test(store, piece, outcome, partial(piece.test_in, server))
         except FAULTS as error:
             outcome.failed("restore test", container, error)
 
 
-def _try(
-    store: Store, piece: Piece, outcome: Outcome, attempt: Callable[[Path, Contents], list[str]]
-) -> None:
-    outcome.look("restore test", piece.name)
+def _test(store: Store, piece: Piece, outcome: Outcome, test: Callable[[Path, Contents], list[str]]) -> None:
+    outcome.checked("restore test", piece.name)
     started = time.monotonic()
     try:
-        backup = whole(store, piece.name)
+        backup = verified(store, piece.name)
         if backup.age_s > STALE_S:
             raise ScriptError(f"the newest backup is of {backup.stamp}")
-        found = attempt(backup.path, backup.contents)
-    except Exception as error:  # likewise
+        deviations = test(backup.path, backup.contents)
+    except Exception as error:  # whatever it is, the others are tested
         outcome.failed("restore test", piece.name, error)
         return
-    if found:
-        outcome.fault("restore test", piece.name, "; ".join(found)[:600])
+    if deviations:
+        outcome.fault("restore test", piece.name, "; ".join(deviations)[:600])
     else:
         log(f"{piece.name} of {backup.stamp}: restored as it was in {time.monotonic() - started:.1f} s")
 
 
-def whole(store: Store, piece: str, stamp: str = "") -> Backup:
-    """A backup of a piece, by its time or the newest, that is on the disk as it was written.
+def verified(store: Store, piece: str, stamp: str = "") -> Backup:
+    """A backup of a piece, by its time or the newest, whose files are as they were written.
 
     :raises ScriptError: there is none, or it is damaged
     """
     backups = store.backups(piece)
-    chosen = [backup for backup in backups if stamp in ("", backup.stamp)]
-    if not chosen:
-        there = ", ".join(backup.stamp for backup in backups) or "none"
-        raise ScriptError(f"no backup of {piece}{f' of {stamp}' if stamp else ''}; there are: {there}")
-    chosen[-1].verify()
-    return chosen[-1]
+    matching = [backup for backup in backups if stamp in ("", backup.stamp)]
+    if not matching:
+        existing = ", ".join(backup.stamp for backup in backups) or "none"
+        raise ScriptError(f"no backup of {piece}{f' of {stamp}' if stamp else ''}; there are: {existing}")
+    matching[-1].verify()
+    return matching[-1]

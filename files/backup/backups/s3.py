@@ -1,4 +1,4 @@
-"""The few requests of S3 that a backup needs, signed.
+"""The S3 requests that a backup needs, signed.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
@@ -18,17 +18,17 @@ from urllib.parse import quote, urlencode
 
 from containers import ScriptError, address_of
 
-from backups.http import ask, connected
+from backups.http import connected, request
 from backups.settings import Login
 
 REGION = "us-east-1"
-KEPT = ("content-type", "content-encoding", "cache-control")
+OBJECT_HEADERS = ("content-type", "content-encoding", "cache-control")
 METADATA = "x-amz-meta-"
 
 
 @dataclass(frozen=True)
 class Client:
-    """One bucket of a server. `host` is what requests are signed for."""
+    """One bucket of a server. `host`: the host that requests are signed for."""
 
     connection: HTTPConnection = field(repr=False)
     host: str
@@ -36,15 +36,15 @@ class Client:
     login: Login
 
     def keys(self) -> Iterator[str]:
-        """Of all objects."""
+        """Keys of all objects."""
         token = ""
         while True:
             query = {"list-type": "2", "max-keys": "1000"} | ({"continuation-token": token} if token else {})
-            tree = ElementTree.fromstring(self._ask("GET", "", query).read())  # noqa: S314 - of our own server
+            tree = ElementTree.fromstring(self._request("GET", "", query).read())  # noqa: S314 - from our own server
             for element in tree.iter():
                 if element.tag.endswith("}Key") or element.tag == "Key":
                     yield element.text or ""
-            # Of no namespace or of S3's, as the server likes.
+            # In no namespace or in S3's, depending on the server.
             token = next(
                 (each.text or "" for each in tree.iter() if each.tag.endswith("NextContinuationToken")), ""
             )
@@ -52,25 +52,25 @@ class Client:
                 return
 
     def get(self, key: str) -> HTTPResponse:
-        return self._ask("GET", key)
+        return self._request("GET", key)
 
     def put(self, key: str, content: bytes, headers: Mapping[str, str]) -> None:
-        self._ask("PUT", key, content=content, headers=headers).read()
+        self._request("PUT", key, content=content, headers=headers).read()
 
     def exists(self) -> bool:
-        """Whether the bucket is there."""
+        """Whether the bucket exists."""
         try:
-            self._ask("HEAD", "").read()
+            self._request("HEAD", "").read()
         except ScriptError as error:
             if ": 404 " in str(error):
                 return False
             raise
         return True
 
-    def make(self) -> None:
-        self._ask("PUT", "").read()
+    def create(self) -> None:
+        self._request("PUT", "").read()
 
-    def _ask(
+    def _request(
         self,
         method: str,
         key: str,
@@ -83,7 +83,7 @@ class Client:
         signed = sign(
             self.login, method, path, text, {"host": self.host, **(headers or {})}, content, time.gmtime()
         )
-        return ask(self.connection, method, f"{path}?{text}" if text else path, signed, content)
+        return request(self.connection, method, f"{path}?{text}" if text else path, signed, content)
 
 
 @contextmanager
@@ -94,12 +94,12 @@ def client(container: Mapping[str, Any], port: int, bucket: str, login: Login) -
         yield Client(connection, f"{address}:{port}", bucket, login)
 
 
-def kept(answer: HTTPResponse) -> dict[str, str]:
-    """Headers of an object that belong to it."""
+def object_headers(answer: HTTPResponse) -> dict[str, str]:
+    """Headers of an answer that belong to the object."""
     return {
         name.lower(): value
         for name, value in answer.getheaders()
-        if name.lower() in KEPT or name.lower().startswith(METADATA)
+        if name.lower() in OBJECT_HEADERS or name.lower().startswith(METADATA)
     }
 
 
@@ -112,15 +112,15 @@ def sign(
     content: bytes,
     when: time.struct_time,
 ) -> dict[str, str]:
-    """The headers with a signature of the request among them (AWS4-HMAC-SHA256)."""
+    """The headers of a request with its signature (AWS4-HMAC-SHA256)."""
     stamp, day = time.strftime("%Y%m%dT%H%M%SZ", when), time.strftime("%Y%m%d", when)
     digest = hashlib.sha256(content).hexdigest()
     signed = {**headers, "x-amz-content-sha256": digest, "x-amz-date": stamp}
     names = ";".join(sorted(signed))
     lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
-    request = "\n".join([method, path, query, lines, names, digest])
+    canonical = "\n".join([method, path, query, lines, names, digest])
     scope = f"{day}/{REGION}/s3/aws4_request"
-    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
+    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{login.password}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")

@@ -1,6 +1,6 @@
-"""Containers to try a backup out in: of the image that runs, without its data, away from every network, short-lived.
+"""Scratch containers to test a backup in: from the image that runs, without its data, without a network that leads out.
 
-None can do more than the one that it is like.
+None has more capabilities than the container that it is like.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ START_S = 60
 
 
 def clean_up() -> None:
-    """Remove what a test that was killed left behind."""
-    if left := docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
-        docker("rm", "--force", "--volumes", *left)
+    """Remove the containers and networks of killed tests."""
+    if containers := docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
+        docker("rm", "--force", "--volumes", *containers)
     for network in docker("network", "ls", "--quiet", "--filter", f"label={LABEL}").split():
         docker("network", "rm", network)
 
 
 @contextmanager
 def idle(like: str) -> Iterator[str]:
-    """A container of the same image in which nothing runs yet, and which is in no network at all. Gives its name."""
+    """A container from the same image in which nothing runs yet, without any network. Yields its name."""
     container = require_running(like)
     flags = ("--network", "none", "--entrypoint", "sleep", "--cap-drop", "ALL")
     with _container(container, *flags, command=["infinity"]) as name:
@@ -40,11 +40,11 @@ def idle(like: str) -> Iterator[str]:
 
 @contextmanager
 def server(like: str) -> Iterator[dict[str, Any]]:
-    """The same server, started as the running one is, with an empty volume, in a network without a way out."""
+    """The same server, started like the running one, with an empty volume, in a network that leads nowhere."""
     container = require_running(like)
     image = docker("image", "inspect", "--format", "{{json .Config.Env}}", container["Image"])
-    its_own = set(json.loads(image) or [])
-    changed = [variable for variable in container["Config"]["Env"] or [] if variable not in its_own]
+    defaults = set(json.loads(image) or [])
+    changed = [variable for variable in container["Config"]["Env"] or [] if variable not in defaults]
     environment = dict(variable.split("=", 1) for variable in changed)
     network = f"{PREFIX}-{time.monotonic_ns()}"
     docker("network", "create", "--internal", "--label", LABEL, network)
@@ -64,7 +64,7 @@ def server(like: str) -> Iterator[dict[str, Any]]:
 
 
 def _capabilities(like: Mapping[str, Any]) -> Iterator[str]:
-    """The flags that leave a container what another one has."""
+    """Flags for the same capabilities as another container has."""
     for flag, key in (("--cap-drop", "CapDrop"), ("--cap-add", "CapAdd")):
         for capability in like["HostConfig"].get(key) or ():
             yield from (flag, capability)
@@ -75,7 +75,7 @@ def _container(
     like: Mapping[str, Any], *flags: str, command: list[str], secrets: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     name = f"{PREFIX}-{like['Name'].removeprefix('/')}"
-    docker("rm", "--force", "--volumes", name)  # of a run that was killed; nobody else is at work here
+    docker("rm", "--force", "--volumes", name)  # of a killed run; no other run is active
     memory = str(like["HostConfig"]["Memory"] or MEMORY)
     limits = ("--memory", memory, "--memory-swap", memory, "--pids-limit", str(PROCESSES))
     user = like["Config"].get("User")
@@ -92,15 +92,15 @@ def _container(
         docker("rm", "--force", "--volumes", name)
 
 
-def await_answer(ask: Callable[[], object], what: str) -> None:
-    """Ask until there is an answer.
+def await_answer(query: Callable[[], object], what: str) -> None:
+    """Repeat a query until it succeeds.
 
-    :raises ScriptError: with the last refusal
+    :raises ScriptError: with the last failure
     """
     deadline = time.monotonic() + START_S
     while True:
         try:
-            ask()
+            query()
             return
         except (ScriptError, OSError) as error:
             if time.monotonic() > deadline:

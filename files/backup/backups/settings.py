@@ -1,4 +1,4 @@
-"""Settings: what is saved, and what is expected to be there (/etc/sourcefast/backup.json)."""
+"""Settings: what is saved, and what must exist (/etc/sourcefast/backup.json)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Postgres:
-    """A cluster. `databases` are those that the host was given; what else there is gets saved too.
+    """A cluster. `databases`: the declared ones; any other database is saved as well.
 
-    `min_kib`: by database, what a dump of it has at least.
+    `min_kib`: least size of a dump, by database.
     """
 
     container: str
@@ -29,7 +29,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Redis:
-    """A server. `password_file`: in its container, with the password as the server has read it."""
+    """A server. `password_file`: path in its container of the password that the server has read."""
 
     container: str
     login: Login
@@ -38,7 +38,7 @@ class Redis:
 
 @dataclass(frozen=True)
 class ClickHouse:
-    """One database of a server. `tables` are those that it has at least, `variables` as of `login_in`."""
+    """One database of a server. `tables`: those that must exist. `variables`: see `login_in`."""
 
     container: str
     login: Login
@@ -50,7 +50,7 @@ class ClickHouse:
 
 @dataclass(frozen=True)
 class Bucket:
-    """One bucket of an S3 server. `variables` as of `login_in`."""
+    """One bucket of an S3 server. `variables`: see `login_in`."""
 
     container: str
     login: Login
@@ -61,7 +61,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Volume:
-    """What a container keeps under a path of its own."""
+    """The volume of a container at one of its paths."""
 
     container: str
     path: str
@@ -76,7 +76,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Restic:
-    """An encrypted copy elsewhere. `environment`: private file with the keys of where that is, NAME=VALUE a line."""
+    """An encrypted copy elsewhere. `environment`: private file with the keys of that place, NAME=VALUE a line."""
 
     repository: str
     password_file: str
@@ -86,9 +86,9 @@ class Restic:
 
 @dataclass(frozen=True)
 class Settings:
-    """`retention_days`: older backups go, but never the last good one. `shrink_percent`: less than this share of the
-    one before is no good backup. `reserve_mib`: what stays free on the disk. `stacks`: folder of the Compose
-    projects that are ours."""
+    """`retention_days`: older backups are removed, but never the last good one. `shrink_percent`: a backup with less
+    than this share of the one before is doubtful. `reserve_mib`: space that stays free on the disk. `stacks`: folder of
+    our Compose projects."""
 
     root: Path
     state: Path
@@ -107,41 +107,41 @@ class Settings:
 
 
 def login_in(container: Mapping[str, Any], server: ClickHouse | Bucket) -> Login:
-    """How a server is logged in to that took its login from its environment when its container was made.
+    """The login of a server that took it from its environment when its container was created.
 
-    After a rotation that is another login than the declared one, until the container has been made anew; and before
-    that is done, its data is saved. `server.variables` names the variables with the "user" and the "password".
+    After a rotation the declared login differs from it until the container is recreated, and the data is saved before
+    that. `server.variables` names the variables with the "user" and the "password".
 
-    :param container: Docker's account of the running container
+    :param container: what `docker inspect` says about the running container
     """
-    own = dict(variable.partition("=")[::2] for variable in container["Config"]["Env"] or ())
+    environment = dict(variable.partition("=")[::2] for variable in container["Config"]["Env"] or ())
     return Login(
-        own.get(server.variables.get("user", ""), server.login.user),
-        own.get(server.variables.get("password", ""), server.login.password),
+        environment.get(server.variables.get("user", ""), server.login.user),
+        environment.get(server.variables.get("password", ""), server.login.password),
     )
 
 
 def read(path: Path) -> Settings:
     """:raises ConfigurationError: with the file's name"""
-    said, logins = configuration.read(path)
+    values, logins = configuration.read(path)
     try:
-        return _settings(said, logins)
+        return _settings(values, logins)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
+def _settings(values: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
     def login(container: str, user: str = "") -> Login:
         return logins.get(container, Login(user, ""))
 
     return Settings(
-        root=Path(said["root"]),
-        state=Path(said["state"]),
-        stacks=said["stacks"],
-        telegram=Telegram.of(said["alert"], Path(said["state"])),
-        retention_days=int(said["retention_days"]),
-        shrink_percent=int(said["shrink_percent"]),
-        reserve_mib=int(said["reserve_mib"]),
+        root=Path(values["root"]),
+        state=Path(values["state"]),
+        stacks=values["stacks"],
+        telegram=Telegram.of(values["alert"], Path(values["state"])),
+        retention_days=int(values["retention_days"]),
+        shrink_percent=int(values["shrink_percent"]),
+        reserve_mib=int(values["reserve_mib"]),
         postgres=tuple(
             Postgres(
                 each["container"],
@@ -149,11 +149,11 @@ def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
                 tuple(each["databases"]),
                 {name: int(size) for name, size in each["min_kib"].items()},
             )
-            for each in said["postgres"]
+            for each in values["postgres"]
         ),
         redis=tuple(
             Redis(each["container"], login(each["container"]), each["password_file"])
-            for each in said["redis"]
+            for each in values["redis"]
         ),
         clickhouse=tuple(
             ClickHouse(
@@ -164,7 +164,7 @@ def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
                 tuple(each["tables"]),
                 each["variables"],
             )
-            for each in said["clickhouse"]
+            for each in values["clickhouse"]
         ),
         buckets=tuple(
             Bucket(
@@ -174,9 +174,9 @@ def _settings(said: Mapping[str, Any], logins: Mapping[str, Login]) -> Settings:
                 each["bucket"],
                 each["variables"],
             )
-            for each in said["buckets"]
+            for each in values["buckets"]
         ),
-        volumes=tuple(Volume(each["container"], each["path"]) for each in said["volumes"]),
-        folders=tuple(Folder(path) for path in said["folders"]),
-        restic=Restic(**said["restic"]) if said["restic"] else None,
+        volumes=tuple(Volume(each["container"], each["path"]) for each in values["volumes"]),
+        folders=tuple(Folder(path) for path in values["folders"]),
+        restic=Restic(**values["restic"]) if values["restic"] else None,
     )

@@ -1,4 +1,4 @@
-"""From settings to pieces: what is there now, and what should be."""
+"""From settings to pieces: what exists now, and what should."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from backups.settings import Postgres, Settings
 
 
 def databases(settings: Settings, outcome: Outcome) -> list[Piece]:
-    """Everything but ClickHouse. Databases are those that the servers have; what they lack is a fault."""
+    """Everything but ClickHouse. All databases that the servers have; a declared one that is missing is a fault."""
     pieces: list[Piece] = []
     for cluster in settings.postgres:
         pieces += _of_cluster(cluster, outcome)
-    for container in postgres.unknown(settings.stacks, settings.postgres):
+    for container in postgres.undeclared(settings.stacks, settings.postgres):
         outcome.fault("container", container, "runs Postgres and is in no backup: declare it")
     pieces += [Keys(server) for server in settings.redis]
     pieces += [Objects(server) for server in settings.buckets]
@@ -38,30 +38,30 @@ def clickhouse(settings: Settings, outcome: Outcome) -> list[Piece]:
 
 def _of_cluster(cluster: Postgres, outcome: Outcome) -> list[Piece]:
     names = {database: f"postgres/{cluster.container}/{database}" for database in cluster.databases}
-    outcome.look("container", cluster.container)
+    outcome.checked("container", cluster.container)
     try:
         require_running(cluster.container)
-        found = Server(cluster.container, cluster.login).databases()
+        existing = Server(cluster.container, cluster.login).databases()
     except ScriptError as error:
         outcome.fault("container", cluster.container, str(error))
-        outcome.out_of_sight.add(f"postgres/{cluster.container}/")
+        outcome.unreachable.add(f"postgres/{cluster.container}/")
         return []
     for name in names.values():
-        outcome.look("database", name)
-    for database in sorted(names.keys() - set(found)):
-        outcome.fault("database", names[database], "is not there, and the host was given it")
-    return [Globals(cluster), *(Database(cluster, database) for database in found)]
+        outcome.checked("database", name)
+    for database in sorted(names.keys() - set(existing)):
+        outcome.fault("database", names[database], "is declared for this host, and does not exist")
+    return [Globals(cluster), *(Database(cluster, database) for database in existing)]
 
 
-def chosen(pieces: Sequence[Piece], only: Sequence[str]) -> list[Piece]:
-    """Those of some names, or below them; all of them for none.
+def selected(pieces: Sequence[Piece], only: Sequence[str]) -> list[Piece]:
+    """The pieces with some names, or below them; all pieces without a name.
 
-    :raises ScriptError: for a name of nothing
+    :raises ScriptError: a name matches no piece
     """
     for name in only:
         if not any(_below(piece.name, name) for piece in pieces):
-            there = ", ".join(piece.name for piece in pieces) or "nothing"
-            raise ScriptError(f"nothing is called {name}; there is {there}")
+            existing = ", ".join(piece.name for piece in pieces) or "nothing"
+            raise ScriptError(f"nothing is called {name}; there is {existing}")
     return [piece for piece in pieces if not only or any(_below(piece.name, name) for name in only)]
 
 

@@ -1,4 +1,4 @@
-"""Where backups are kept: one folder for each piece, in it one for each time it was saved."""
+"""The store of the backups: a folder for each piece, and in it a folder for each backup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK = 1024 * 1024
 
 @dataclass(frozen=True)
 class Backup:
-    """One piece as it was saved at one time."""
+    """One backup of a piece."""
 
     path: Path
 
@@ -45,18 +45,18 @@ class Backup:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """:raises ScriptError: there is none that can be read"""
+        """:raises ScriptError: it is missing or unreadable"""
         try:
-            said: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
-            if missing := PARTS - said.keys():
+            manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+            if missing := PARTS - manifest.keys():
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         except (OSError, ValueError, AttributeError) as error:
             raise ScriptError(f"{self.path}: no manifest that can be read: {error}") from None
-        return said
+        return manifest
 
     @property
     def contents(self) -> dict[str, Any]:
-        """What the piece's source said of it."""
+        """What the piece wrote into its manifest."""
         contents: dict[str, Any] = self.manifest["contents"]
         return contents
 
@@ -67,7 +67,7 @@ class Backup:
 
     @property
     def readable(self) -> bool:
-        """Whether it says what it is."""
+        """Whether it has a readable manifest."""
         try:
             return bool(self.manifest)
         except ScriptError:
@@ -75,7 +75,7 @@ class Backup:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was wrong with it when it was made."""
+        """Whether there was no doubt about it when it was made."""
         return self.readable and not self.manifest["doubt"]
 
     def file(self, name: str) -> Path:
@@ -87,20 +87,20 @@ class Backup:
             path = self.path / name
             if not path.is_file():
                 raise ScriptError(f"{path} is missing")
-            if (found := path.stat().st_size) != expected["bytes"]:
-                raise ScriptError(f"{path} has {found} bytes, not {expected['bytes']}: truncated or changed")
+            if (size := path.stat().st_size) != expected["bytes"]:
+                raise ScriptError(f"{path} has {size} bytes, not {expected['bytes']}: truncated or changed")
             if sha256(path) != expected["sha256"]:
                 raise ScriptError(f"{path} is damaged: its SHA-256 is not the one in its manifest")
 
 
 @dataclass(frozen=True)
 class Store:
-    """All backups of a host, below one folder."""
+    """All backups of a host, in one folder."""
 
     root: Path
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a run that was killed left unfinished."""
+        """Create the folder, and remove unfinished backups of killed runs."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
         for folder in self.root.glob(f"*/*/*/{UNFINISHED}*"):
@@ -111,17 +111,17 @@ class Store:
         return sorted(str(path.relative_to(self.root)) for path in self.root.glob("*/*/*") if path.is_dir())
 
     def backups(self, piece: str) -> list[Backup]:
-        """Those of a piece, the oldest first."""
+        """Backups of a piece, the oldest first."""
         folders = (self.root / piece).glob(f"[!{UNFINISHED}]*")
         return [Backup(path) for path in sorted(folders) if path.is_dir()]
 
     def newest(self, piece: str) -> Backup | None:
-        """The newest that says what it is: a damaged one is no reason to make no other."""
+        """The newest readable backup. A damaged one must not prevent the next."""
         return next((backup for backup in reversed(self.backups(piece)) if backup.readable), None)
 
     @contextmanager
     def unfinished(self, piece: str) -> Iterator[Path]:
-        """A private folder to write a piece into; it is gone afterwards unless it was finished."""
+        """A private folder to write a piece into; it is removed afterwards unless it was finished."""
         parent = self.root / piece
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = parent / f"{UNFINISHED}{os.getpid()}"
@@ -132,11 +132,11 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def finish(self, folder: Path, piece: str, contents: dict[str, Any], doubt: str) -> Backup:
-        """Give a folder its manifest and, once it was read back, its name.
+        """Write the manifest of a folder, read everything back, and give the folder its name.
 
-        `doubt`: why it may not be what it should be.
+        `doubt`: why the backup may be incomplete.
 
-        :raises ScriptError: it is not as it was written
+        :raises ScriptError: a file is not as it was written
         """
         files = sorted(path for path in folder.iterdir() if path.is_file())
         manifest = {
@@ -145,8 +145,7 @@ class Store:
             "time": time.time(),
             "doubt": doubt,
             "files": {
-                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path, settle=True)}
-                for path in files
+                path.name: {"bytes": path.stat().st_size, "sha256": sha256(path, sync=True)} for path in files
             },
             "contents": contents,
         }
@@ -155,43 +154,43 @@ class Store:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        _settle(folder)
+        _sync(folder)
         Backup(folder).verify()
         target = folder.with_name(time.strftime(STAMP, time.gmtime()))
         while target.exists():
             time.sleep(0.2)
             target = folder.with_name(time.strftime(STAMP, time.gmtime()))
         folder.rename(target)
-        _settle(target.parent)
+        _sync(target.parent)
         return Backup(target)
 
     def prune(self, piece: str, days: int) -> list[str]:
-        """Remove what is older than so many days; the last good one stays, however old it is."""
+        """Remove backups that are older than some days; the last good one stays, however old it is."""
         backups = self.backups(piece)
         last_good = next((backup for backup in reversed(backups) if backup.good), None)
         removed = []
         for backup in backups:
             if backup != last_good and time.time() - backup.path.stat().st_mtime > days * 86400:
-                # A name that nothing takes for a backup, first: a removal can be interrupted.
-                going = backup.path.with_name(f"{UNFINISHED}old-{backup.stamp}")
-                backup.path.rename(going)
-                shutil.rmtree(going)
+                # First a name that is none of a backup: a removal can be interrupted.
+                removing = backup.path.with_name(f"{UNFINISHED}old-{backup.stamp}")
+                backup.path.rename(removing)
+                shutil.rmtree(removing)
                 removed.append(backup.stamp)
         return removed
 
 
-def sha256(path: Path, settle: bool = False) -> str:
-    """Of a file as it is on the disk; `settle` sees to it that it is there."""
+def sha256(path: Path, sync: bool = False) -> str:
+    """SHA-256 of a file; `sync` writes it to the disk first."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        if settle:
+        if sync:
             os.fsync(file.fileno())
         while data := file.read(CHUNK):
             digest.update(data)
     return digest.hexdigest()
 
 
-def _settle(folder: Path) -> None:
+def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -200,13 +199,13 @@ def _settle(folder: Path) -> None:
 
 
 def private(path: Path) -> IO[bytes]:
-    """A new file that only its owner reads."""
+    """A new file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 @contextmanager
 def compressed(path: Path) -> Iterator[IO[bytes]]:
-    """A new file to write to, compressed, with a checksum of its contents in it."""
+    """A new compressed file to write to, with a checksum of its contents."""
     with private(path) as file:
         zstd = subprocess.Popen(
             ["zstd", "--quiet", "--stdout"], stdin=subprocess.PIPE, stdout=file, stderr=subprocess.PIPE
@@ -216,7 +215,7 @@ def compressed(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """What was written into a compressed file. Leaving the context reads the rest of it, checksum included."""
+    """The contents of a compressed file. The end of the context reads the rest of it, checksum included."""
     zstd = subprocess.Popen(
         ["zstd", "--quiet", "--decompress", "--stdout", str(path)],
         stdout=subprocess.PIPE,
@@ -235,21 +234,21 @@ def _piped(zstd: subprocess.Popen[bytes], pipe: IO[bytes] | None, path: Path) ->
                 pass
         pipe.close()
     except BrokenPipeError:
-        pass  # zstd ended first, and says why
+        pass  # zstd ended first, and its error output says why
     except BaseException:
         zstd.kill()
         raise
     finally:
         with suppress(BrokenPipeError):
             pipe.close()
-        said = zstd.stderr.read().decode(errors="replace").strip()
+        reason = zstd.stderr.read().decode(errors="replace").strip()
         zstd.stderr.close()
         status = zstd.wait()
     if status:
-        raise ScriptError(f"{path.name}: zstd ended with {status}: {said[-300:]}")
+        raise ScriptError(f"{path.name}: zstd ended with {status}: {reason[-300:]}")
 
 
 def free_bytes(folder: Path) -> int:
-    """What may still be written to the file system of a folder."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    """Bytes that can still be written to the file system of a folder."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize

@@ -24,7 +24,7 @@ from tests.unit.paths import CHECKOUT
 from tests.unit.script_host import PASSWORD, ScriptHost
 
 PIECE = "postgres/shared-postgres/litellm"
-TOLD = 76
+NOTIFIED = 76
 REDIS = {"container": "shared-redis", "password_file": "/etc/redis/admin.password"}
 
 
@@ -113,10 +113,10 @@ def test_a_database_that_nobody_declared_is_saved_too(host: BackupHost) -> None:
 def test_a_missing_database_is_told_once_each_way(host: BackupHost) -> None:
     databases = host.engine["containers"]["shared-postgres"]["databases"]
     gone = databases.pop("litellm")
-    text = f"database {PIECE}: is not there, and the host was given it"
-    assert host.back_up() == TOLD
+    text = f"database {PIECE}: is declared for this host, and does not exist"
+    assert host.back_up() == NOTIFIED
     assert host.messages() == [f"🔴 {text}"]
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     assert host.messages() == []
     databases["litellm"] = gone
     assert host.back_up() == 0
@@ -127,7 +127,7 @@ def test_a_missing_database_is_told_once_each_way(host: BackupHost) -> None:
 def test_a_renamed_container_alerts_and_does_not_lie(host: BackupHost) -> None:
     containers = host.engine["containers"]
     containers["pg-old"] = containers.pop("shared-postgres") | {"was": "shared-postgres"}
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     (message,) = host.messages()
     assert message.startswith("🔴 container shared-postgres: no container shared-postgres is running; pg-old")
     assert host.stamps() == []
@@ -148,7 +148,7 @@ def test_an_open_incident_outlasts_a_container_that_is_out_of_sight(host: Backup
 
 def test_a_postgres_that_nobody_declared_alerts(host: BackupHost) -> None:
     host.engine["containers"]["temporal-pg"] = {"env": ["PGDATA=/x"], "databases": {}}
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     assert host.messages() == ["🔴 container temporal-pg: runs Postgres and is in no backup: declare it"]
 
 
@@ -158,7 +158,7 @@ def test_a_dump_that_is_not_whole_leaves_nothing(host: BackupHost, fault: str) -
         host.engine["containers"]["shared-postgres"]["dies"] = True
     else:
         host.engine["containers"]["shared-postgres"]["databases"]["litellm"]["dump"] = "half a d"
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     assert f"🔴 backup {PIECE}: docker exec ended with 1: " in "".join(host.messages())
     assert host.stamps() == []
 
@@ -198,7 +198,7 @@ def test_a_shrunken_backup_is_kept_and_told(host: BackupHost) -> None:
     host.back_up()
     database = host.engine["containers"]["shared-postgres"]["databases"]["litellm"]
     database["dump"] = "x" * 1000 + "END"
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     (message,) = host.messages()
     assert message.startswith(f"🔴 backup {PIECE}: 1.0 KiB, after 3.9 KiB on ")
     assert len(host.stamps()) == 2
@@ -211,7 +211,7 @@ def test_a_shrunken_backup_is_kept_and_told(host: BackupHost) -> None:
 
 def test_a_backup_below_its_minimum_is_told(host: BackupHost) -> None:
     host.configure(min_dump_kib=100)
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     assert host.messages() == [f"🔴 backup {PIECE}: 3.9 KiB, less than the 100 KiB that it must have"]
 
 
@@ -244,7 +244,7 @@ def test_retention_keeps_the_last_good_one_however_old(host: BackupHost) -> None
 def test_without_room_nothing_is_even_begun(host: BackupHost) -> None:
     host.back_up()
     host.configure(reserve_mib=1024 * 1024)
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     assert all("not even begun" in text for text in host.messages())
     assert len(host.stamps()) == 1
 
@@ -266,13 +266,13 @@ def test_only_a_part(host: BackupHost) -> None:
     assert [path.name for path in host.root.glob("*/*/*")] == ["litellm"]
     assert host.back_up("--only", "postgres/shared-postgres") == 0
     assert len(list(host.root.glob("*/*/*"))) == 3
-    assert host.back_up("--only", "postgres/elsewhere") == TOLD
+    assert host.back_up("--only", "postgres/elsewhere") == NOTIFIED
     assert "nothing is called postgres/elsewhere" in "".join(host.messages())
 
 
 def test_a_part_says_nothing_of_the_rest(host: BackupHost) -> None:
     host.engine["containers"]["shared-postgres"]["databases"]["litellm"]["dump"] = "half"
-    assert host.back_up() == TOLD
+    assert host.back_up() == NOTIFIED
     host.messages()
     assert host.back_up("--only", "postgres/shared-postgres/langfuse") == 0
     assert host.messages() == []
@@ -298,7 +298,7 @@ def test_a_damaged_backup_is_refused(host: BackupHost, damage: str) -> None:
     assert "not restored: " in done.stdout
     assert "ALTER DATABASE" not in host.arguments
     done = host.run("backup-restore-test.sh", "--config", str(host.config), "--only", PIECE)
-    assert done.returncode == TOLD
+    assert done.returncode == NOTIFIED
     assert f"🔴 restore test {PIECE}: " in "".join(host.messages())
 
 
@@ -399,7 +399,7 @@ def test_a_restore_drops_no_database_that_is_somebody_else_s(host: BackupHost) -
     host.engine["containers"]["shared-postgres"]["sql"] = {"shobj_description": [""]}
     done = host.run("restore.sh", "--config", str(host.config), "litellm", "newest", "--yes")
     assert done.returncode == 1
-    assert "not restored: a database litellm_restored is there, which no restore made" in done.stdout
+    assert "not restored: a database litellm_restored exists that no restore made" in done.stdout
     assert "DROP DATABASE" not in (host.programs / "asked").read_text()
 
 
@@ -531,7 +531,7 @@ def test_a_redis_whose_password_was_rotated_is_saved_with_the_one_of_its_own_fil
     server = {"redis": {}, "files": {REDIS["password_file"]: "the old one\n"}, "takes": "the old one"}
     host.engine["containers"]["shared-redis"] = server
     # (This engine has no checker of snapshots: that is as far as it goes.)
-    assert "redis-check-rdb said" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    assert "redis-check-rdb answered" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
     server["files"] = {REDIS["password_file"]: "the new one\n"}
     said = host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
     assert "WRONGPASS" in said
