@@ -93,7 +93,7 @@ def ollama_filter(blueprint: Blueprint, instance: OllamaInstance) -> str:
         {
             "model": instance.model,
             "context": instance.context_length,
-            "unloads": blueprint.yields_gpu(instance),
+            "yields_gpu": blueprint.yields_gpu(instance),
         }
     )
 

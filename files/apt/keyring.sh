@@ -11,13 +11,13 @@ export GNUPGHOME=$work
 
 curl --fail --silent --show-error --location --retry 3 --connect-timeout 30 --max-time 120 \
     --output "$work/key" "$url" || {
-    echo "found no key at $url; wanted the repository's signing key: see whether the host reaches that address" >&2
+    echo "found no key at $url; expected the repository's signing key: see whether the host reaches that address" >&2
     exit 1
 }
 found=$(gpg --batch --show-keys --with-colons "$work/key" 2>/dev/null |
     awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }' | paste -sd ' ')
 if [ "$found" != "$fingerprint" ]; then
-    echo "found the key ${found:-(none)} at $url; wanted $fingerprint:" \
+    echo "found the key ${found:-(none)} at $url; expected $fingerprint:" \
         "if its owner has changed keys, check the new one and declare its fingerprint" >&2
     exit 1
 fi

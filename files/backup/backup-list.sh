@@ -1,4 +1,4 @@
 #!/bin/sh
-# Every backup there is, the oldest of each piece first.
+# List all backups, the oldest of each piece first.
 here=$(dirname "$(readlink -f "$0")")
 PYTHONPATH=$here exec python3 -m backups list "$@"

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Save pieces, or everything, before something is done that could lose it: backup-now.sh [PIECE...]. Nobody is told.
+# Save pieces, or everything, before a step that could lose data: backup-now.sh [PIECE...]. It notifies nobody.
 here=$(dirname "$(readlink -f "$0")")
 PYTHONPATH=$here exec python3 -m backups now "$@"

@@ -1,8 +1,8 @@
 #!/bin/bash
-# A swap file of a wanted size, switched on. $1: its path, $2: size in GiB (0: none).
+# Make a swap file of a size, and switch it on. $1: its path, $2: size in GiB (0: none).
 #
-# A file of another size is switched off and replaced. It only gets its name when it is whole and formatted, so that an
-# interrupted run is repaired by the next.
+# A file of another size is switched off and replaced. The new file gets its name when it is complete and formatted, so
+# that the next run repairs an interrupted one.
 set -euo pipefail
 
 readonly path=$1 gib=$2
@@ -20,21 +20,21 @@ active() {
 off() {
     active || return 0
     swapoff "$path" || die \
-        "found:  $path is in use and does not fit into memory" \
-        "wanted: $gib GiB of swap in it" \
-        "mend:   stop what takes most memory (docker stats, systemctl stop 'ollama@*'), and try again"
+        "found:    $path is in use and does not fit into memory" \
+        "expected: $gib GiB of swap in it" \
+        "fix:      stop what takes most memory (docker stats, systemctl stop 'ollama@*'), and try again"
 }
 
 make() {
     (umask 077 && : >"$new")
-    chattr +C "$new" 2>/dev/null || true # btrfs only swaps to files that it does not copy on write
+    chattr +C "$new" 2>/dev/null || true # btrfs swaps only to files without copy-on-write
     if ! fallocate --length "$bytes" "$new" 2>/dev/null &&
         ! dd if=/dev/zero of="$new" bs=1M count=$((gib * 1024)) status=none; then
         rm -f "$new"
         die \
-            "found:  $(df --human-readable --output=avail "$(dirname "$path")" | tail -n 1) free beside $path" \
-            "wanted: $gib GiB for swap" \
-            "mend:   make room, or declare a smaller size (0 where the machine has other swap)"
+            "found:    $(df --human-readable --output=avail "$(dirname "$path")" | tail -n 1) free beside $path" \
+            "expected: $gib GiB for swap" \
+            "fix:      free some space, or declare a smaller size (0 where the machine has other swap)"
     fi
     mkswap "$new" >/dev/null
     mv "$new" "$path"
@@ -48,7 +48,7 @@ if ((bytes == 0)); then
 fi
 if [[ ! -f $path || $(stat --format=%s "$path") != "$bytes" ]]; then
     off
-    rm -f "$path" # both together would take twice the room
+    rm -f "$path" # both together would need twice the space
     make
 fi
 active || swapon "$path"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Run what standard input says in the Postgres of a container, as its superuser on the local socket.
-# Argument: the container. An error stops it; its message comes without the statement, which may hold a verifier.
-# What an owner set for his database does not hold here: no search_path with functions of his own, no other role.
+# Run SQL from standard input in the Postgres of a container, as its superuser on the local socket.
+# Argument: the container. An error ends it; the message does not have the statement, which may hold a verifier.
+# Settings that an owner made for a database do not apply: no search_path with functions of the owner, no other role.
 set -euo pipefail
 
 if ! docker exec "$1" pg_isready --quiet --timeout=30; then
     cat >/dev/null
-    echo "no Postgres answers in the container $1; wanted it running: docker logs --tail 20 $1" >&2
+    echo "no Postgres answers in the container $1; expected it running: docker logs --tail 20 $1" >&2
     exit 1
 fi
 exec docker exec --interactive \

@@ -4,7 +4,7 @@ set -euo pipefail
 
 for reference in "$@"; do
     if ! docker pull -- "$reference"; then
-        echo "found no way to pull $reference: look whether it exists, and whether its registry wants a login" >&2
+        echo "found no way to pull $reference: check that it exists, and whether its registry requires a login" >&2
         exit 1
     fi
 done

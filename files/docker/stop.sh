@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops containers one after the other, each with the time that it has to end by itself; sent by operations/containers.py.
+# Stops containers one after the other, each with its own grace period; sent by operations/containers.py.
 #
 #     stop.sh CONTAINER...
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What facts/adoption.py asks. Arguments: the folder of the migrations, names of containers that may be somebody else's, and
-# names of volumes that theirs are to be copied into. Of each container that is there, where its data is, and the system that
-# it is made of; no environment.
+# Containers to adopt, for facts/adoption.py. Arguments: the folder of the migrations, names of containers that may be
+# somebody else's, and names of the volumes that theirs are copied into. Reports where each existing container has its
+# data, and the system in its image; no environment.
 # shellcheck disable=SC2086 # names have no blanks
 set -u
 exec 2>/dev/null
@@ -25,7 +25,7 @@ echo
 echo '@@systems'
 docker inspect --type container --format '{{.Name}} {{index .Config.Labels "stack.digest"}}' -- $names |
     while read -r name ours; do
-        # What carries our label is made of what was declared. Not by a command in it: it need not run.
+        # A container with our label has the declared image. Read from outside, because the container need not run.
         [ -z "$ours" ] || continue
         id=$(docker cp --follow-link "${name#/}:/etc/os-release" - | tar --extract --to-stdout --file - | sed -n 's/^ID=//p' | tr -d '"')
         echo "${name#/} $id"
@@ -33,7 +33,7 @@ docker inspect --type container --format '{{.Name}} {{index .Config.Labels "stac
 echo '@@occupied'
 docker volume inspect --format '{{.Name}} {{.Mountpoint}} {{index .Labels "migration.source"}}' -- $volumes |
     while read -r name folder source; do
-        # What we began to copy is gone on with.
+        # A copy that we began is continued.
         [ -n "$source" ] || [ -z "$(find "$folder" -mindepth 1 -print -quit)" ] || echo "$name"
     done
 exit 0

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What facts/backups.py asks. Argument: the folder of the backups. Of each piece, the manifest of its newest backup.
+# The manifest of the newest backup of each piece, for facts/backups.py. Argument: the folder of the backups.
 set -u
 cd "$1" 2>/dev/null || exit 0
 for piece in */*/*/; do

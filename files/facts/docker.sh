@@ -1,6 +1,6 @@
 #!/bin/sh
-# What facts/docker.py asks of the engine. Arguments: the daemon's configuration file, and the parts to answer
-# (versions, daemon, networks, rules, logins): each of the programs that are asked takes its time.
+# State of the engine for facts/docker.py. Arguments: the daemon's configuration file, and the parts to report
+# (versions, daemon, networks, rules, logins), because each of the programs takes its time.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 exec 2>/dev/null
@@ -8,25 +8,25 @@ config=$1
 shift
 parts=" $* "
 
-asked() {
+requested() {
     case $parts in *" $1 "*) ;; *) false ;; esac
 }
 
-if asked daemon; then
+if requested daemon; then
     echo "@@config"
-    # Whoever wrote the file may have left out the newline at its end, and the next title needs a line of its own.
+    # The file may lack the newline at its end, and the next title needs a line of its own.
     stat -L -c '%.Y' "$config" && cat "$config" && echo
 fi
 
 command -v docker >/dev/null || exit 0
 echo "@@installed"
 
-if asked versions; then
+if requested versions; then
     echo "@@compose"
     docker compose version --short
 fi
 
-if asked versions || asked daemon; then
+if requested versions || requested daemon; then
     echo "@@started"
     LC_ALL=C systemctl show -P ExecMainStartTimestamp --timestamp=us+utc docker.service
     # Without an answer of the daemon the template fails half way, and what is printed is not JSON.
@@ -36,7 +36,7 @@ if asked versions || asked daemon; then
     echo
 fi
 
-if asked networks; then
+if requested networks; then
     echo "@@networks"
     docker network ls --quiet | xargs -r docker network inspect --format '{"name":{{json .Name}},"id":{{json .Id}},
 "driver":{{json .Driver}},"internal":{{json .Internal}},"options":{{json .Options}},"addresses":{{json .IPAM.Config}}}' |
@@ -44,8 +44,8 @@ if asked networks; then
     echo
 fi
 
-# The engine's own rules, and what containers publish that run before and after these were asked for.
-if asked rules; then
+# The engine's own rules, and the published ports of containers that run both before and after these are read.
+if requested rules; then
     published=$(docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Ports}}')
     echo "@@rules"
     iptables-save
@@ -59,9 +59,9 @@ $line
     done
 fi
 
-# Of a login, docker keeps the user's name and password in base64. What is answered is its hash: enough to see whether
-# it is the wanted one. (The form of the file is docker's own: it writes it anew with each login.)
-if asked logins; then
+# Docker keeps the user's name and password of a login in base64. Its hash is enough to see whether
+# it is the declared one. (The file has docker's own format: each login rewrites it.)
+if requested logins; then
     echo "@@logins"
     awk -F '"' '
         /^\t\t"[^"]*": \{/ { registry = $2 }

@@ -1,12 +1,12 @@
 #!/bin/sh
-# What facts/firewall.py asks. Arguments: the chains to report, in whatever table they are.
+# Firewall rules for facts/firewall.py. Arguments: the chains to report, whatever table they are in.
 # Sections: session (the host's port of this SSH session), listen (addresses sshd waits on), stale (whether systemd has
-# yet to read docker.service again), trial (whether rules are on trial), ipv4, ipv6.
+# to read docker.service again), trial (whether rules are on trial), ipv4, ipv6.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 exec 2>/dev/null
 
-# Under sudo there is no SSH_CONNECTION: the listening addresses are asked for in any case.
+# Under sudo there is no SSH_CONNECTION, so the listening addresses are always reported.
 echo "@@session"
 echo "${SSH_CONNECTION:-}" | awk '{ print $4 }'
 
@@ -28,7 +28,7 @@ names=$(IFS='|' && echo "$*")
 ours() { grep -E "^(\*|:($names) |-A ($names) )"; }
 echo "@@ipv4"
 iptables-save | ours
-# The condition of files/firewall/host-firewall: there are tables, or addresses that want them.
+# The same condition as in files/firewall/host-firewall: tables exist, or addresses that need them.
 if ip6tables -w 10 -S INPUT >/dev/null || grep -qv ' lo$' /proc/net/if_inet6; then
     echo "@@ipv6"
     ip6tables-save | ours

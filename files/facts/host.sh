@@ -1,7 +1,7 @@
 #!/bin/sh
-# What a preflight has to know about a host, in one question. Only sh, coreutils and grep are taken for granted; a
-# program that is missing leaves its section out, and whoever reads the answer knows that it could not be asked.
-# Numbers come from /proc rather than from nproc or free, so that a machine can be presented as another one.
+# All that the preflight needs to know about a host, in one command. It relies only on sh, coreutils and grep; without
+# another program the section of that program is missing, and the reader knows why. Numbers come from /proc and not from
+# nproc or free, so that a test can present the machine as another one.
 set -u
 
 has() {

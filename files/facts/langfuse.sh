@@ -1,17 +1,17 @@
 #!/bin/sh
-# Organisations, projects, keys and members in the database of a Langfuse, as JSON, or a line that says why there is no answer.
-# Nothing where its container does not run, or is somebody else's, which a run sets aside before it asks. Of a secret key,
-# only the hash that Langfuse keeps.
+# Organisations, projects, keys and members in the database of a Langfuse, as JSON, or a line with the reason why there is
+# no answer. Nothing if its container does not run, or is somebody else's, because a run sets that aside first. Secret
+# keys appear only as the hashes that Langfuse keeps.
 # Arguments: container of Langfuse, and of its Postgres.
 set -u
 
 shown='{{and (index .Config.Labels "stack.digest") .State.Running}}{{range .Config.Env}}{{println}}{{.}}{{end}}'
 container=$(docker inspect --type container --format "$shown" "$1" 2>/dev/null)
-# Prisma's own parameters are none of libpq's.
+# libpq does not know Prisma's own parameters.
 url=$(printf '%s\n' "$container" | sed -n 's/^DATABASE_URL=\([^?]*\).*/\1/p')
-# With Langfuse's own login: what its role may have put into its database never runs as the superuser. The address is read
-# from standard input: no argument list has the password.
-ask() {
+# With Langfuse's own login: code that its role may have put into its database never runs as the superuser. psql reads the
+# address from standard input, so that no argument list has the password.
+query() {
     { printf "%s '%s'\n" '\connect' "$url"; cat; } <<'SQL' |
 SELECT json_build_object(
     'organisations', (SELECT coalesce(json_agg(id), '[]') FROM organizations),
@@ -34,7 +34,7 @@ SQL
 
 if [ "$(printf '%s\n' "$container" | head -n 1)" = true ] && [ -n "$url" ]; then
     for wait in 1 1 0; do
-        answer=$(ask "$2") && break
+        answer=$(query "$2") && break
         sleep "$wait"
     done
     printf '%s\n' "$answer"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Teams and virtual keys of a LiteLLM proxy; nothing where its container does not run, or is somebody
-# else's, which a run sets aside before it asks.
-# Arguments: container, text of files/litellm/proxy.py, port in the container, seconds to wait for it, and whether it has to
-# answer (yes or no); one that need not is nothing, too.
+# Teams and virtual keys of a LiteLLM proxy; nothing if its container does not run, or is somebody else's, because a run
+# sets that aside first.
+# Arguments: container, text of files/litellm/proxy.py, port in the container, seconds to wait for it, and whether it must
+# answer: without an answer, `no` reports nothing and `yes` fails.
 set -u
 
 running='{{and (index .Config.Labels "stack.digest") .State.Running}}'

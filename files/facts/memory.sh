@@ -1,5 +1,5 @@
 #!/bin/sh
-# Memory that is available, and which of some containers run. Arguments: names of containers.
+# Available memory, and which of some containers run. Arguments: names of containers.
 set -u
 
 echo '@@available'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What facts/orphans.py asks: every container, and the names of its variables that look like a mistake: such as Coolify
-# makes of `${NAME:?message}`, or with a text as a value in which somebody forgot to put another in.
+# Every container for facts/orphans.py, with the names of variables that look like a mistake: those that Coolify makes of
+# `${NAME:?message}`, and those whose value still has a placeholder.
 set -u
 exec 2>/dev/null
 command -v docker >/dev/null || exit 0

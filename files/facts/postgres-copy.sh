@@ -1,12 +1,12 @@
 #!/bin/sh
-# What facts/postgres_copy.py asks. Arguments: the folder of the migrations, the container with the old Postgres, and
-# the one that it is copied into. Nothing is started, nothing is changed; no password is told.
+# State of a copy for facts/postgres_copy.py. Arguments: the folder of the migrations, the container with the old Postgres,
+# and the one that it is copied into. It starts and changes nothing, and shows no password.
 set -u
 exec 2>/dev/null
 state=$1 source=$2 target=$3
 
 # shellcheck disable=SC2016 # expanded in the container
-ask() { # container, database; the question is on standard input
+query() { # container, database; SQL on standard input
     docker exec --interactive -- "$1" sh -c '
         [ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
         PGUSER=${POSTGRES_USER:-postgres} PGPASSWORD=${POSTGRES_PASSWORD:-} PGCONNECT_TIMEOUT=10 \
@@ -14,13 +14,13 @@ ask() { # container, database; the question is on standard input
             --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$1"' sh "$2"
 }
 
-# Of each database that can be entered: what it has that did not come with an extension. An extension's own are its tables
-# and types; an index is its table's, and a composite type has an entry here, too.
+# Objects of each database that accepts connections, without those of extensions: their tables and types. An index belongs
+# to its table; a composite type counts as well.
 databases() { # container
-    ask "$1" template1 <<'SQL' | while IFS= read -r database; do
+    query "$1" template1 <<'SQL' | while IFS= read -r database; do
 SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname !~ E'\n' ORDER BY datname;
 SQL
-        ask "$1" "$database" <<'SQL'
+        query "$1" "$database" <<'SQL'
 SELECT json_build_object('name', current_database(), 'encoding', pg_encoding_to_char(encoding),
     'bytes', pg_database_size(d.oid),
     'extensions', (SELECT coalesce(json_agg(extname ORDER BY extname), '[]') FROM pg_extension),
@@ -63,11 +63,11 @@ if [ "$(docker inspect --type container --format '{{.State.Running}}' -- "$targe
     echo '@@target databases'
     databases "$target"
     echo '@@target roles'
-    ask "$target" postgres <<'SQL'
+    query "$target" postgres <<'SQL'
 SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname;
 SQL
     echo '@@target extensions'
-    ask "$target" postgres <<'SQL'
+    query "$target" postgres <<'SQL'
 SELECT name FROM pg_available_extensions ORDER BY name;
 SQL
 fi

@@ -1,25 +1,25 @@
 #!/bin/sh
-# What facts/postgres.py asks of a Postgres in a container. Argument: the container's name.
-# Everything is asked on the local socket, as the superuser; of passwords only the hash of what Postgres keeps.
+# State of a Postgres in a container, for facts/postgres.py. Argument: the container's name.
+# Queries run on the local socket, as the superuser; passwords appear only as hashes of what Postgres keeps.
 set -u
 
 command -v docker >/dev/null || exit 0
-complaint() { # what Docker or the client say on standard error, after the answer
-    said=$(cat)
-    [ -z "$said" ] || printf '@@refusal\n%s\n' "$said"
+errors() { # error output of Docker or the client, after the answer
+    output=$(cat)
+    [ -z "$output" ] || printf '@@refusal\n%s\n' "$output"
 }
 
 exec 3>&1
-docker exec -i "$1" sh -s 2>&1 >&3 3>&- <<'INSIDE' | complaint
-ask() { # a database; the question is on standard input
+docker exec -i "$1" sh -s 2>&1 >&3 3>&- <<'INSIDE' | errors
+query() { # database; SQL on standard input
     PGDATABASE=$1 psql --username=postgres --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1
 }
 
 echo '@@cluster'
-ask postgres <<'SQL'
+query postgres <<'SQL'
 SELECT json_build_object(
     'version', current_setting('server_version'),
-    -- Of Postgres' own roles those that are members of others.
+    -- Of Postgres' own roles, those that are members of others.
     'roles', (SELECT json_agg(json_build_object(
         'name', rolname, 'password_sha256', encode(sha256(convert_to(rolpassword, 'UTF8')), 'hex'),
         'login', rolcanlogin, 'superuser', rolsuper, 'createdb', rolcreatedb, 'createrole', rolcreaterole,
@@ -42,14 +42,14 @@ SELECT json_build_object(
     'available', (SELECT json_object_agg(name, default_version) FROM pg_available_extensions),
     'untrusted', (SELECT coalesce(json_agg(DISTINCT name), '[]') FROM pg_available_extension_versions
         WHERE superuser AND NOT trusted),
-    -- Those that were set by somebody; of secrets that a setting may hold, none.
+    -- Settings with a source, but none that can hold a secret.
     'settings', (SELECT json_object_agg(name, json_build_object(
         'value', current_setting(name), 'file', sourcefile, 'pending_restart', pending_restart))
         FROM pg_settings WHERE source <> 'default' AND name !~ '(conninfo|command|passphrase)'),
     'altered', (SELECT coalesce(json_agg(DISTINCT name), '[]') FROM pg_file_settings
         WHERE sourcefile ~ '/postgresql[.]auto[.]conf$' AND name IS NOT NULL),
     'hba_sha256', encode(sha256(pg_read_binary_file(current_setting('hba_file'))), 'hex'),
-    -- The names of what ALTER ROLE and ALTER DATABASE set, and not the values: some applications keep keys there.
+    -- The names that ALTER ROLE and ALTER DATABASE set, without values: some applications keep keys there.
     'overrides', (SELECT coalesce(json_agg(json_build_array(datname, rolname, split_part(setting, '=', 1))), '[]')
         FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS setting
         LEFT JOIN pg_database ON pg_database.oid = setdatabase LEFT JOIN pg_authid ON pg_authid.oid = setrole),
@@ -62,16 +62,16 @@ SELECT json_build_object(
     'slots', (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots));
 SQL
 
-# An owner may give his database another search_path, and functions of his own under the names of those below; another
-# role, no time. The superuser takes none of it.
+# The owner of a database may set another search_path for it, with functions under the names of those below, another role
+# or a short timeout. The superuser's sessions ignore all of that.
 PGOPTIONS='-c search_path=pg_catalog -c role=none -c statement_timeout=60s -c default_transaction_read_only=on'
 export PGOPTIONS
-ask postgres <<'SQL' | while IFS= read -r database; do
+query postgres <<'SQL' | while IFS= read -r database; do
 SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' AND datname !~ E'\n' ORDER BY datname;
 SQL
     echo '@@database'
-    ask "$database" <<'SQL'
--- What came with the system or an extension is not asked about; 10 is the first superuser.
+    query "$database" <<'SQL'
+-- Without objects of the system and of extensions; 10 is the first superuser.
 SELECT json_build_object('name', current_database(),
     'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{}') FROM pg_extension),
     'relations', (SELECT coalesce(json_agg(relname), '[]') FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -106,7 +106,7 @@ SELECT json_build_object('name', current_database(),
                         SELECT FROM aclexplode(coalesce(initprivs, acldefault('r', relowner))) AS was
                         WHERE (was.grantee, was.privilege_type) = (now_.grantee, now_.privilege_type))
             ) AS grants) AS powers),
-    -- Who owns what, beside the database's owner and what is an extension's.
+    -- Owners of objects, without the owner of the database and objects of extensions.
     'owners', (SELECT coalesce(json_agg(DISTINCT owner), '[]') FROM (
         SELECT pg_get_userbyid(nspowner) AS owner FROM pg_namespace WHERE oid >= 16384
             AND nspname !~ '^pg_(toast_)?temp_'

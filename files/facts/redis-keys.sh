@@ -1,6 +1,6 @@
 #!/bin/sh
-# What facts/redis_keys.py asks of a Redis in a container, whoever's it is. Argument: the container. Its password is taken
-# from the command line that the container was made with, its environment or its file, and told to nobody.
+# Keys of a Redis in any container, for facts/redis_keys.py. Argument: the container. The password comes from the command
+# line of the container, its environment or its file, and is not shown.
 set -u
 exec 2>/dev/null
 container=$1

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What facts/sshd.py asks. Argument: the file of settings that is ours.
-# Sections: effective (settings that apply to everybody, as sshd itself says), files (every other line of its
-# configuration, with file and number), default (what the distribution's own file says), ours (the file as it is), trial
+# Settings of sshd, for facts/sshd.py. Argument: our own file of settings.
+# Sections: effective (settings that apply to everybody, as sshd reports them), files (every other line of its
+# configuration, with file and number), default (the distribution's own file), ours (our file), trial
 # (whether it is on trial), keys (whether the user of this session may log in with a key).
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -26,7 +26,7 @@ fi
 echo "@@trial"
 [ ! -e /run/ssh-settings ] || echo yes
 
-# For this user, Match blocks included. A command or an authority that names keys is taken for one that does.
+# For this user, with Match blocks. A command or an authority for keys counts as a key.
 echo "@@keys"
 user=${SUDO_USER:-$(id -un)}
 sshd -T -C "user=$user,host=localhost,addr=127.0.0.1" | while read -r name value; do

@@ -1,11 +1,11 @@
 #!/bin/sh
-# What facts/stacks.py asks. Argument: the folder of the stacks.
-# Of files their hashes, of containers a few labels and no environment: contents and values may be secret.
+# Stacks and containers of the host, for facts/stacks.py. Argument: the folder of the stacks.
+# Files appear as hashes, containers without their environment: contents and values may be secret.
 set -u
 exec 2>/dev/null
 root=$1
 
-# What lies in a staging folder was left by an interrupted run, or is being written this moment.
+# A staging folder was left by an interrupted run, or a run is writing it at this moment.
 echo "@@files"
 find "$root" -name '.pyinfra-tree.*' -printf 'abandoned\t%p\n' -prune -o \
     -printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%p\t%l\n'

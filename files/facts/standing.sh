@@ -1,5 +1,5 @@
 #!/bin/sh
-# What facts/standing.py asks: hash, variable (or -) and path of each text that is there, a line each.
+# Hash, variable (or -) and path of each existing text, a line each, for facts/standing.py.
 # Arguments: a path and a variable for each; an empty variable for the first line of the file.
 set -u
 

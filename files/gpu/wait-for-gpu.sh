@@ -1,8 +1,8 @@
 #!/bin/bash
 # Wait until the driver lists a card. $1: its UUID, $2: seconds to wait at most (120).
 #
-# At boot the driver may take a while to bring up five cards, and a service that computes would fall back to the CPU
-# without a word.
+# At boot the driver may take a while to bring up five cards, and a service that computes would silently fall back to the
+# CPU.
 set -euo pipefail
 
 readonly uuid=${1:?the UUID of a card}
@@ -15,7 +15,7 @@ fi
 
 deadline=$((SECONDS + patience))
 while true; do
-    # One that hangs must not make us hang; what it says is for the message below.
+    # A hanging nvidia-smi must not make this hang; its output is for the message below.
     cards=$(timeout 30 nvidia-smi -L 2>&1) || true
     if [[ $cards == *"(UUID: $uuid)"* ]]; then
         exit 0
@@ -24,8 +24,8 @@ while true; do
     sleep 2
 done
 {
-    echo "found:  ${cards:-no answer of nvidia-smi}"
-    echo "wanted: card $uuid within $patience s"
-    echo "mend:   journalctl -k -g NVRM; a card that fell off the bus comes back with a reboot or a power cycle"
+    echo "found:    ${cards:-no answer of nvidia-smi}"
+    echo "expected: card $uuid within $patience s"
+    echo "fix:      journalctl -k -g NVRM; a card that fell off the bus comes back with a reboot or a power cycle"
 } >&2
 exit 1

@@ -23,14 +23,14 @@ named() {
 apt=(apt-get -y -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold)
 
-said=$(mktemp)
-trap 'rm -f -- "$said"' EXIT
-# Runs what does not wait for a lock by itself, again and again for five minutes if a lock is what it fails on.
-patiently() {
+output=$(mktemp)
+trap 'rm -f -- "$output"' EXIT
+# Runs a command that does not wait for a lock by itself, and repeats it for five minutes while it fails on a lock.
+retry_locked() {
     local try
     for try in {1..30}; do
-        if "$@" </dev/null 2>&1 | tee "$said"; then return 0; fi
-        grep -qE 'get lock|frontend lock|is locked' "$said" || return 1
+        if "$@" </dev/null 2>&1 | tee "$output"; then return 0; fi
+        grep -qE 'get lock|frontend lock|is locked' "$output" || return 1
         printf 'another apt or dpkg is at work, trying again in 10 s (%s of 30)\n' "$try"
         sleep 10
     done
@@ -38,11 +38,11 @@ patiently() {
 }
 
 if named repair; then
-    patiently dpkg --force-confdef --force-confold --configure -a
+    retry_locked dpkg --force-confdef --force-confold --configure -a
     "${apt[@]}" --fix-broken install </dev/null
 fi
 if named update; then
-    patiently "${apt[@]}" -o APT::Update::Error-Mode=any update
+    retry_locked "${apt[@]}" -o APT::Update::Error-Mode=any update
     mkdir -p -- "${stamp%/*}"
     touch -- "$stamp"
 fi
@@ -52,7 +52,7 @@ if named install; then
     for argument in "${arguments[@]}"; do
         status=$(dpkg-query -W -f '${db:Status-Abbrev}' -- "$argument" 2>/dev/null) || status=
         if [[ ${status:1:1} != i ]]; then
-            printf '%s: apt succeeded, but found no package of this name, wanted it installed; ' "$argument" >&2
+            printf '%s: apt succeeded, but found no package of this name, expected it installed; ' "$argument" >&2
             printf 'it may be a virtual one: name the package that provides it\n' >&2
             exit 1
         fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings files, directories and links of this host to their wanted state; sent by operations/files.py.
+# Brings files, directories and links of this host to their desired state; sent by operations/files.py.
 #
 # Standard input: records of eight fields, each field ended by a NUL:
 #     action  path  mode  owner  group  secret  detail  sha256
@@ -22,7 +22,7 @@ staging=()
 finish() {
     local status=$?
     if ((${#staging[@]})); then rm -rf -- "${staging[@]}"; fi
-    cat >/dev/null || true # the sender has to get rid of its payload before it listens
+    cat >/dev/null || true # the sender reads no answer before it has sent everything
     exit "$status"
 }
 trap finish EXIT
@@ -32,10 +32,10 @@ refuse() {
     exit 1
 }
 
-# One run at a time: the staging directories of another one that is alive are not abandoned.
+# One run at a time: the staging directories of another living run are not abandoned.
 exec 9</
 flock --wait 300 9 ||
-    refuse "found another run at work on this host's files for 5 minutes, wanted to be alone; nothing was changed"
+    refuse "found another run at work on this host's files for 5 minutes, expected to be alone; nothing was changed"
 
 actions=() paths=() modes=() owners=() secrets=() details=() hashes=()
 while true; do
@@ -118,9 +118,9 @@ for i in "${!actions[@]}"; do
     [[ ${actions[i]} == file && -n ${details[i]} ]] || continue
     path=${paths[i]}
     stage_for "$path"
-    if ! said=$(bash -c "${details[i]}" validate "$staged" 2>&1 </dev/null 9<&-); then
-        [[ ${secrets[i]} == 0 ]] || said="(what it said may hold secrets and is not shown)"
-        refuse "${said//"$staged"/"$path"}"$'\n'"$path: refused by its validation (${details[i]//\"\$1\"/the new file}); no file was changed"
+    if ! output=$(bash -c "${details[i]}" validate "$staged" 2>&1 </dev/null 9<&-); then
+        [[ ${secrets[i]} == 0 ]] || output="(its output may hold secrets and is not shown)"
+        refuse "${output//"$staged"/"$path"}"$'\n'"$path: refused by its validation (${details[i]//\"\$1\"/the new file}); no file was changed"
     fi
 done
 
@@ -146,7 +146,7 @@ for i in "${!actions[@]}"; do
         ;;
     absent)
         if [[ -d $path && ! -L $path ]]; then
-            rmdir -- "$path" || refuse "$path: found a directory with something in it, wanted nothing there; empty it first"
+            rmdir -- "$path" || refuse "$path: found a directory with something in it, expected nothing there; empty it first"
         else
             rm -f -- "$path"
         fi

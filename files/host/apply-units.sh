@@ -76,7 +76,7 @@ if ((${#failed[@]})); then
         journalctl --no-pager --quiet --lines=20 --output=short-iso --unit="$unit" 2>&1 | sed 's/^/    /' >&2 || true
     done
     for unit in "${failed[@]}"; do
-        printf '%s: found %s (%s, result %s), wanted it up and staying up; see its log lines above\n' "$unit" \
+        printf '%s: found %s (%s, result %s), expected it up and staying up; see its log lines above\n' "$unit" \
             "$(property ActiveState "$unit")" "$(property SubState "$unit")" "$(property Result "$unit")" >&2
     done
     exit 1

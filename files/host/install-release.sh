@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Downloads, checks and unpacks a release archive in place of the one before; sent by operations/releases.py.
+# Downloads, checks and unpacks a release archive in place of the previous one; sent by operations/releases.py.
 #
 #     install-release.sh URL SHA256 DESTINATION STAMP PATH...
 #
-# PATHs are what the release owns, relative to DESTINATION.
+# PATHs are the files and folders of the release, relative to DESTINATION.
 set -euo pipefail
 umask 022
 url=$1 sha256=$2 destination=$3 stamp=$4
@@ -14,15 +14,15 @@ refuse() {
     exit 1
 }
 for program in curl tar zstd; do
-    [[ -n $(type -P "$program") ]] || refuse "found no $program on this host, wanted it to unpack the archive; install it"
+    [[ -n $(type -P "$program") ]] || refuse "found no $program on this host, expected it to unpack the archive; install it"
 done
 
 mkdir -p -- "$destination" "${stamp%/*}"
-# One at a time: only then is what lies about here left by a run that was killed.
+# One at a time: only then is a folder that exists here of a killed run.
 exec 9<"$destination"
 flock 9
 rm -rf -- "$destination"/.release.*
-work=$(mktemp -d -- "$destination/.release.XXXXXXXX") # private, and on the file system it has to be renamed on
+work=$(mktemp -d -- "$destination/.release.XXXXXXXX") # private, and on the same file system for the rename
 download=
 finish() {
     if [[ -n $download ]]; then kill "$download" 2>/dev/null || true; fi
@@ -36,22 +36,22 @@ download=$!
 seconds=0
 while kill -0 "$download" 2>/dev/null; do
     sleep 0.2
-    ((++seconds % 25 == 0)) || continue # a word every five seconds
+    ((++seconds % 25 == 0)) || continue # a line every five seconds
     have=$(stat -c %s -- "$work/archive" 2>/dev/null || echo 0)
     length=$(sed -n 's/^content-length: *\([0-9]*\).*/\1/Ip' "$work/headers" 2>/dev/null | tail -n 1) || true
     printf 'downloaded %s%s MiB\n' "$((have / 1048576))" "${length:+ of $((length / 1048576))}"
 done
-wait "$download" || refuse "could not be downloaded (curl says why above); nothing was changed"
+wait "$download" || refuse "could not be downloaded (see the error of curl above); nothing was changed"
 
 found=$(sha256sum <"$work/archive")
 [[ ${found%% *} == "$sha256" ]] ||
-    refuse "found sha256 ${found%% *}, wanted $sha256; nothing was changed: compare with the publisher's and mend the pin"
+    refuse "found sha256 ${found%% *}, expected $sha256; nothing was changed: compare with the publisher's and correct the pin"
 
 printf 'unpacking %s MiB\n' "$(($(stat -c %s -- "$work/archive") / 1048576))"
 mkdir -- "$work/new" "$work/old"
 tar -xf "$work/archive" --no-same-owner -C "$work/new"
 for path in "$@"; do
-    [[ -e $work/new/$path ]] || refuse "found no $path in the archive, wanted to install it; nothing was changed"
+    [[ -e $work/new/$path ]] || refuse "found no $path in the archive, expected to install it; nothing was changed"
 done
 
 rm -f -- "$stamp"

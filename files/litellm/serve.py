@@ -63,7 +63,7 @@ def run(app: str, **options: Any) -> None:
     """What LiteLLM's CLI calls in the place of `uvicorn.run`."""
     if app != LITELLM:
         sys.exit(
-            f"found:  LiteLLM starts {app!r}\nwanted: {LITELLM}\nmend:   read its proxy_cli.py and adapt serve.py"
+            f"found:    LiteLLM starts {app!r}\nexpected: {LITELLM}\nfix:      read its proxy_cli.py and adapt serve.py"
         )
     ports = declared()
     options |= {

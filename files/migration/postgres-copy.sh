@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Copies a database from the Postgres of one container into that of another, whole or not at all; sent by
+# Copies a database from the Postgres of one container into that of another, completely or not at all; sent by
 # operations/postgres_copy.py.
 #
 #     postgres-copy.sh STATE SOURCE DATABASE TARGET OWNER REQUIRED
 #
 # STATE is a private folder of the host, for the dump, and for the record that is written at the very end. REQUIRED: `yes`,
-# or `no` where a source without the database is as well.
-# Standard input: SQL that is run in the copy once it has been compared, before anybody else can look at it.
+# or `no` if the source may lack the database.
+# Standard input: SQL that runs in the copy once it has been compared, before any other client can read it.
 #
-# A run that is killed anywhere is gone on with: from the dump, once that was read back, and while it is what the source
-# has; from the copy, once that was compared; a copy that is half restored is begun anew. The source keeps everything and takes no writes any more, from
-# before the dump on: what it was told later would be lost. Until the copy takes its name, in one transaction, nobody
-# has seen it.
+# If this is killed anywhere, the next run continues: from a dump that was read back and still matches the source, or from a
+# copy that was compared. A copy that is half restored begins anew. The source keeps everything, and is read-only from
+# before the dump on, because later writes would be lost. No client sees the copy until it takes its name, in one
+# transaction.
 set -euo pipefail
 state=$1 source=$2 database=$3 target=$4 owner=$5 required=$6
 after=$(cat)
 folder=$state/$source dump=$state/$source/$database.dump record=$state/$source/$database
 aside=${database}_migrating replaced=${database}_replaced role=migration_$database
-mark=migration.source=$source/$database # a setting of the copy from the moment that it is known to be right
+mark=migration.source=$source/$database # a setting of the copy once it has been compared
 
 fail() {
     echo "$source/$database: $*" >&2
     exit 1
 }
 
-# A program of Postgres in a container, as the superuser that its image was told. The password stays in there.
+# Run a program of Postgres in a container, as the superuser of its environment. The password stays in there.
 # shellcheck disable=SC2016 # expanded in the container
 in_container() {
     local container=$1
@@ -36,8 +36,8 @@ in_container() {
         exec "$@"' sh "$@"
 }
 
-# SQL on standard input, in a database of a container. The names that it uses are there as variables.
-ask() {
+# Run SQL from standard input in a database of a container. It finds the names that it uses as variables.
+run_sql() {
     local container=$1 at=$2
     shift 2
     in_container "$container" psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 \
@@ -45,11 +45,11 @@ ask() {
         --set role="$role" --set owner="$owner" --set mark="$mark" "$@" --dbname "$at"
 }
 
-# Everything whose loss would be noticed, a line each, the same whatever the version and the C library: names of all
-# objects, the rows of each table with a sum over all that is in them, where each sequence stands. What came with an
-# extension is left out: its tables, their indexes, its types.
+# Everything whose loss would be noticed, a line each, independent of the version and the C library: names of all objects,
+# number and checksum of the rows of each table, value of each sequence. Objects of extensions are left out: their tables,
+# indexes and types.
 inventory() {
-    ask "$1" "$2" <<'SQL'
+    run_sql "$1" "$2" <<'SQL'
 SET search_path = pg_catalog;
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
@@ -79,7 +79,7 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
 WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')
 ORDER BY nspname COLLATE "C", proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";
--- A materialized view is computed anew by a restore; of its rows only the number is compared.
+-- A restore computes a materialized view anew, so only the number of its rows is compared.
 SELECT format($$SELECT format('rows %%s %%s %%s', %L, count(*), %s) FROM ONLY %I.%I AS each$$, format('%I.%I', nspname, relname),
     CASE relkind WHEN 'r' THEN $$coalesce(sum(('x' || left(md5((each.*)::text), 16))::bit(64)::bigint::numeric), 0)$$ ELSE '0' END,
     nspname, relname)
@@ -93,38 +93,38 @@ FROM pg_largeobject_metadata;
 SQL
 }
 
-# What a server answers to SQL on standard input, in `said`. One that gives no answer ends everything: nothing that is
-# done here is right by guessing. (`set -e` does not see a function that a condition asks.)
+# Run SQL from standard input, with the output in `answer`. Without an answer the script ends, because no step may rely on a
+# guess. (`set -e` does not apply in a function that a condition calls.)
 query() {
-    said=$(ask "$@") || fail "found no answer of $1, wanted one: docker logs --tail 20 $1"
+    answer=$(run_sql "$@") || fail "found no answer of $1, expected one: docker logs --tail 20 $1"
 }
 
-# Whether a database of the target is a copy that has been compared; false where there is none.
+# Whether a database of the target is a copy that has been compared; false if it does not exist.
 marked() {
     query "$target" postgres --set name="$1" <<'SQL'
 SELECT EXISTS (SELECT FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
     WHERE datname = :'name' AND setrole = 0 AND :'mark' = ANY (setconfig));
 SQL
-    [[ $said == t ]]
+    [[ $answer == t ]]
 }
 
-# Whether the source takes no writes.
+# Whether the source is read-only.
 frozen() {
     query "$source" template1 <<'SQL'
 SELECT EXISTS (SELECT FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
     WHERE datname = :'db' AND setrole = 0 AND 'default_transaction_read_only=on' = ANY (setconfig));
 SQL
-    [[ $said == t ]]
+    [[ $answer == t ]]
 }
 
-there() {
+exists() {
     query "$target" postgres --set name="$1" <<<"SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'name');"
-    [[ $said == t ]]
+    [[ $answer == t ]]
 }
 
-# Whether a database of the target has something that did not come with an extension; false where there is none.
+# Whether a database of the target has objects that are not of an extension; false if it does not exist.
 holds_something() {
-    there "$1" || return 1
+    exists "$1" || return 1
     query "$target" "$1" <<'SQL'
 SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
         WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
@@ -133,25 +133,25 @@ SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespac
             ('pg_type'::regclass, reltype))))
     OR EXISTS (SELECT FROM pg_largeobject_metadata);
 SQL
-    [[ $said == t ]]
+    [[ $answer == t ]]
 }
 
 freeze() {
-    ask "$source" template1 <<'SQL' >/dev/null
+    run_sql "$source" template1 <<'SQL' >/dev/null
 ALTER DATABASE :"db" SET default_transaction_read_only = on;
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = :'db' AND pid <> pg_backend_pid() AND backend_type = 'client backend';
 SQL
     for _ in {1..50}; do
-        # A session that comes back meanwhile can only read.
+        # A session that reconnects meanwhile can only read.
         query "$source" template1 <<'SQL'
 SELECT EXISTS (SELECT FROM pg_stat_activity
     WHERE datname = :'db' AND backend_type = 'client backend' AND xact_start IS NOT NULL);
 SQL
-        [[ $said == t ]] || return 0
+        [[ $answer == t ]] || return 0
         sleep 0.2
     done
-    fail "found a transaction that does not end, wanted its clients gone: stop what uses $source, and run again"
+    fail "found a transaction that does not end, expected its clients gone: stop what uses $source, and run again"
 }
 
 make_dump() {
@@ -162,14 +162,14 @@ make_dump() {
     echo "$source/$database: dumped and read back, $(du --human-readable -- "$dump" | cut -f1)"
 }
 
-# Schemas and extensions belong to the superuser that may make them, everything else to a role of the moment, which
-# hands it over at the end.
+# Schemas and extensions belong to the superuser that may create them, everything else to a temporary role, which hands it
+# over at the end.
 restore() {
-    if there "$aside"; then
+    if exists "$aside"; then
         query "$target" postgres <<<"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :'aside';"
-        [[ $said == "$mark" ]] || fail "found a database $aside in $target that is of no migration, wanted its name: rename it"
+        [[ $answer == "$mark" ]] || fail "found a database $aside in $target that is of no migration, expected its name to be free: rename it"
     fi
-    ask "$target" postgres <<'SQL'
+    run_sql "$target" postgres <<'SQL'
 SET client_min_messages = warning;
 DROP DATABASE IF EXISTS :"aside" WITH (FORCE);
 DROP ROLE IF EXISTS :"role";
@@ -185,29 +185,29 @@ SQL
     { grep -vE "$which" "$folder/$database.list" || true; } | in_container "$target" tee -- "$lists/rest" >/dev/null
     local restore=(pg_restore --exit-on-error --no-owner --no-privileges --dbname="$aside")
     in_container "$target" "${restore[@]}" --use-list="$lists/first" <"$dump"
-    ask "$target" "$aside" <<'SQL'
+    run_sql "$target" "$aside" <<'SQL'
 SELECT format('ALTER SCHEMA %I OWNER TO %I', nspname, :'role') FROM pg_namespace n
 WHERE nspname NOT IN ('information_schema', 'public') AND nspname NOT LIKE 'pg\_%'
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_namespace'::regclass AND objid = n.oid AND deptype = 'e') \gexec
 SQL
     in_container "$target" "${restore[@]}" --role="$role" --use-list="$lists/rest" <"$dump"
     in_container "$target" rm -r -- "$lists" </dev/null
-    ask "$target" "$aside" <<'SQL'
+    run_sql "$target" "$aside" <<'SQL'
 REASSIGN OWNED BY :"role" TO :"owner";
 DROP ROLE :"role";
 ANALYZE;
 SQL
 }
 
-# Whether the copy has what the source has now.
+# Whether the copy matches the source as it is now.
 same() {
-    inventory "$source" "$database" >"$folder/$database.source" || fail "found no inventory of it, wanted one"
-    inventory "$target" "$aside" >"$folder/$database.copy" || fail "found no inventory of its copy, wanted one"
+    inventory "$source" "$database" >"$folder/$database.source" || fail "found no inventory of it, expected one"
+    inventory "$target" "$aside" >"$folder/$database.copy" || fail "found no inventory of its copy, expected one"
     diff -- "$folder/$database.source" "$folder/$database.copy" >"$folder/$database.diff" || return 1
     rm -- "$folder/$database.diff"
 }
 
-# A copy that is known to be right.
+# Make a copy, and compare it.
 make_copy() {
     if [[ -e $dump ]]; then
         restore
@@ -220,15 +220,15 @@ make_copy() {
     restore
     if ! same; then
         head -n 20 -- "$folder/$database.diff" >&2
-        fail "found the differences above between it (<) and its copy (>), wanted none: nothing was switched, run again"
+        fail "found the differences above between it (<) and its copy (>), expected none: nothing was switched, run again"
     fi
 }
 
 exchange() {
     local try
     for try in {1..20}; do
-        # Somebody may come back between being sent away and the exchange: then once more.
-        if ask "$target" postgres <<'SQL' 2>"$folder/$database.exchange" >/dev/null; then return 0; fi
+        # A client may reconnect between its disconnection and the exchange: then try again.
+        if run_sql "$target" postgres <<'SQL' 2>"$folder/$database.exchange" >/dev/null; then return 0; fi
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'db', :'aside') AND pid <> pg_backend_pid();
 BEGIN;
 SELECT format('GRANT %s ON DATABASE %I TO %s', privilege_type, :'aside',
@@ -245,13 +245,13 @@ SQL
     fail "not exchanged after $try tries: $(tail -n 1 "$folder/$database.exchange")"
 }
 
-((${#database} <= 50)) || fail "found a name of ${#database} characters, wanted at most 50: rename it"
+((${#database} <= 50)) || fail "found a name of ${#database} characters, expected at most 50: rename it"
 umask 077
 mkdir -p -- "$folder"
 exec 9>"$state/lock"
-flock --wait 900 9 || fail "found another migration at work for 15 minutes, wanted to be alone"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected to be alone"
 if [[ -e $record ]]; then
-    ! marked "$database" || ask "$target" postgres <<<'ALTER DATABASE :"db" RESET migration.source;'
+    ! marked "$database" || run_sql "$target" postgres <<<'ALTER DATABASE :"db" RESET migration.source;'
     rm -f -- "$folder/$database.copy"
     echo "$source/$database: is migrated already"
     exit 0
@@ -263,36 +263,36 @@ for _ in {1..120}; do
 done
 
 query "$source" template1 <<<"SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'db');"
-if [[ $said != t ]]; then
-    [[ $required == no ]] || fail "found no such database, wanted it: declare those that are there"
-    echo "$source/$database: is not there, and need not be"
+if [[ $answer != t ]]; then
+    [[ $required == no ]] || fail "found no such database, expected it: declare those that exist"
+    echo "$source/$database: does not exist, and is optional"
     exit 0
 fi
 if holds_something "$replaced"; then
-    fail "found a database $replaced in $target that holds something, wanted its name: rename it"
+    fail "found a database $replaced in $target that holds something, expected its name to be free: rename it"
 fi
 if ! marked "$database"; then
     if holds_something "$database"; then
-        fail "found a database $database in $target that holds something else, wanted none or an empty one:" \
+        fail "found a database $database in $target that holds something else, expected none or an empty one:" \
             "it is not overwritten; save it, rename it, and run again"
     fi
-    if ! frozen; then # whatever was made of it is of before
-        ! there "$aside" || ask "$target" postgres <<<'ALTER DATABASE :"aside" RESET migration.source;'
+    if ! frozen; then # an earlier dump or copy is out of date
+        ! exists "$aside" || run_sql "$target" postgres <<<'ALTER DATABASE :"aside" RESET migration.source;'
         rm -f -- "$dump"
         freeze
     fi
     if ! marked "$aside"; then
         make_copy
-        if [[ -n $after ]]; then ask "$target" "$aside" --single-transaction <<<"$after"; fi
-        ask "$target" postgres <<<"ALTER DATABASE :\"aside\" SET migration.source = '$source/$database';"
+        if [[ -n $after ]]; then run_sql "$target" "$aside" --single-transaction <<<"$after"; fi
+        run_sql "$target" postgres <<<"ALTER DATABASE :\"aside\" SET migration.source = '$source/$database';"
     fi
-    frozen || fail "found it taking writes again, wanted it unchanged since it was dumped: run again"
+    frozen || fail "found it writable again, expected it unchanged since it was dumped: run again"
     exchange
 fi
 if holds_something "$replaced"; then
-    fail "found that $database got something in $target meanwhile, wanted it empty: it is kept as $replaced, rename it"
+    fail "found that $database got something in $target meanwhile, expected it empty: it is kept as $replaced, rename it"
 fi
-ask "$target" postgres <<<'SET client_min_messages = warning; DROP DATABASE IF EXISTS :"replaced" WITH (FORCE);'
+run_sql "$target" postgres <<<'SET client_min_messages = warning; DROP DATABASE IF EXISTS :"replaced" WITH (FORCE);'
 {
     echo "migrated $(date --utc +%FT%TZ) into $target"
     cat -- "$folder/$database.copy"
@@ -300,7 +300,7 @@ ask "$target" postgres <<<'SET client_min_messages = warning; DROP DATABASE IF E
 sync -- "$record.part"
 rm -f -- "$dump" "$folder/$database".{list,source,exchange}
 mv -- "$record.part" "$record"
-ask "$target" postgres <<<'ALTER DATABASE :"db" RESET migration.source;'
+run_sql "$target" postgres <<<'ALTER DATABASE :"db" RESET migration.source;'
 rm -f -- "$folder/$database.copy"
 awk -v what="$source/$database -> $target" '/^rows / { tables++; rows += $(NF - 1) } /^sequence / { sequences++ }
     END { printf "%s: %d tables with %d rows, %d sequences, as they were\n", what, tables, rows, sequences }' "$record"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Removes stopped containers, never a volume of theirs; sent by operations/adoption.py.
+# Removes stopped containers, but never their volumes; sent by operations/adoption.py.
 #
 #     remove.sh CONTAINER...
 #
-# One that has data in a volume without a name is kept: the host's clean-up takes such volumes once no container has them.
+# A container with data in an anonymous volume is kept: the host's clean-up removes such a volume once no container has it.
 set -euo pipefail
 
 nameless=$(docker volume ls --quiet --filter label=com.docker.volume.anonymous)
 for container in "$@"; do
     if [[ $(docker inspect --format '{{.State.Running}}' -- "$container") == true ]]; then
-        echo "$container: found it running, wanted it stopped: somebody has started it again, see what for" >&2
+        echo "$container: found it running, expected it stopped: somebody has started it again, find out why" >&2
         exit 1
     fi
     volumes=$(docker inspect --format '{{range .Mounts}}{{or .Name .Source}} {{end}}' -- "$container")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops containers for good: Docker does not start them again, at no boot either; sent by operations/adoption.py.
+# Stops containers for good: Docker does not start them again, not even at boot; sent by operations/adoption.py.
 #
 #     retire.sh CONTAINER...
 set -euo pipefail

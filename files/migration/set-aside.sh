@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Sets a container of somebody else's aside, so that its name is free: cut off from every network, never started again by
-# Docker, renamed. It and its volumes stay; sent by operations/adoption.py.
+# Sets somebody else's container aside, so that its name is free: it is removed from every network, renamed, and Docker does
+# not start it again. It and its volumes stay; sent by operations/adoption.py.
 #
 #     set-aside.sh STATE CONTAINER ASIDE KIND
 #
-# STATE is a private folder of the host, which keeps what is needed to put it back. KIND: `redis` has all its data in the
-# append-only file, and its keys counted, before it is stopped; `postgres` goes on running, to be copied from; `-` is stopped.
-# Killed anywhere, it is gone on with by another run.
+# STATE is a private folder of the host, with what is needed to put the container back. KIND: a `redis` writes all its data
+# to the append-only file, and its keys are counted, before it is stopped; a `postgres` goes on running, to be copied from;
+# `-` is stopped. If this is killed anywhere, the next run continues.
 set -euo pipefail
 state=$1 container=$2 aside=$3 kind=$4
 
@@ -17,8 +17,7 @@ fail() {
 
 running() { [[ $(docker inspect --format '{{.State.Running}}' -- "$container") == true ]]; }
 
-# The password is on the command line that the container was made with, in its environment or in its file; it is never an
-# argument here.
+# The password is on the command line of the container, in its environment or in its file. It is never an argument here.
 redis() {
     local auth
     auth=$(docker inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' -- "$container" | tr '",[]' '    ' |
@@ -34,16 +33,16 @@ redis() {
 umask 077
 mkdir -p -- "$state"
 exec 9>"$state/lock"
-flock --wait 900 9 || fail "found another migration at work for 15 minutes, wanted to be alone"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected to be alone"
 
 if docker inspect --type container -- "$aside" >/dev/null 2>&1; then
-    fail "found $aside there already, wanted that name: remove or rename one of the two"
+    fail "found $aside there already, expected that name: remove or rename one of the two"
 fi
 networks=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{println $name}}{{end}}' -- "$container")
 if [[ ! -e $state/$container.networks ]]; then printf '%s\n' "$networks" | grep . >"$state/$container.networks" || true; fi
 docker update --restart no -- "$container" >/dev/null
 for network in $networks; do
-    # That of the host cannot be left, and has no names to be found by.
+    # A container cannot leave the network of the host, which gives it no name either.
     if [[ $network != host ]]; then docker network disconnect --force -- "$network" "$container"; fi
 done
 
@@ -57,20 +56,20 @@ redis)
             sleep 0.5
         done
         if [[ $answer != PONG ]]; then
-            fail "found that its Redis answers $answer, wanted PONG: give the container REDIS_PASSWORD in its environment"
+            fail "found that its Redis answers $answer, expected PONG: give the container REDIS_PASSWORD in its environment"
         fi
         if [[ $(redis CONFIG GET appendonly | tail -n 1) != yes ]]; then
             redis CONFIG SET appendonly yes >/dev/null
             for _ in {1..600}; do
-                said=$(redis INFO persistence)
-                if grep -q '^aof_rewrite_in_progress:0' <<<"$said" && grep -q '^aof_rewrite_scheduled:0' <<<"$said"; then break; fi
+                info=$(redis INFO persistence)
+                if grep -q '^aof_rewrite_in_progress:0' <<<"$info" && grep -q '^aof_rewrite_scheduled:0' <<<"$info"; then break; fi
                 sleep 0.5
             done
-            grep -q '^aof_last_bgrewrite_status:ok' <<<"$said" || fail "found that it cannot write its append-only file"
-            # Put back, it reads what it always did: a snapshot, and no append-only file.
-            [[ $(redis SAVE) == OK ]] || fail "found that it cannot write a snapshot, wanted one to go back to"
+            grep -q '^aof_last_bgrewrite_status:ok' <<<"$info" || fail "found that it cannot write its append-only file"
+            # Once put back, it reads a snapshot as before, and no append-only file.
+            [[ $(redis SAVE) == OK ]] || fail "found that it cannot write a snapshot, expected one to go back to"
         fi
-        # Keys that expire may do so any moment; the others have to be there.
+        # Keys that expire may do so at any moment; the others must exist in the copy.
         redis INFO keyspace | sed -nE 's/^db([0-9]+):keys=([0-9]+),expires=([0-9]+),.*/\1 \2 \3/p' >"$state/$container.keys.part"
         mv -- "$state/$container.keys.part" "$state/$container.keys"
     fi

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Has a program send a test message, and notes for which bot and chat; sent by operations/telegram.py.
+# Makes a program send a test message, and records for which bot and chat; sent by operations/telegram.py.
 #
 #     test-message.sh STAMP PROGRAM [ARGUMENT...]
 #
-# Standard input: what to note.
+# Standard input: what to record.
 set -euo pipefail
 stamp=$1
 shift
 
-read -r noted
+read -r recipient
 "$@" </dev/null
 umask 077
-printf '%s\n' "$noted" >"$stamp.new"
+printf '%s\n' "$recipient" >"$stamp.new"
 mv -- "$stamp.new" "$stamp"

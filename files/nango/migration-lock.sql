@@ -1,5 +1,5 @@
 -- Nango keeps its migrations' lock in a table of its own beside `_nango_auth_migrations`, which is copied with everything
--- else. A Nango that was stopped in the middle of one leaves it locked, and the next waits for it for ever.
+-- else. A Nango that was stopped during a migration leaves it locked, and the next one waits forever.
 DO $$
 DECLARE
     locks regclass;

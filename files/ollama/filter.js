@@ -1,8 +1,8 @@
-// What containers may ask of an Ollama instance. nginx has `handle` answer each of their requests.
+// What containers may request of an Ollama instance. nginx calls `handle` for each of their requests.
 //
-// A body is not passed on as it came. Ollama takes a key in any case ("KEEP_ALIVE") and merges two of the same name, so
-// it could read another request than the one that was looked at. What goes on is written anew, with the keys named here
-// only. The others are left out: the declared release knows none of them, or they move a model off its card.
+// A body is not forwarded as it came. Ollama takes a key in any case ("KEEP_ALIVE") and merges two of the same name, so it
+// could read another request than the one that was checked. The forwarded body is written anew, with the keys named here
+// only. The others are left out: the declared release does not know them, or they move a model off its card.
 //
 // Sources: server/routes.go, server/sched.go (needsReload), api/types.go and openai/openai.go of Ollama.
 
@@ -12,7 +12,7 @@ const OPENAI = [
     'presence_penalty', 'logprobs', 'top_logprobs',
 ];
 
-// Keys of a body by method and path; null: no body. Whatever is not here manages models, or is new: refused.
+// Keys of a body by method and path; null: no body. Any other route manages models, or is new: refused.
 const ROUTES = {
     'GET /': null,
     'GET /api/version': null,
@@ -31,7 +31,7 @@ const ROUTES = {
     'POST /v1/embeddings': ['model', 'input', 'dimensions', 'encoding_format'],
 };
 
-// Options of one request only, and those that Ollama starts a model with: another value reloads it, for everybody.
+// Options of one request, and options that Ollama starts a model with: another value of these reloads it for everybody.
 const OF_A_REQUEST = [
     'num_keep', 'seed', 'num_predict', 'top_k', 'top_p', 'min_p', 'typical_p', 'repeat_last_n', 'temperature',
     'repeat_penalty', 'presence_penalty', 'frequency_penalty', 'stop',
@@ -53,7 +53,7 @@ function forGood(duration) {
     return typeof duration === 'number' ? duration < 0 : FOR_GOOD.test(String(duration));
 }
 
-// A value as it stands in a message: short, and in one line.
+// A value for a message: short, and in one line.
 function shown(value) {
     const text = JSON.stringify(value) || 'nothing';
     return text.length > 60 ? `${text.slice(0, 60)}…` : text;
@@ -69,47 +69,47 @@ function refusedOption(options, instance) {
     if (!found.length) {
         return '';
     }
-    const wanted = found[0] === 'num_ctx' ? `${instance.context}, or none` : 'none';
-    return `options.${found[0]}: found ${shown(options[found[0]])}, wanted ${wanted}; `
+    const expected = found[0] === 'num_ctx' ? `${instance.context}, or none` : 'none';
+    return `options.${found[0]}: found ${shown(options[found[0]])}, expected ${expected}; `
         + `another value would load ${instance.model} anew, for everybody`;
 }
 
 // Why a request is refused, or an empty text.
-//   body: what was sent
+//   body: the body of the request
 //   keys: those that its route takes
-//   instance: model, context (tokens) and unloads (whether a container takes turns with it) of the instance
+//   instance: model, context (tokens) and yields_gpu (whether a container shares its card) of the instance
 function refusal(body, keys, instance) {
     const model = keys.includes('name') && !body.model ? body.name : body.model;
     if (model !== instance.model) {
-        return `model: found ${shown(model)}, wanted ${instance.model}; `
+        return `model: found ${shown(model)}, expected ${instance.model}; `
             + 'another one would push that out of its card, and has an instance of its own';
     }
-    if (keys.includes('keep_alive') && has(body, 'keep_alive') && !instance.unloads && !forGood(body.keep_alive)) {
-        return `keep_alive: found ${shown(body.keep_alive)}, wanted -1, or none; `
+    if (keys.includes('keep_alive') && has(body, 'keep_alive') && !instance.yields_gpu && !forGood(body.keep_alive)) {
+        return `keep_alive: found ${shown(body.keep_alive)}, expected -1, or none; `
             + `no container takes turns with ${instance.model}, it stays loaded`;
     }
     if (keys.includes('shift') && has(body, 'shift') && body.shift !== true) {
-        return `shift: found ${shown(body.shift)}, wanted true, or none; `
+        return `shift: found ${shown(body.shift)}, expected true, or none; `
             + `another value would load ${instance.model} anew, for everybody`;
     }
     return keys.includes('options') && has(body, 'options') ? refusedOption(body.options, instance) : '';
 }
 
-function picked(object, keys) {
-    const kept = {};
+function pick(object, keys) {
+    const result = {};
     keys.filter((key) => has(object, key)).forEach((key) => {
-        kept[key] = object[key];
+        result[key] = object[key];
     });
-    return kept;
+    return result;
 }
 
-// The body that goes on to Ollama.
-function passed(body, keys) {
-    const kept = picked(body, keys);
-    if (kept.options) {
-        kept.options = picked(kept.options, OF_A_REQUEST.concat(['num_ctx']));
+// The body that is forwarded to Ollama.
+function forwarded(body, keys) {
+    const result = pick(body, keys);
+    if (result.options) {
+        result.options = pick(result.options, OF_A_REQUEST.concat(['num_ctx']));
     }
-    return JSON.stringify(kept);
+    return JSON.stringify(result);
 }
 
 function parsed(text) {
@@ -120,7 +120,7 @@ function parsed(text) {
     }
 }
 
-// An error in the form of the API that was asked.
+// An error in the format of the API that the route belongs to.
 function fail(r, status, message) {
     r.warn(`${r.remoteAddress} refused with ${status} on port ${r.variables.server_port}: ${message}`);
     const openai = { message, type: 'invalid_request_error', param: null, code: null };
@@ -149,7 +149,7 @@ function handle(r) {
         fail(r, 403, reason);
         return;
     }
-    r.variables.body = passed(body, ROUTES[route]);
+    r.variables.body = forwarded(body, ROUTES[route]);
     r.internalRedirect('@ollama');
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Restart every Ollama instance, one after the other, each warm before the next one goes: at any moment at most one is
-# missing. Restarting gives fragmented VRAM back. Run by cron under the lock that keeps the GPU watchdog out meanwhile.
+# Restart every Ollama instance, one after the other, each warm before the next one restarts: at most one is missing at any
+# moment. A restart frees fragmented VRAM. cron runs this under the lock of the GPU watchdog, which waits meanwhile.
 set -euo pipefail
 
 readonly folder=${OLLAMA_ENV:-/etc/ollama}
@@ -13,7 +13,7 @@ shopt -s nullglob
 failed=0
 for file in "$folder"/*.env; do
     name=$(basename "$file" .env)
-    # The second command waits for the warm-up that the first one has brought about.
+    # The second command waits for the warm-up that the first one has started.
     if systemctl restart "ollama@$name.service" && systemctl start "ollama-warmup@$name.service"; then
         log "$name: restarted and warm"
     else
@@ -21,7 +21,7 @@ for file in "$folder"/*.env; do
         failed=1
     fi
 done
-# What stands before them runs the nginx that upgrades have installed since.
+# Upgrades may have installed a newer nginx for the filter in front of them.
 if ! systemctl try-restart ollama-filter.service; then
     log "filter: failed; see journalctl -u ollama-filter"
     failed=1

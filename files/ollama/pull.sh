@@ -1,7 +1,7 @@
 #!/bin/bash
 # Pull one model through one Ollama instance. $1: the instance's port, $2: the model with its tag.
 #
-# Ollama resumes what an interrupted pull left behind, so a pull that breaks off is simply asked for again.
+# Ollama resumes an interrupted pull, so a pull that breaks off is simply repeated.
 set -euo pipefail
 
 readonly port=$1 model=$2
@@ -19,7 +19,7 @@ answers() {
 }
 
 # Reads the stream of /api/pull, a JSON object a line, and prints a line for each new tenth of each big layer.
-# Returns 0 when the last word was success; leaves Ollama's error, if any, in `failure`.
+# Returns 0 when the last status was success; leaves Ollama's error, if any, in `failure`.
 follow() {
     local line layer='' tenth=-1 now total
     failure='the connection was lost'
@@ -72,4 +72,4 @@ done
 die \
     "found:    $model could not be pulled: $failure" \
     "expected: the model in the store of the instance on port $port" \
-    "fix:      check the model's name, the free disk (df -h) and the way out to Ollama's registry, and run again"
+    "fix:      check the model's name, the free disk (df -h) and the connection to Ollama's registry, and run again"

@@ -1,24 +1,24 @@
 #!/bin/sh
-# Health check of shared-redis, inside its container. While a script runs, the server answers nobody else: one that is not
-# done after busy-reply-threshold is ended. Where it has written already, only the server can be: Docker starts it again, with
-# everything but what that script wrote.
+# Health check of shared-redis, inside its container. While a script runs, the server answers no other client, so this ends a
+# script that takes longer than busy-reply-threshold. If the script has written already, only the server can be ended: Docker
+# starts it again, with all data but what that script wrote.
 set -u
 REDISCLI_AUTH=$(cat /etc/redis/admin.password)
 export REDISCLI_AUTH
-ask() {
+query() {
     redis-cli --user admin --no-auth-warning "$@" 2>&1
 }
 
-said=$(ask PING)
-case $said in
+answer=$(query PING)
+case $answer in
 PONG) exit 0 ;;
 *BUSY*)
-    ended=$(ask SCRIPT KILL)
+    ended=$(query SCRIPT KILL)
     case $ended in
-    *UNKILLABLE*) ended=$(ask SHUTDOWN NOSAVE) ;;
+    *UNKILLABLE*) ended=$(query SHUTDOWN NOSAVE) ;;
     esac
     echo "ended a script that did not end: $ended"
     ;;
 esac
-echo "$said"
+echo "$answer"
 exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Create a bucket in the object storage of a container; one that its owner has already is fine.
+# Create a bucket in the object storage of a container, unless its owner has it already.
 # arguments: CONTAINER PORT BUCKET; on standard input: access key and secret key, a line each
 set -euo pipefail
 container=$1 port=$2 bucket=$3
@@ -14,19 +14,19 @@ refuse() {
 read -r address _ < <(
     docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' -- "$container"
 ) || true
-[[ -n ${address:-} ]] || refuse "the container has no address; look at \`docker ps --all\`"
+[[ -n ${address:-} ]] || refuse "the container has no address; see \`docker ps --all\`"
 
-# As a configuration file on curl's standard input: arguments show in process lists.
+# For a configuration file on curl's standard input, because arguments show in process lists.
 quoted() {
     local text=${1//\\/\\\\}
     printf '%s' "${text//\"/\\\"}"
 }
-nothing=$(sha256sum </dev/null)
+empty_hash=$(sha256sum </dev/null)
 request() {
-    # S3 wants the hash of the content signed, which curl before 8 does not do by itself.
+    # S3 requires a signature of the content's hash, which curl before 8 does not add by itself.
     printf 'user = "%s:%s"\n' "$(quoted "$access_key")" "$(quoted "$secret_key")" |
         curl --config - --silent --show-error --noproxy '*' --connect-timeout 5 --max-time 30 --retry 5 \
-            --retry-connrefused --aws-sigv4 aws:amz:us-east-1:s3 --header "x-amz-content-sha256: ${nothing%% *}" \
+            --retry-connrefused --aws-sigv4 aws:amz:us-east-1:s3 --header "x-amz-content-sha256: ${empty_hash%% *}" \
             "$@" --write-out '\n%{http_code}' "http://$address:$port/$bucket"
 }
 
@@ -42,4 +42,4 @@ case $status in
 *) refuse "answers $status: ${answer%$'\n'*}" ;;
 esac
 answer=$(request --head --output /dev/null) || refuse "http://$address:$port no longer answers"
-[[ ${answer##*$'\n'} == 200 ]] || refuse "is not there after it was created (${answer##*$'\n'})"
+[[ ${answer##*$'\n'} == 200 ]] || refuse "does not exist after it was created (${answer##*$'\n'})"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Try a file of settings of sshd, which comes on standard input; sent by operations/sshd.py.
-# $1: its path, $2: seconds after which the former ones come back, $3: the unit that sees to that.
+# Apply a file of sshd's settings on trial, which comes on standard input; sent by operations/sshd.py.
+# $1: its path, $2: seconds after which the former settings come back, $3: the unit that brings them back.
 #
-# The trial is kept by stopping the timer of that unit and removing the folder in /run.
+# To keep the settings, stop the timer of that unit and remove the folder in /run.
 set -euo pipefail
 
 readonly file=$1 seconds=$2 unit=$3
@@ -17,7 +17,7 @@ cat >"$new"
 chmod 0644 "$new"
 
 systemctl stop "$unit.timer" 2>/dev/null || true
-if [[ -e $before ]]; then bash -c "$undo"; fi # what an interrupted run left is not what we want to come back to
+if [[ -e $before ]]; then bash -c "$undo"; fi # settings of an interrupted trial are none to come back to
 mkdir -m 0700 "$before.new"
 if [[ -e $file ]]; then cp -p "$file" "$before.new/file"; fi
 mv "$before.new" "$before"
@@ -31,6 +31,6 @@ if ! sshd -t; then
     echo "found that sshd refuses these settings, for the reason above; the former ones are back" >&2
     exit 1
 fi
-# It reads its configuration when it is told to, or with each connection where systemd listens for it.
+# sshd reads its configuration on a reload, or with each connection if systemd listens for it.
 systemctl try-reload-or-restart ssh.service
-sleep 1 # it closes its sockets, and opens them again
+sleep 1 # sshd closes its sockets, and opens them again

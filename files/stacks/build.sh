@@ -3,7 +3,7 @@
 #
 #     build.sh REFERENCE LABEL [ARGUMENT=VALUE...]
 #
-# Standard input: the folder that it is built from, as a tar archive in base64.
+# Standard input: the folder of the Dockerfile, as a tar archive in base64.
 set -euo pipefail
 reference=$1 label=$2
 shift 2

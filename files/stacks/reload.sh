@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Has a container read its files again, and notes that it did; sent by operations/stacks.py.
+# Makes a container read its files again, and records that; sent by operations/stacks.py.
 #
 #     reload.sh FOLDER CONTAINER COMMAND...
 #
-# FOLDER is where it is noted, in a file named as the container.
+# FOLDER has the record: a file with the name of the container.
 set -euo pipefail
 folder=$1 container=$2
 shift 2

@@ -3,12 +3,12 @@
 #
 #     remove.sh ROOT SAVED NAME...
 #
-# SAVED is the folder in which volumes are archived before they are removed, too; where it is empty they stay.
+# SAVED is the folder for archives of the volumes, which are then removed as well; without SAVED they stay.
 set -euo pipefail
 root=$1 saved=$2
 shift 2
 
-# Archives a volume that nothing runs on, and removes it once the archive has been compared with it.
+# Archives a volume that no container has, compares the archive, and removes the volume.
 remove_volume() {
     local volume=$1 path archive needed free
     if [[ -n $(docker ps --all --quiet --filter "volume=$volume") ]]; then
@@ -18,16 +18,16 @@ remove_volume() {
     path=$(docker volume inspect --format '{{.Mountpoint}}' -- "$volume")
     archive=$saved/$volume/$(date -u +%Y%m%dT%H%M%SZ).tar.zst
     (umask 077 && mkdir -p -- "$saved/$volume")
-    rm -f -- "$saved/$volume"/*.part # of a run that was killed
+    rm -f -- "$saved/$volume"/*.part # of a killed run
     needed=$(du --summarize --block-size=1 -- "$path" | cut -f1)
     free=$(df --output=avail --block-size=1 -- "$saved" | tail -n 1)
     if ((needed > free)); then
-        echo "$volume: found $free bytes free in $saved, wanted up to $needed for its archive; it is kept" >&2
+        echo "$volume: found $free bytes free in $saved, expected up to $needed for its archive; it is kept" >&2
         exit 1
     fi
     (umask 077 && tar -C "$path" --numeric-owner -cf - . | zstd --quiet -o "$archive.part")
     if ! zstd --quiet --decompress --stdout -- "$archive.part" | tar -C "$path" --numeric-owner --compare -f -; then
-        echo "$volume: found that its archive $archive.part is another than it; it is kept" >&2
+        echo "$volume: found that its archive $archive.part differs from it; it is kept" >&2
         exit 1
     fi
     sync -- "$archive.part"
@@ -37,7 +37,7 @@ remove_volume() {
     echo "$volume: removed, and archived in $archive"
 }
 
-# An engine that is silent is none in which nothing is.
+# Without an answer of the engine, the lists below would be empty.
 docker version >/dev/null
 for name in "$@"; do
     mapfile -t containers < <(docker ps --all --quiet --filter "label=com.docker.compose.project=$name")
@@ -51,7 +51,7 @@ for name in "$@"; do
         docker stop -- "${containers[@]}" >/dev/null
         docker rm -- "${containers[@]}" >/dev/null
     fi
-    # Who only looked after the stack leaves its own network: it is made anew without it.
+    # A container that only monitors the stack leaves its network: it is recreated without it.
     private=${name}_private
     if docker network inspect -- "$private" >/dev/null 2>&1; then
         for container in $(docker network inspect --format '{{range $id, $_ := .Containers}}{{$id}} {{end}}' -- "$private"); do
@@ -63,10 +63,10 @@ for name in "$@"; do
         if [[ -n $saved ]]; then
             remove_volume "$volume"
         else
-            echo "$volume: kept, with what is in it"
+            echo "$volume: kept, with its data"
         fi
     done
-    # Last, because by its folder the next run knows what this one did not come to.
+    # Last, because the next run finds by the folder what this one did not finish.
     if [[ -d $root/$name ]]; then rm -r -- "${root:?}/$name"; fi
     echo "$name: removed"
 done

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Bring an Uptime Kuma to its declared state: files/uptime-kuma/client.js is run beside it, in its network and with its
-# image, but within a memory limit of its own. The login and what to do come on standard input.
+# Bring an Uptime Kuma to its declared state: files/uptime-kuma/client.js runs beside it, in its network and from its image,
+# with a memory limit of its own. The login and the actions come on standard input.
 # usage: apply.sh CONTAINER PROGRAM
 set -euo pipefail
 container=$1 program=$2
 image=$(docker inspect --format '{{if .State.Running}}{{.Image}}{{end}}' "$container" 2>/dev/null) || true
 if [[ -z $image ]]; then
     cat >/dev/null
-    echo "found no running container $container; wanted one to declare monitors in: docker logs $container" >&2
+    echo "found no running container $container; expected one to declare monitors in: docker logs $container" >&2
     exit 1
 fi
 docker run --rm --interactive --network "container:$container" --memory 192m --log-driver none \

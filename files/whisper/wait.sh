@@ -2,11 +2,11 @@
 # Wait until openai-whisper-asr-webservice answers. $1: its container, $2: its port on the loopback, $3: seconds to wait
 # at most, $4: the unit that runs it.
 #
-# It answers once its model is in memory. The first time it downloads that before, which takes as long as it takes.
+# It answers once its model is in memory. At the first start it downloads the model before, which may take long.
 set -euo pipefail
 
 readonly container=$1 port=$2 patience=$3 unit=$4
-readonly pause=${WHISPER_PAUSE:-2} # seconds between two looks
+readonly pause=${WHISPER_PAUSE:-2} # seconds between two checks
 readonly lives=3                   # containers that may end before it counts as broken
 
 answers() {
@@ -17,18 +17,18 @@ die() {
     printf '%s: last log lines:\n' "$unit" >&2
     journalctl --no-pager --quiet --lines=20 --output=cat --unit="$unit" 2>&1 | sed 's/^/    /' >&2 || true
     printf '%s\n' "found:    $1" "expected: an answer on http://127.0.0.1:$port/docs" \
-        "fix:      see its log lines above; where the download is what fails, run the same again: it goes on from there" >&2
+        "fix:      see its log lines above; if the download fails, run again: it continues" >&2
     exit 1
 }
 
-# What is in its cache of models, in MiB.
+# Size of its cache of models, in MiB.
 cached() {
     # shellcheck disable=SC2016 # expanded in the container
     docker exec "$container" sh -c 'du -sm "$ASR_MODEL_PATH"' 2>/dev/null | cut -f 1
 }
 
 deadline=$((SECONDS + patience))
-seen='' ended=0 told=-1
+seen='' ended=0 reported=-1
 until answers; do
     ((SECONDS < deadline)) || die "no answer within $patience s"
     state=$(systemctl show --value --property=ActiveState -- "$unit")
@@ -40,8 +40,8 @@ until answers; do
         seen=$id
     fi
     size=$(cached) || size=''
-    if [[ -n $size ]] && ((size / 100 > told)); then
-        told=$((size / 100))
+    if [[ -n $size ]] && ((size / 100 > reported)); then
+        reported=$((size / 100))
         echo "$container: not answering yet, $size MiB of models in its cache"
     fi
     sleep "$pause"

@@ -234,7 +234,7 @@ def test_an_instance_waits_for_its_card(machine: Machine) -> None:
         assert show(machine, instance.unit, "SubState") == "start-pre"
         told = machine.run(f"/opt/scripts/wait-for-gpu.sh {card} 0", check=False)
         assert told.returncode == 1
-        assert f"wanted: card {card}" in told.stderr
+        assert f"expected: card {card}" in told.stderr
     finally:
         machine.run("gpu-sim give-back")
     await_true(lambda: all_warm(machine), 300, "warm instance once its card is back")

@@ -531,7 +531,9 @@ def test_a_redis_whose_password_was_rotated_is_saved_with_the_one_of_its_own_fil
     server = {"redis": {}, "files": {REDIS["password_file"]: "the old one\n"}, "takes": "the old one"}
     host.engine["containers"]["shared-redis"] = server
     # (This engine has no checker of snapshots: that is as far as it goes.)
-    assert "redis-check-rdb answered" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    assert (
+        "redis-check-rdb answered" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    )
     server["files"] = {REDIS["password_file"]: "the new one\n"}
     said = host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
     assert "WRONGPASS" in said

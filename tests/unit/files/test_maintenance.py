@@ -33,8 +33,8 @@ def test_wait_gives_up_and_says_what_is_there(bench: Bench) -> None:
     bench.program("nvidia-smi", "echo 'GPU 0: RTX (UUID: GPU-85c38fae)'; exit 15")
     done = bench.run("gpu/wait-for-gpu.sh", UUID, 0)
     assert done.returncode == 1
-    assert "found:  GPU 0: RTX (UUID: GPU-85c38fae)" in done.stderr
-    assert f"wanted: card {UUID} within 0 s" in done.stderr
+    assert "found:    GPU 0: RTX (UUID: GPU-85c38fae)" in done.stderr
+    assert f"expected: card {UUID} within 0 s" in done.stderr
 
 
 def test_wait_wants_the_whole_uuid(bench: Bench) -> None:
@@ -69,7 +69,7 @@ def test_warm_up_without_an_api(bench: Bench) -> None:
     with serve() as server:
         done = warm_up(bench, server.port)
     assert done.returncode == 1
-    assert "wanted: Ollama's API" in done.stderr
+    assert "expected: Ollama's API" in done.stderr
 
 
 # --- 04:00 ------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_swap_on_a_full_disk_leaves_nothing_behind(swap: Bench) -> None:
     swap.program("dd", "echo >&2 'No space left on device'; exit 1")
     done = swap.run("base/swapfile.sh", path, 24)
     assert done.returncode == 1
-    assert "wanted: 24 GiB for swap" in done.stderr
+    assert "expected: 24 GiB for swap" in done.stderr
     assert list(swap.folder.glob("swapfile*")) == []
 
 

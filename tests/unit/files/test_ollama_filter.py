@@ -60,8 +60,8 @@ def node() -> subprocess.Popen[str]:
     return process
 
 
-def ask(method: str, uri: str, body: Any = "", unloads: bool = False) -> Answer:
-    instance = json.dumps({"model": MODEL, "context": 4096, "unloads": unloads})
+def ask(method: str, uri: str, body: Any = "", yields_gpu: bool = False) -> Answer:
+    instance = json.dumps({"model": MODEL, "context": 4096, "yields_gpu": yields_gpu})
     text = body if isinstance(body, str) else json.dumps(body)
     asked = {"method": method, "uri": uri, "text": text, "instance": instance}
     process = node()
@@ -227,9 +227,9 @@ def test_a_body_that_is_no_object_is_refused(body: str) -> None:
 
 def test_a_container_that_takes_turns_may_unload() -> None:
     body = {"model": MODEL, "keep_alive": 0}
-    assert json.loads(ask("POST", "/api/generate", body, unloads=True).body) == body
-    assert ask("POST", "/api/generate", {**body, "model": "llama3.1:8b"}, unloads=True).status == 403
-    assert ask("POST", "/api/generate", {**body, "options": {"num_gpu": 0}}, unloads=True).status == 403
+    assert json.loads(ask("POST", "/api/generate", body, yields_gpu=True).body) == body
+    assert ask("POST", "/api/generate", {**body, "model": "llama3.1:8b"}, yields_gpu=True).status == 403
+    assert ask("POST", "/api/generate", {**body, "options": {"num_gpu": 0}}, yields_gpu=True).status == 403
 
 
 def test_a_message_is_short_and_in_one_line() -> None:
@@ -243,7 +243,7 @@ def test_only_the_instance_that_a_container_takes_turns_with_may_be_unloaded() -
     said = {
         one.name: json.loads(contents.ollama_filter(blueprint, one)) for one in blueprint.ollama_instances
     }
-    assert {name for name, settings in said.items() if settings["unloads"]} == {"light"}
+    assert {name for name, settings in said.items() if settings["yields_gpu"]} == {"light"}
     assert {name: settings["model"] for name, settings in said.items()} == {
         one.name: one.model for one in blueprint.ollama_instances
     }

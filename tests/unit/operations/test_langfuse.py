@@ -353,7 +353,7 @@ def test_the_cache_forgets_between_the_two_transactions(engine: Path) -> None:
 def test_what_the_cache_did_not_forget_is_forgotten_by_the_next_run(engine: Path) -> None:
     (engine / "forgotten").write_text("NOPERM\n")
     done = apply(engine, [Change("first", ("A",), ("h1",), ("B",))])
-    assert done.returncode == 1 and "found NOPERM, wanted them forgotten" in done.stderr
+    assert done.returncode == 1 and "found NOPERM, expected them deleted" in done.stderr
     assert "B;" not in (engine / "told").read_text()
 
 

@@ -105,7 +105,7 @@ def run(bench: Bench, state: Path) -> Any:
 def test_the_model_leaves_the_container_has_its_card_and_the_model_is_back(bench: Bench, card: Path) -> None:
     done = run(bench, card)
     assert done.returncode == 0, done.stderr
-    assert f"qwen3:4b left {UUID}: 7454 MiB free, 5120 wanted" in done.stdout
+    assert f"qwen3:4b left {UUID}: 7454 MiB free, 5120 needed" in done.stdout
     assert "qwen3:4b answered again after" in done.stdout
     assert json.loads((card / "loaded").read_text())["models"] == [{"name": "qwen3:4b"}]
     assert (card / "marks/worker-heavy").read_text() == f"{SHARING.mark}\n"
