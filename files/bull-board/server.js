@@ -1,10 +1,10 @@
 // Bull Board over the BullMQ queues of several Redis databases, behind one login.
 //
 // Environment:
-//   BULL_BOARD_USER, BULL_BOARD_PASSWORD   who may look
+//   BULL_BOARD_USER, BULL_BOARD_PASSWORD   the login
 //   REDIS_HOST, REDIS_PORT                 where the queues are
 //   REDIS_USERNAME, REDIS_PASSWORD         a user that may select each of the databases
-//   REDIS_DATABASES                        "0=augmenter,5=renov-bati": each index, and how its queues are called here
+//   REDIS_DATABASES                        "0=augmenter,5=renov-bati": each index, and the name of its queues here
 //   PORT                                   3100 if it is not set
 
 import { createHash, timingSafeEqual } from 'node:crypto';
@@ -34,7 +34,7 @@ function databases(text) {
   return text.split(',').map((entry) => {
     const [, index, name] = /^(\d+)=([\w-]+)$/.exec(entry) ?? [];
     if (name === undefined) {
-      console.error(`bull-board: REDIS_DATABASES has ${entry}, but wants INDEX=NAME, such as 0=augmenter`);
+      console.error(`bull-board: REDIS_DATABASES has ${entry}, expected INDEX=NAME, such as 0=augmenter`);
       process.exit(1);
     }
     return { index: Number(index), name };
@@ -46,7 +46,7 @@ class Database {
   constructor({ index, name }) {
     this.name = name;
     this.adapters = new Map();
-    this.complaint = undefined;
+    this.lastError = undefined;
     this.redis = new Redis({
       host: setting('REDIS_HOST'),
       port: Number(setting('REDIS_PORT', '6379')),
@@ -55,14 +55,14 @@ class Database {
       db: index,
       maxRetriesPerRequest: null,
     });
-    this.redis.on('error', (error) => this.complain(error));
-    this.redis.on('ready', () => (this.complaint = undefined));
+    this.redis.on('error', (error) => this.logError(error));
+    this.redis.on('ready', () => (this.lastError = undefined));
   }
 
   /** Log an error once, not at every attempt to connect again. */
-  complain(error) {
-    if (this.complaint !== error.message) {
-      this.complaint = error.message;
+  logError(error) {
+    if (this.lastError !== error.message) {
+      this.lastError = error.message;
       console.error(`bull-board: ${this.name}: ${error.message}`);
     }
   }
@@ -85,10 +85,10 @@ class Database {
   }
 
   adapter(name) {
-    // Looking at a queue must not change what its owner wrote about it.
+    // Reading a queue must not change the metadata of its owner.
     const queue = new Queue(name, { connection: this.redis, skipMetasUpdate: true, skipVersionCheck: true });
-    queue.on('error', (error) => this.complain(error));
-    // Two projects may call a queue the same: the database's name goes in front, and groups them.
+    queue.on('error', (error) => this.logError(error));
+    // Queues of two projects may have the same name: the prefix with the database's name groups them.
     return new BullMQAdapter(queue, { prefix: `${this.name}:`, delimiter: ':' });
   }
 
@@ -105,8 +105,8 @@ const login = sha256(`${setting('BULL_BOARD_USER')}:${setting('BULL_BOARD_PASSWO
 
 function authenticate(request, response, next) {
   const [scheme, credentials = ''] = (request.headers.authorization ?? '').split(' ');
-  const given = sha256(Buffer.from(credentials, 'base64').toString());
-  if (scheme.toLowerCase() === 'basic' && timingSafeEqual(given, login)) {
+  const supplied = sha256(Buffer.from(credentials, 'base64').toString());
+  if (scheme.toLowerCase() === 'basic' && timingSafeEqual(supplied, login)) {
     next();
   } else {
     response.set('WWW-Authenticate', 'Basic realm="Bull Board"').status(401).send('Authentication required');
@@ -122,7 +122,7 @@ async function discover() {
     try {
       await database.discover();
     } catch (error) {
-      database.complain(error);
+      database.logError(error);
     }
   }
   board.replaceQueues(served.flatMap((database) => [...database.adapters.values()]));
@@ -141,10 +141,10 @@ const server = createServer(app).listen(Number(setting('PORT', '3100')), () => {
   console.log(`bull-board: listening on ${server.address().port}`);
 });
 
-let looking = Promise.resolve();
-const look = () => (looking = looking.then(discover));
-look();
-const timer = setInterval(look, DISCOVER_EVERY_MS);
+let discovery = Promise.resolve();
+const rediscover = () => (discovery = discovery.then(discover));
+rediscover();
+const timer = setInterval(rediscover, DISCOVER_EVERY_MS);
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.on(signal, () => {

@@ -1,12 +1,12 @@
-"""Read, change or try the LiteLLM proxy in whose container this runs.
+"""Read, change or test the LiteLLM proxy of the container in which this runs.
 
-    python3 -c "$(cat proxy.py)" PORT SECONDS read      teams, keys, users and models that its database has, as one line
+    python3 -c "$(cat proxy.py)" PORT SECONDS read      print teams, keys, users and models of its database, as one line
                                                         of JSON; keys by their hash
-    python3 -c "$(cat proxy.py)" PORT SECONDS apply     do the requests that standard input lists, in order
-    python3 -c "$(cat proxy.py)" PORT SECONDS verify    try what standard input says, and tell what does not work
+    python3 -c "$(cat proxy.py)" PORT SECONDS apply     send the requests that standard input lists, in order
+    python3 -c "$(cat proxy.py)" PORT SECONDS verify    test what standard input lists, and report what fails
 
 SECONDS is how long to wait for the proxy and its database. The master key is the container's own LITELLM_MASTER_KEY, so
-it travels nowhere. Standard input is JSON, see `apply` and `verify`.
+it leaves no container. Standard input is JSON, see `apply` and `verify`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-PAGE = 100  # the most that /key/list gives at once
-SPEND_S = 90  # the proxy writes what was spent every 10 to 30 seconds
-TRACE_S = 60  # Langfuse's client sends in batches, its worker reads them later
+PAGE = 100  # most entries of a page of /key/list
+SPEND_S = 90  # the proxy records spend every 10 to 30 seconds
+TRACE_S = 60  # Langfuse's client sends batches, and its worker reads them later
 PROBE = "Answer with one word: pong."
 
 
 class RefusedError(Exception):
     """The proxy refused a request; `status` is its HTTP status."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(f"{status} {words}")
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
         self.status = status
 
 
@@ -47,15 +47,15 @@ class Answer:
 
 @dataclass
 class Proxy:
-    """The proxy, asked with its master key unless another one is given."""
+    """The proxy, called with its master key or another one."""
 
     port: int
     key: str = field(default_factory=lambda: os.environ["LITELLM_MASTER_KEY"], repr=False)
 
-    def ask(self, path: str, body: Any = None, key: str = "") -> Answer:
+    def request(self, path: str, body: Any = None, key: str = "") -> Answer:
         """POST a body, or GET without one.
 
-        :raises RefusedError: any answer but a good one
+        :raises RefusedError: the proxy answered with an error
         :raises OSError: no answer
         """
         request = urllib.request.Request(
@@ -66,27 +66,27 @@ class Proxy:
         return _answer(request)
 
     def chat(self, model: str, key: str = "", **options: Any) -> Answer:
-        """A short question to a model."""
+        """A short request to a chat model."""
         body = {"model": model, "messages": [{"role": "user", "content": PROBE}], "max_tokens": 16}
-        return self.ask("/v1/chat/completions", {**body, **options}, key)
+        return self.request("/v1/chat/completions", {**body, **options}, key)
 
     def embed(self, model: str, **options: Any) -> Answer:
-        return self.ask("/v1/embeddings", {"model": model, "input": PROBE, **options})
+        return self.request("/v1/embeddings", {"model": model, "input": PROBE, **options})
 
     def await_ready(self, seconds: float) -> None:
-        """Return when the proxy answers and has its database; end the program when it does not in time."""
+        """Wait until the proxy answers and has its database; end the program if that takes too long."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                state = self.ask("/health/readiness").content
+                state = self.request("/health/readiness").content
                 if state.get("db") == "connected":
                     return
-                found = f"its database is {state.get('db')!r}"
+                reason = f"its database is {state.get('db')!r}"
             except (RefusedError, OSError, ValueError) as error:
-                found = str(error)
+                reason = str(error)
             if time.monotonic() > deadline:
                 sys.exit(
-                    f"found:    LiteLLM is not ready after {seconds:.0f} s: {found}\n"
+                    f"found:    LiteLLM is not ready after {seconds:.0f} s: {reason}\n"
                     "expected: an answer of /health/readiness with its database connected\n"
                     "fix:      docker logs --tail 50 of its container; is Postgres up, and DATABASE_URL right?"
                 )
@@ -94,17 +94,17 @@ class Proxy:
 
 
 def _answer(request: urllib.request.Request) -> Answer:
-    # Straight to the container, whatever proxy the environment names.
+    # Directly, whatever proxy the environment names.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=180) as answer:
             return Answer(json.load(answer), answer.headers)
     except urllib.error.HTTPError as error:
-        raise RefusedError(error.code, _words(error.read())) from None
+        raise RefusedError(error.code, _reason(error.read())) from None
 
 
-def _words(body: bytes) -> str:
-    """What a refusal says, without its wrapping."""
+def _reason(body: bytes) -> str:
+    """The text of a refusal, without its JSON."""
     text = body.decode(errors="replace")
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["error"]["message"])
@@ -112,7 +112,7 @@ def _words(body: bytes) -> str:
 
 
 def read(proxy: Proxy) -> None:
-    """Print what there is."""
+    """Print the contents of the database."""
     teams = [
         {
             "id": team["team_id"],
@@ -122,7 +122,7 @@ def read(proxy: Proxy) -> None:
             "models": team.get("models") or [],
             "spend": team.get("spend") or 0.0,
         }
-        for team in proxy.ask("/team/list").content
+        for team in proxy.request("/team/list").content
     ]
     keys = [
         {
@@ -141,160 +141,165 @@ def read(proxy: Proxy) -> None:
     ]
     models = [
         model["model_name"]
-        for model in proxy.ask("/model/info").content["data"]
+        for model in proxy.request("/model/info").content["data"]
         if model["model_info"].get("db_model")
     ]
-    say(json.dumps({"teams": teams, "keys": keys, "users": users, "models": models}))
+    report(json.dumps({"teams": teams, "keys": keys, "users": users, "models": models}))
 
 
 def _pages(proxy: Proxy, path: str, what: str) -> Iterator[dict[str, Any]]:
     """Entries of all pages of a list."""
     page = pages = 1
     while page <= pages:
-        answer = proxy.ask(f"{path}&page={page}").content
+        answer = proxy.request(f"{path}&page={page}").content
         yield from answer[what]
         page, pages = page + 1, answer["total_pages"]
 
 
 def apply(proxy: Proxy, steps: list[dict[str, Any]]) -> None:
-    """Do the steps, [{"say": …, "path": …, "body": {…}}, …]; the first that is refused ends the program."""
+    """Do the steps, [{"say": …, "path": …, "body": {…}}, …]; the first refusal ends the program."""
     for step in steps:
         try:
-            proxy.ask(step["path"], step["body"])
+            proxy.request(step["path"], step["body"])
         except (RefusedError, OSError) as error:
-            words = str(error)
+            reason = str(error)
             if key := step["body"].get("key"):
-                words = words.replace(key, "<key>")
+                reason = reason.replace(key, "<key>")
             sys.exit(
-                f"found:    {step['say']}: {words}\nexpected: it done\nfix:      docker logs of its container"
+                f"found:    {step['say']}: {reason}\nexpected: success\nfix:      docker logs of its container"
             )
-        say(step["say"])
+        report(step["say"])
 
 
 # --- verify
 
 
 class Trial:
-    """Tries things one after the other and remembers what failed."""
+    """Runs tests one after the other, and remembers those that failed."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     @contextmanager
-    def of(self, what: str) -> Iterator[None]:
-        """One try: it says what went wrong, and the next one follows."""
+    def of(self, name: str) -> Iterator[None]:
+        """One test: reports its result, and lets the next one run."""
         started = time.monotonic()
         try:
             yield
         except (RefusedError, OSError, AssertionError, KeyError, ValueError) as error:
-            self.failed.append(what)
-            say(f"FAIL  {what}: {error}")
+            self.failed.append(name)
+            report(f"FAIL  {name}: {error}")
         else:
-            say(f"ok    {what} ({time.monotonic() - started:.1f} s)")
+            report(f"ok    {name} ({time.monotonic() - started:.1f} s)")
 
 
-def verify(proxy: Proxy, asked: dict[str, Any]) -> None:
-    """Try it all, and say of each whether it works.
+def verify(proxy: Proxy, expected: dict[str, Any]) -> None:
+    """Test everything that is expected to work, and report each result.
 
     {"chat": [models], "embeddings": [models], "aliases": {alias: model}, "fallbacks": {model: [models]},
-    "keys": {team: key}, "priced": a model whose answers cost something, or "", "traced": whether calls are traced in
+    "keys": {team: key}, "priced": a model whose answers have a price, or "", "traced": whether calls are traced in
     Langfuse}
     """
     trial = Trial()
     with trial.of("health"):
-        proxy.ask("/health/liveliness")
-        proxy.ask("/health/readiness")
+        proxy.request("/health/liveliness")
+        proxy.request("/health/readiness")
     used: dict[str, str | None] = {}
-    for models, call in ((asked["chat"], proxy.chat), (asked["embeddings"], proxy.embed)):
+    for models, call in ((expected["chat"], proxy.chat), (expected["embeddings"], proxy.embed)):
         _try_routes(trial, models, call, used)
-    embedding = set(asked["embeddings"])
-    for alias, model in asked["aliases"].items():
+    embedding = set(expected["embeddings"])
+    for alias, model in expected["aliases"].items():
         with trial.of(f"alias {alias}"):
             call = proxy.embed if model in embedding else proxy.chat
             deployment = call(alias, disable_fallbacks=True).headers["x-litellm-model-id"]
             expect(deployment == used.get(model), f"not answered by {model}")
-    for model, chain in asked["fallbacks"].items():
+    for model, chain in expected["fallbacks"].items():
         with trial.of(f"fallback of {model}"):
             # LiteLLM's own way to fail a model for one request.
             headers = proxy.chat(model, mock_testing_fallbacks=True).headers
             expect(headers["x-litellm-model-group"] in chain, f"{headers['x-litellm-model-group']} answered")
-    if asked["chat"]:
+    if expected["chat"]:
         with trial.of("cache"):
-            _try_cache(proxy, asked["priced"] or asked["chat"][0])
+            _try_cache(proxy, expected["priced"] or expected["chat"][0])
     with trial.of("an unknown key is refused"):
-        expect_refusal(lambda: proxy.ask("/v1/models", key=f"sk-{secrets.token_hex(16)}"), 401)
-    for team, key in asked["keys"].items():
+        expect_refusal(lambda: proxy.request("/v1/models", key=f"sk-{secrets.token_hex(16)}"), 401)
+    for team, key in expected["keys"].items():
         with trial.of(f"key of {team}"):
-            proxy.ask("/v1/models", key=key)
-            # Addresses of models are for no project: what keeps them back is in front of LiteLLM.
-            expect_refusal(partial(proxy.ask, "/model/info", key=key), 403)
-    if asked["priced"]:
+            proxy.request("/v1/models", key=key)
+            # No project may read addresses of models: the guard in front of LiteLLM refuses that.
+            expect_refusal(partial(proxy.request, "/model/info", key=key), 403)
+    if expected["priced"]:
         with trial.of("spend is recorded, and a spent budget refuses its own team only"):
-            _try_budget(proxy, asked["priced"])
-    if asked["traced"]:
+            _try_budget(proxy, expected["priced"])
+    if expected["traced"]:
         with trial.of("a call is traced in Langfuse, without its words"):
-            _try_trace(proxy, asked["chat"][0])
+            _try_trace(proxy, expected["chat"][0])
     if trial.failed:
-        say(f"{len(trial.failed)} failed: {', '.join(trial.failed)}")
+        report(f"{len(trial.failed)} failed: {', '.join(trial.failed)}")
 
 
 def _try_routes(
     trial: Trial, models: list[str], call: Callable[..., Answer], used: dict[str, str | None]
 ) -> None:
-    """Each model by itself, no other one in its place; `used` gets the deployment that answered."""
+    """Test each model without its fallbacks; `used` gets the deployment that answered."""
     for model in models:
         with trial.of(f"route {model}"):
             used[model] = call(model, disable_fallbacks=True).headers["x-litellm-model-id"]
 
 
 def _try_cache(proxy: Proxy, model: str) -> None:
-    """An answer that was asked to be kept comes again, the same; one that was not does not."""
+    """An answer that was to be cached is repeated; another one is not."""
     question = f"Answer with one word: {secrets.token_hex(4)}."
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": question}]}
+    options: dict[str, Any] = {"messages": [{"role": "user", "content": question}]}
     cache = {"use-cache": True, "ttl": 60}
-    first, second = (proxy.chat(model, cache=cache, **asked).content["id"] for _ in range(2))
-    expect(first == second, "the second answer was not the kept one")
-    expect(proxy.chat(model, **asked).content["id"] != first, "an answer came from the cache unasked")
+    first, second = (proxy.chat(model, cache=cache, **options).content["id"] for _ in range(2))
+    expect(first == second, "the second answer was not the cached one")
+    expect(
+        proxy.chat(model, **options).content["id"] != first,
+        "an answer came from the cache unasked",
+    )
 
 
 def _try_budget(proxy: Proxy, model: str) -> None:
-    """A team of our own, gone afterwards, spends more than it may."""
+    """A temporary team spends more than its budget."""
     team = f"verify-{secrets.token_hex(4)}"
     key = f"sk-{secrets.token_urlsafe(32)}"
-    proxy.ask("/team/new", {"team_id": team, "team_alias": team, "max_budget": 1e-9, "budget_duration": "1d"})
+    proxy.request(
+        "/team/new", {"team_id": team, "team_alias": team, "max_budget": 1e-9, "budget_duration": "1d"}
+    )
     try:
-        proxy.ask("/key/generate", {"key": key, "key_alias": team, "team_id": team})
+        proxy.request("/key/generate", {"key": key, "key_alias": team, "team_id": team})
         proxy.chat(model, key=key)
         deadline = time.monotonic() + SPEND_S
-        while not proxy.ask(f"/team/info?team_id={team}").content["team_info"]["spend"]:
+        while not proxy.request(f"/team/info?team_id={team}").content["team_info"]["spend"]:
             expect(time.monotonic() < deadline, f"no spend recorded within {SPEND_S} s")
             time.sleep(1)
         expect_refusal(lambda: proxy.chat(model, key=key), 400, 429)
         proxy.chat(model)
     finally:
-        proxy.ask("/team/delete", {"team_ids": [team]})
+        proxy.request("/team/delete", {"team_ids": [team]})
 
 
 def _try_trace(proxy: Proxy, model: str) -> None:
-    """A call with a trace of its own is there, and nothing of what was asked in it."""
+    """A call has its trace, and the trace does not have the prompt."""
     trace = f"verify-{secrets.token_hex(8)}"
     proxy.chat(model, metadata={"trace_id": trace})
     deadline = time.monotonic() + TRACE_S
     while True:
         try:
-            found = _langfuse(f"/api/public/traces/{trace}")
-            if found["observations"]:
+            trace_found = _langfuse(f"/api/public/traces/{trace}")
+            if trace_found["observations"]:
                 break
         except RefusedError as refusal:
             if refusal.status != 404:
                 raise
         expect(time.monotonic() < deadline, f"no trace within {TRACE_S} s")
         time.sleep(1)
-    expect(PROBE not in json.dumps(found), "the trace shows what was asked")
+    expect(PROBE not in json.dumps(trace_found), "the trace shows the prompt")
 
 
 def _langfuse(path: str) -> Any:
-    """What our Langfuse answers, asked with the keys that the proxy's own callback has."""
+    """The answer of our Langfuse, with the keys of the proxy's own callback."""
     keys = f"{os.environ['LANGFUSE_PUBLIC_KEY']}:{os.environ['LANGFUSE_SECRET_KEY']}"
     basic = base64.b64encode(keys.encode()).decode()
     url = os.environ["LANGFUSE_HOST"] + path
@@ -316,21 +321,21 @@ def expect_refusal(request: Callable[[], Answer], *statuses: int) -> None:
         raise AssertionError("not refused")
 
 
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - what this program is for
+def report(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the output of this program
 
 
 def main() -> None:
     port, seconds, action = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-    told: Any = None if action == "read" else json.load(sys.stdin)
+    data: Any = None if action == "read" else json.load(sys.stdin)
     proxy = Proxy(port)
     proxy.await_ready(seconds)
     if action == "read":
         read(proxy)
     elif action == "apply":
-        apply(proxy, told)
+        apply(proxy, data)
     else:
-        verify(proxy, told)
+        verify(proxy, data)
 
 
 if __name__ == "__main__":

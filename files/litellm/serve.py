@@ -1,9 +1,9 @@
 """LiteLLM's own command with the guard before its application.
 
-    python3 serve.py [what `litellm` takes]
+    python3 serve.py [arguments of `litellm`]
 
-LiteLLM's CLI migrates its database, sets up its workers, and hands the name of its application to `uvicorn.run`. There
-the guarded one is named instead, on two ports: the containers' and that of the public domain's proxy.
+LiteLLM's CLI migrates its database, sets up its workers, and passes the name of its application to `uvicorn.run`. This
+program passes the guarded application instead, on two ports: for containers, and for the public domain's proxy.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ def guarded() -> Guard:
 
     parts = {part for route in proxy_server.app.routes for part in getattr(route, "path", "").split("/")}
     words = frozenset(part for part in parts if part and "{" not in part)
-    return Guard(proxy_server.app, declared(), os.environ["LITELLM_MASTER_KEY"], whose, words)
+    return Guard(proxy_server.app, declared(), os.environ["LITELLM_MASTER_KEY"], owner_of, words)
 
 
-async def whose(key: str) -> tuple[str, frozenset[str]] | None:
-    """Team and models of a key, from where LiteLLM looks itself: its cache, then its database."""
+async def owner_of(key: str) -> tuple[str, frozenset[str]] | None:
+    """Team and models of a key, from the same places as LiteLLM: its cache, then its database."""
     from litellm.proxy import proxy_server
     from litellm.proxy._types import hash_token
     from litellm.proxy.auth.auth_checks import get_key_object
 
     try:
-        found = await get_key_object(
+        record = await get_key_object(
             hashed_token=hash_token(key),
             prisma_client=proxy_server.prisma_client,
             user_api_key_cache=proxy_server.user_api_key_cache,
             proxy_logging_obj=proxy_server.proxy_logging_obj,
         )
-    except Exception:  # it raises whatever its database does; who cannot be known is nobody
+    except Exception:  # any error of the database: an unknown owner is none
         return None
-    models = frozenset(found.team_models or ())
+    models = frozenset(record.team_models or ())
     if any(model.startswith("all-") for model in models):  # LiteLLM's own words for "all of them"
         models = frozenset()
-    return found.team_id or "", models
+    return record.team_id or "", models
 
 
 def run(app: str, **options: Any) -> None:
-    """What LiteLLM's CLI calls in the place of `uvicorn.run`."""
+    """LiteLLM's CLI calls this instead of `uvicorn.run`."""
     if app != LITELLM:
         sys.exit(
             f"found:    LiteLLM starts {app!r}\nexpected: {LITELLM}\nfix:      read its proxy_cli.py and adapt serve.py"
         )
     ports = declared()
     options |= {
-        "access_log": False,  # the guard has one of its own, without what a caller can put into an address
-        "proxy_headers": False,  # the domain has a port of its own
-        "ws": "none",  # the log would have their addresses
+        "access_log": False,  # the guard has its own, without text of the caller
+        "proxy_headers": False,  # the domain has its own port
+        "ws": "none",  # the log would have the addresses of WebSockets
         "factory": True,
         "port": ports.port,
     }

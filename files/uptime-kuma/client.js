@@ -1,12 +1,12 @@
-// Speak to an Uptime Kuma over its socket API, which is the only one it has. Run with node in a container of Uptime
-// Kuma's own image, whose modules it uses; see files/facts/uptime-kuma.sh.
+// Client of an Uptime Kuma's socket API, which is the only one that it has. It runs with node in a container from Uptime
+// Kuma's own image, and uses its modules; see files/facts/uptime-kuma.sh.
 //
 // Standard input, a JSON object:
 //   username, password   of its administrator
-//   beats                whether the last heartbeat of each monitor is wanted, too, and who may log in
-//   actions              what to do; without it only the state is told
+//   beats                whether to add the last heartbeat of each monitor, and who may log in
+//   actions              changes to make; without them it only prints the state
 // Standard output, one line of JSON: the state, for facts/uptime_kuma.py. Secrets in it are sha256 hashes.
-// What cannot be done is said on standard error, and the exit status is 1.
+// A failure is reported on standard error, with the exit status 1.
 
 const { createHash } = require("crypto");
 const { readFileSync } = require("fs");
@@ -24,7 +24,7 @@ const SETTINGS = [
 ];
 const NOTIFICATION = ["isDefault", "telegramBotToken", "telegramChatID", "type"];
 
-// Who may log in its socket does not tell: it is in its database, which is beside this program where it was mounted.
+// The socket API does not list who may log in: that is in the database, if it is mounted beside this program.
 const DATABASE = "/app/data/kuma.db";
 const LOGINS = {
     users: "SELECT username AS name FROM user WHERE active ORDER BY id",
@@ -35,12 +35,12 @@ const LOGINS = {
 const request = JSON.parse(readFileSync(0, "utf8"));
 const socket = io(ADDRESS, { transports: ["websocket"], reconnectionDelay: 500 });
 
-/** What the server sends by itself: the newest of each kind. Beats are kept by monitor. */
-const told = { monitorList: undefined, notificationList: undefined, beats: new Map() };
-socket.on("monitorList", (list) => (told.monitorList = list));
-socket.on("notificationList", (list) => (told.notificationList = list));
-socket.on("heartbeatList", (id, list) => told.beats.set(Number(id), list.at(-1) ?? null));
-socket.on("heartbeat", (beat) => told.beats.set(Number(beat.monitorID), beat));
+/** What the server sends by itself: the newest of each kind, and of each monitor for beats. */
+const received = { monitorList: undefined, notificationList: undefined, beats: new Map() };
+socket.on("monitorList", (list) => (received.monitorList = list));
+socket.on("notificationList", (list) => (received.notificationList = list));
+socket.on("heartbeatList", (id, list) => received.beats.set(Number(id), list.at(-1) ?? null));
+socket.on("heartbeat", (beat) => received.beats.set(Number(beat.monitorID), beat));
 
 function fail(message) {
     console.error(message);
@@ -59,7 +59,7 @@ async function until(condition, ms, what) {
 
 const emit = (event, ...args) => socket.timeout(PATIENCE_MS).emitWithAck(event, ...args);
 
-/** Ask for something that the server may refuse. */
+/** Call something that the server may refuse. */
 async function call(what, event, ...args) {
     const answer = await emit(event, ...args);
     if (!answer.ok) {
@@ -76,23 +76,23 @@ function pick(source, keys) {
 }
 
 function state() {
-    const monitors = Object.values(told.monitorList).map((monitor) => ({
+    const monitors = Object.values(received.monitorList).map((monitor) => ({
         id: monitor.id,
         name: monitor.name,
         description: monitor.description ?? "",
         active: Boolean(monitor.active),
         notifications: Object.keys(monitor.notificationIDList).map(Number),
         settings: pick(monitor, SETTINGS),
-        status: told.beats.get(monitor.id)?.status,
-        message: told.beats.get(monitor.id)?.msg,
+        status: received.beats.get(monitor.id)?.status,
+        message: received.beats.get(monitor.id)?.msg,
     }));
-    const notifications = told.notificationList.map(({ id, name, active, config }) => (
+    const notifications = received.notificationList.map(({ id, name, active, config }) => (
         { id, name, active: Boolean(active), settings: pick(JSON.parse(config), NOTIFICATION) }
     ));
     return { monitors, notifications };
 }
 
-/** Names of users, of API keys, and of the setting that lets everybody in; null where its database cannot be read. */
+/** Names of users, of API keys, and of the setting that disables logins; null if its database cannot be read. */
 async function logins() {
     try {
         const { Database, OPEN_READONLY } = require("@louislam/sqlite3");
@@ -102,17 +102,17 @@ async function logins() {
         const names = (query) => new Promise((done, failed) => {
             database.all(query, (error, rows) => (error ? failed(error) : done(rows.map(({ name }) => name))));
         });
-        const found = {};
+        const result = {};
         for (const [ kind, query ] of Object.entries(LOGINS)) {
-            found[kind] = await names(query);
+            result[kind] = await names(query);
         }
-        return found;
+        return result;
     } catch (error) {
         return null;
     }
 }
 
-/** What can be done. What starts a monitor that beats by itself returns its id. */
+/** The actions. One that starts a monitor with beats of its own returns the id of the monitor. */
 const actions = {
     async notification({ id, settings }) {
         const answer = await call("save the notification", "addNotification", settings, id ?? null);
@@ -129,24 +129,24 @@ const actions = {
         if (settings.type !== "push") {
             return monitorID;
         }
-        // Until it hears something for the first time, a push monitor is neither up nor down.
+        // Before its first push, a push monitor is neither up nor down.
         const push = `${ADDRESS}/api/push/${settings.pushToken}?status=up&msg=waiting+for+the+first+run`;
         await new Promise((done, failed) => get(push, (answer) => answer.resume().on("end", done)).on("error", failed));
     },
     async edit({ id, settings }, notification) {
-        // What an edit leaves out is emptied: everything that is there is sent back with it.
-        const monitor = { ...told.monitorList[id], ...settings };
+        // An edit empties the settings that it leaves out, so all present ones are sent with it.
+        const monitor = { ...received.monitorList[id], ...settings };
         if (notification) {
             monitor.notificationIDList = { ...monitor.notificationIDList, [notification]: true };
         }
-        told.beats.delete(id);
+        received.beats.delete(id);
         await call(`change ${monitor.name}`, "editMonitor", monitor);
         return monitor.active && monitor.type !== "push" ? id : undefined;
     },
     async resume({ id }) {
-        told.beats.delete(id);
+        received.beats.delete(id);
         await call("resume a monitor", "resumeMonitor", id);
-        return told.monitorList[id].type !== "push" ? id : undefined;
+        return received.monitorList[id].type !== "push" ? id : undefined;
     },
     async delete({ id }) {
         await call("delete a monitor", "deleteMonitor", id);
@@ -167,7 +167,7 @@ async function main() {
         const reason = login.tokenRequired ? "it asks for a second factor" : login.msg;
         return request.actions ? fail(`Uptime Kuma refuses the login of ${username}: ${reason}`) : { refused: reason };
     }
-    await until(() => told.monitorList && told.notificationList, PATIENCE_MS, "list of its monitors");
+    await until(() => received.monitorList && received.notificationList, PATIENCE_MS, "list of its monitors");
 
     let notification = request.notification;
     const started = [];
@@ -180,12 +180,12 @@ async function main() {
         }
     }
     if (request.actions) {
-        // Whether they are up is for a check to say; here they only get the time to find out.
-        const known = (id) => told.beats.get(id) && told.beats.get(id).status !== PENDING;
+        // A later check reports whether they are up; here they only get the time to find out.
+        const known = (id) => received.beats.get(id) && received.beats.get(id).status !== PENDING;
         for (const end = Date.now() + FIRST_BEAT_MS; Date.now() < end && !started.every(known); await sleep(100));
     } else if (request.beats) {
-        const ids = Object.keys(told.monitorList).map(Number);
-        await until(() => ids.every((id) => told.beats.has(id)), PATIENCE_MS, "heartbeats");
+        const ids = Object.keys(received.monitorList).map(Number);
+        await until(() => ids.every((id) => received.beats.has(id)), PATIENCE_MS, "heartbeats");
         return { ...state(), logins: await logins() };
     }
     return state();

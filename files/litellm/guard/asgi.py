@@ -1,6 +1,6 @@
-"""The layer before LiteLLM's routing: it asks `rules`, and hands on what was judged and nothing else.
+"""The layer before LiteLLM's routing: it applies `rules`, and forwards only what they have checked.
 
-Pure ASGI, so that answers stream through it untouched.
+It is pure ASGI, so that answers stream through it unchanged.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ BODY_TIMEOUT_S = 60
 IN_FLIGHT_LIMIT = 24 * 1024 * 1024  # bytes of bodies that one key may have with the gateway at once
 QUERY_LIMIT = 4096
 
-# Headers of answers that say where a model is.
-_OURS = (b"x-litellm-model-api-base",)
+# Headers of answers with the address of a model.
+_INTERNAL_HEADERS = (b"x-litellm-model-api-base",)
 
 log = logging.getLogger("uvicorn.guard")
 
@@ -39,10 +39,10 @@ class Guard:
     """An ASGI application around LiteLLM's.
 
     :param app: LiteLLM's
-    :param declared: what the allow-lists take from the declarations
+    :param declared: the declarations that the allow-lists use
     :param master_key: LiteLLM's
-    :param lookup: whose a key is
-    :param words: parts of the paths of LiteLLM's routes, which may stand in a log
+    :param lookup: finds team and models of a key
+    :param words: parts of the paths of LiteLLM's routes, which may appear in a log
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Guard:
         words: frozenset[str] = frozenset(),
     ) -> None:
         if not master_key:
-            raise ValueError("no master key")  # LiteLLM would take every caller for its administrator
+            raise ValueError("no master key")  # every caller would be LiteLLM's administrator
         self.app = app
         self.declared = declared
         self.master_key = master_key.encode()
@@ -67,25 +67,29 @@ class Guard:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
-        else:  # the server takes no WebSocket: none of our models speaks over one
+        else:  # the server accepts no WebSocket: none of our models uses one
             raise ValueError(f"not HTTP: {scope['type']}")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        # Whatever is not known to be asked from inside is taken for the world.
+        # A request that is not known to come from inside counts as one from outside.
         on_domain = (scope.get("server") or ("", 0))[1] != self.declared.port
         kind = Kind.NOBODY
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if kind is not Kind.MASTER:
-                    kept = [(name, value) for name, value in message["headers"] if name.lower() not in _OURS]
-                    message = {**message, "headers": kept}
+                    public = [
+                        (name, value)
+                        for name, value in message["headers"]
+                        if name.lower() not in _INTERNAL_HEADERS
+                    ]
+                    message = {**message, "headers": public}
                 self._log(scope, message["status"])
             await send(message)
 
         key = ""
-        held = 0
+        reserved = 0
         try:
             headers = [
                 (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
@@ -95,67 +99,67 @@ class Guard:
             kind = caller.kind
             route = rules.route(self.declared, kind, on_domain, method, path)
             query = _query(scope, route, caller)
-            kept = rules.headers_for(kind, headers, "" if kind is Kind.NOBODY else key)
+            forwarded = rules.headers_for(kind, headers, "" if kind is Kind.NOBODY else key)
             if route.limit is None:
                 body = None
             else:
-                held = await self._take(key, headers, route.limit)
+                reserved = await self._reserve(key, headers, route.limit)
                 raw = await _read(receive, route.limit)
-                body = rules.judge(route, self.declared, caller, raw) if route.body else raw
+                body = rules.checked_body(route, self.declared, caller, raw) if route.body else raw
                 del raw
-                kept.append(("content-length", str(len(body))))
+                forwarded.append(("content-length", str(len(body))))
                 if route.body:
-                    kept.append(("content-type", "application/json"))
+                    forwarded.append(("content-type", "application/json"))
             inner = {
                 **scope,
                 "path": path,
                 "raw_path": path.encode(),
                 "root_path": "",
                 "query_string": query,
-                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept],
+                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in forwarded],
             }
             await self.app(inner, receive if body is None else _replay(body, receive), answer)
         except RefusedError as refused:
             await _refuse(answer, refused)
         finally:
-            self._give_back(key, held)
+            self._release(key, reserved)
 
     async def _caller(self, key: str, open_: bool) -> Caller:
-        """Whose a key is. LiteLLM itself looks afterwards whether the key is still good.
+        """The owner of a key. LiteLLM itself checks afterwards whether the key is still valid.
 
-        :raises RefusedError: nobody's
+        :raises RefusedError: LiteLLM does not know the key
         """
         if not key or open_:
             return Caller(Kind.NOBODY)
         if hmac.compare_digest(key.encode(), self.master_key):
             return Caller(Kind.MASTER)
-        found = await self.lookup(key)
-        if found is None:
+        owner = await self.lookup(key)
+        if owner is None:
             raise RefusedError(401, "not a key of this gateway")
-        team, models = found
+        team, models = owner
         return Caller(Kind.DASHBOARD if team == rules.DASHBOARD_TEAM else Kind.PROJECT, team, models)
 
-    async def _take(self, key: str, headers: list[tuple[str, str]], limit: int) -> int:
-        """Room for a body; how much of it was taken.
+    async def _reserve(self, key: str, headers: list[tuple[str, str]], limit: int) -> int:
+        """Reserve memory for a body, and return its size.
 
-        :raises RefusedError: the body is too large, or the key has too much on its way already
+        :raises RefusedError: the body is too large, or the key has too many bytes in flight
         """
-        said = next((value for name, value in headers if name == "content-length"), "")
-        size = int(said) if said.isdigit() else limit
-        if said and size > limit:
+        length = next((value for name, value in headers if name == "content-length"), "")
+        size = int(length) if length.isdigit() else limit
+        if length and size > limit:
             raise RefusedError(413, f"the body has more than {limit} bytes")
         if self.in_flight[key] and self.in_flight[key] + size > IN_FLIGHT_LIMIT:
             raise RefusedError(429, "too many large requests of this key at once; try again")
         self.in_flight[key] += size
         return size
 
-    def _give_back(self, key: str, size: int) -> None:
+    def _release(self, key: str, size: int) -> None:
         self.in_flight[key] -= size
         if self.in_flight[key] <= 0:
             del self.in_flight[key]
 
     def _log(self, scope: Scope, status: int) -> None:
-        """The line that uvicorn would write, without what a caller can put into an address."""
+        """Log what uvicorn would, without text of the caller in the address."""
         client = (scope.get("client") or ("-",))[0]
         log.info("%s %s %d", client, rules.shown(scope["method"], scope["path"], self.words), status)
 
@@ -170,9 +174,9 @@ def _query(scope: Scope, route: Route, caller: Caller) -> bytes:
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
-    """A whole body.
+    """Read a complete body.
 
-    :raises RefusedError: it is larger than `limit` or too slow, or the caller went away
+    :raises RefusedError: it is larger than `limit` or too slow, or the caller has disconnected
     """
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -187,7 +191,7 @@ async def _parts(receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise RefusedError(499, "the caller is gone")
+            raise RefusedError(499, "the caller has disconnected")
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -198,7 +202,7 @@ async def _parts(receive: Receive, limit: int) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """`body` first, then whatever else the caller does."""
+    """Receive `body` first, then the further messages of the caller."""
     bodies = [body]
 
     async def replay() -> Message:
@@ -210,7 +214,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(send: Send, refused: RefusedError) -> None:
-    """A refusal in OpenAI's form."""
+    """Send a refusal in OpenAI's format."""
     error = {
         "message": refused.message,
         "type": "invalid_request_error",
@@ -221,7 +225,7 @@ async def _refuse(send: Send, refused: RefusedError) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.status == 429:
         headers.append((b"retry-after", b"1"))
-    if refused.status == 413:  # what is left of the body is not read
+    if refused.status == 413:  # the rest of the body is not read
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,6 @@
-"""Which request may reach LiteLLM: routes by kind of caller and by port, and what a project's body may say.
+"""Which requests may reach LiteLLM: routes by kind of caller and by port, and the allowed contents of a project's body.
 
-Allow-lists, read in LiteLLM's source at 1.63.2. What they do not name is refused. Nothing here does I/O.
+The allow-lists come from LiteLLM's source at 1.63.2. What they do not name is refused. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -15,16 +16,16 @@ from typing import Any
 
 BODY_LIMIT = 16 * 1024 * 1024  # a few photographs in base64
 SMALL_BODY_LIMIT = 1024 * 1024
-PARTS_LIMIT = 500_000  # commas, colons and brackets: what a body becomes in memory grows with them
+PARTS_LIMIT = 500_000  # commas, colons and brackets: the memory that a parsed body takes grows with them
 DEPTH_LIMIT = 40
 TIMEOUT_LIMIT_S = 600
 RETRIES_LIMIT = 5
 
-DASHBOARD_TEAM = "litellm-dashboard"  # LiteLLM's own, of the keys that its page makes when somebody logs in
+DASHBOARD_TEAM = "litellm-dashboard"  # LiteLLM's own team, of the keys that its page creates at a login
 
 
 class RefusedError(Exception):
-    """A request that LiteLLM does not get to see.
+    """A request that is refused before LiteLLM reads it.
 
     :param status: HTTP status of the answer
     :param param: key, parameter or header that is refused, or ""
@@ -38,7 +39,7 @@ class RefusedError(Exception):
 
 
 class Kind(Enum):
-    """Whose credential a request has."""
+    """The kind of credential that a request has."""
 
     NOBODY = "nobody"
     PROJECT = "a project's key"
@@ -48,7 +49,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks.
+    """Who sends a request.
 
     :param team: id of the key's team
     :param models: models and aliases that its team may use; none means all that are declared
@@ -61,14 +62,14 @@ class Caller:
 
 @dataclass(frozen=True)
 class Declared:
-    """What the allow-lists take from the declarations.
+    """The declarations that the allow-lists use.
 
-    :param port: where the containers ask
-    :param domain_port: where the public domain's proxy asks
+    :param port: port for containers
+    :param domain_port: port for the public domain's proxy
     :param models: every name of a model, aliases included
-    :param domain_admin_routes: routes of administration that the domain takes, too
-    :param cache_ttl_s: seconds that an answer may be kept at most
-    :param cache_namespace: what all keys of the cache begin with
+    :param domain_admin_routes: routes of administration that are open through the domain as well
+    :param cache_ttl_s: most seconds that an answer may be cached
+    :param cache_namespace: prefix of all keys of the cache
     """
 
     port: int
@@ -97,7 +98,7 @@ class Route:
     """How a route may be used.
 
     :param queries: parameters that its URL may have; None for any
-    :param body: what its body may say; None where a body is handed on as it is, up to `limit`
+    :param body: allowed contents of its body; None forwards a body as it is, up to `limit`
     :param limit: bytes of its body; None for any
     """
 
@@ -109,7 +110,7 @@ class Route:
 _ANY = Route(queries=None, limit=None)
 _READ = Route(queries=None)
 
-# What needs no key: health, and the page of the dashboard until somebody has logged in.
+# Routes without a key: health, and the page of the dashboard before a login.
 _OPEN = {
     ("GET", "/health/liveliness"): Route(),
     ("GET", "/health/liveness"): Route(),
@@ -122,7 +123,7 @@ _OPEN_INSIDE = {("GET", "/health/readiness"): Route()}  # it names the database,
 _PAGE = re.compile(r"/ui(/[A-Za-z0-9_.()\[\]~-]+)*/?")
 _PAGE_ROUTE = Route(queries=None)
 
-# What a login of the dashboard may do without a declaration: look.
+# What a login of the dashboard may do without a declaration: read.
 _DASHBOARD = {
     **{
         ("GET", path): _READ
@@ -174,7 +175,7 @@ _DASHBOARD = {
             "/v2/model/info",
         )
     },
-    # A question as well, for all that its method is POST.
+    # A read as well, although its method is POST.
     ("POST", "/global/spend/end_users"): Route(queries=None, limit=SMALL_BODY_LIMIT),
 }
 
@@ -182,7 +183,7 @@ _DASHBOARD = {
 def route(declared: Declared, caller: Kind, on_domain: bool, method: str, path: str) -> Route:
     """The route that a request may use.
 
-    :param caller: whose credential it has
+    :param caller: the kind of its credential
     :param on_domain: it came through the public domain
     :param path: decoded, exactly as LiteLLM's router gets it
     :raises RefusedError: the request may not use this route
@@ -209,25 +210,25 @@ def open_route(on_domain: bool, method: str, path: str) -> Route | None:
         return found
     if not on_domain and (found := _OPEN_INSIDE.get((method, path))):
         return found
-    # The folder's pages; what climbs out of it is not among them.
+    # Only pages of that folder, not of its parents.
     page = method in ("GET", "HEAD") and _PAGE.fullmatch(path) and ".." not in path
     return _PAGE_ROUTE if page else None
 
 
-def queries(found: Route, caller: Caller, pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse parameters of a URL that the route does not have, or that ask for another team.
+def queries(used: Route, caller: Caller, pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse parameters of a URL that the route does not have, or that name another team.
 
     :raises RefusedError: one of them
     """
-    if found.queries is None:
+    if used.queries is None:
         return
     for name, value in pairs:
-        if name not in found.queries:
+        if name not in used.queries:
             raise RefusedError(400, f"{name}: this route takes no such parameter in its URL", name)
         if name == "team_id" and value != caller.team:
             raise RefusedError(403, "team_id: not the team of this key", name)
     if len({name for name, _ in pairs}) != len(pairs):
-        raise RefusedError(400, "a parameter of the URL is there twice")
+        raise RefusedError(400, "a parameter of the URL is repeated")
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def queries(found: Route, caller: Caller, pairs: Sequence[tuple[str, str]]) -> N
 def scalar(where: str, value: Any) -> None:
     """A text, a number, true, false or null. LiteLLM reads its environment for texts that begin with os.environ/."""
     if isinstance(value, dict | list):
-        raise RefusedError(400, f"{where}: a text, a number, true, false or null is wanted", where)
+        raise RefusedError(400, f"{where}: expected a text, a number, true, false or null", where)
     if isinstance(value, str) and "os.environ" in value:
         raise RefusedError(400, f"{where}: names a variable of the gateway", where)
 
@@ -244,13 +245,13 @@ def scalar(where: str, value: Any) -> None:
 def text(where: str, value: Any) -> None:
     """What a model reads: any text, or null."""
     if value is not None and not isinstance(value, str):
-        raise RefusedError(400, f"{where}: a text is wanted", where)
+        raise RefusedError(400, f"{where}: expected a text", where)
 
 
 def nothing(where: str, value: Any) -> None:
-    """Null, or empty: what an answer's message has and a question need not."""
+    """Null, or empty: a key of an answer's message that a request does not need."""
     if value not in (None, [], {}):
-        raise RefusedError(400, f"{where}: not taken from a project", where)
+        raise RefusedError(400, f"{where}: not accepted from a project", where)
 
 
 def schema(where: str, value: Any, depth: int = 0) -> None:
@@ -265,7 +266,7 @@ def schema(where: str, value: Any, depth: int = 0) -> None:
 def one_of(*values: str) -> Check:
     def check(where: str, value: Any) -> None:
         if value not in values:
-            raise RefusedError(400, f"{where}: {' or '.join(values)} is wanted", where)
+            raise RefusedError(400, f"{where}: expected {' or '.join(values)}", where)
 
     return check
 
@@ -274,19 +275,19 @@ def number(lowest: float, highest: float) -> Check:
     def check(where: str, value: Any) -> None:
         known = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         if not known or (value is not None and not lowest <= value <= highest):
-            raise RefusedError(400, f"{where}: a number from {lowest:g} to {highest:g} is wanted", where)
+            raise RefusedError(400, f"{where}: expected a number from {lowest:g} to {highest:g}", where)
 
     return check
 
 
 def each(check: Check) -> Check:
-    """A list of such."""
+    """A list whose items pass a check."""
 
     def check_list(where: str, value: Any) -> None:
         if value is None:
             return
         if not isinstance(value, list):
-            raise RefusedError(400, f"{where}: a list is wanted", where)
+            raise RefusedError(400, f"{where}: expected a list", where)
         for index, item in enumerate(value):
             check(f"{where}[{index}]", item)
 
@@ -294,16 +295,13 @@ def each(check: Check) -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """The last one of those that fit says what is wrong."""
+    """Any of some checks. If all refuse, the refusal is that of the last one."""
 
     def check(where: str, value: Any) -> None:
-        for number_, one in enumerate(checks):
-            try:
-                return one(where, value)
-            except RefusedError:
-                if number_ == len(checks) - 1:
-                    raise
-        return None
+        for alternative in checks[:-1]:
+            with suppress(RefusedError):
+                return alternative(where, value)
+        return checks[-1](where, value)
 
     return check
 
@@ -311,20 +309,20 @@ def either(*checks: Check) -> Check:
 def keys(allowed: Mapping[str, Check], others: Check | None = None) -> Check:
     """An object with these keys.
 
-    :param others: for every further key
+    :param others: check of all other keys
     """
 
     def check(where: str, value: Any) -> None:
         if value is None:
             return
         if not isinstance(value, dict):
-            raise RefusedError(400, f"{where or 'body'}: an object is wanted", where)
+            raise RefusedError(400, f"{where or 'body'}: expected an object", where)
         for key, item in value.items():
             place = f"{where}.{key}" if where else key
-            found = allowed.get(key, others)
-            if found is None:
-                raise RefusedError(400, f"{place}: not among what a project may send", place)
-            found(place, item)
+            check_item = allowed.get(key, others)
+            if check_item is None:
+                raise RefusedError(400, f"{place}: not among the keys that a project may send", place)
+            check_item(place, item)
 
     return check
 
@@ -349,9 +347,9 @@ _IMAGE = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,")
 
 
 def _image(where: str, value: Any) -> None:
-    """The image itself: for an address LiteLLM would ask itself, from inside, while everybody waits."""
+    """The image itself: LiteLLM would fetch an address itself, from inside, while all other requests wait."""
     if not isinstance(value, str) or not _IMAGE.match(value):
-        raise RefusedError(400, f"{where}: the image itself is wanted, as data:image/…;base64,…", where)
+        raise RefusedError(400, f"{where}: expected the image itself, as data:image/…;base64,…", where)
 
 
 _CALL = {"name": scalar, "arguments": text}
@@ -371,7 +369,7 @@ _PARTS: Mapping[str, Mapping[str, Check]] = {
 def _part(where: str, value: Any) -> None:
     kind = value.get("type") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in _PARTS:
-        raise RefusedError(400, f"{where}.type: {', '.join(_PARTS)} is wanted", f"{where}.type")
+        raise RefusedError(400, f"{where}.type: expected {', '.join(_PARTS)}", f"{where}.type")
     keys(_PARTS[kind])(where, value)
 
 
@@ -391,14 +389,14 @@ _MESSAGE = keys(
         "function_call": keys(_CALL),
         "refusal": text,
         "reasoning_content": text,
-        # What LiteLLM's answers have besides, for clients that send an answer back as it came.
+        # Further keys of LiteLLM's answers, for clients that send an answer back as it came.
         "annotations": nothing,
         "audio": nothing,
         "provider_specific_fields": nothing,
     }
 )
 
-# What Langfuse is told of a call, and nothing of where it is (https://docs.litellm.ai/docs/proxy/logging).
+# Metadata of a call for Langfuse, without its address (https://docs.litellm.ai/docs/proxy/logging).
 _LANGFUSE = (
     "generation_id",
     "generation_name",
@@ -421,7 +419,7 @@ _METADATA: Mapping[str, Check] = {
 
 
 def _extensions(declared: Declared, caller: Caller) -> Mapping[str, Check]:
-    """What LiteLLM takes beside what OpenAI documents, and does no harm."""
+    """Harmless keys that LiteLLM accepts in addition to those of OpenAI."""
     return {
         "metadata": keys(_METADATA, others=scalar),
         "tags": each(scalar),
@@ -436,7 +434,7 @@ def _extensions(declared: Declared, caller: Caller) -> Mapping[str, Check]:
         ),
         "num_retries": number(0, RETRIES_LIMIT),
         "timeout": number(0, TIMEOUT_LIMIT_S),
-        # LiteLLM itself refuses a model that the team does not have, and looks at no fallback.
+        # LiteLLM itself refuses a model that the team does not have, but does not check fallbacks.
         "fallbacks": each(_model(declared.models & (caller.models or declared.models))),
         "disable_fallbacks": scalar,
         "user": scalar,
@@ -529,8 +527,8 @@ def _embeddings(declared: Declared, caller: Caller) -> Mapping[str, Check]:
     }
 
 
-# What a project may do: ask models, and read what is its own. Files, batches, assistants … are one account for all, and
-# what goes past LiteLLM's models is counted on no budget.
+# What a project may do: call models, and read its own data. Files, batches, assistants … share one account, and a call
+# past LiteLLM's models counts on no budget.
 _PROJECT = {
     **{
         ("POST", f"{prefix}{path}"): Route(body=body, limit=BODY_LIMIT)
@@ -548,15 +546,15 @@ _PROJECT = {
 }
 
 
-def judge(found: Route, declared: Declared, caller: Caller, raw: bytes) -> bytes:
-    """A project's body as LiteLLM gets it: read once and written anew, so that nobody reads it in another way.
+def checked_body(used: Route, declared: Declared, caller: Caller, raw: bytes) -> bytes:
+    """A project's body for LiteLLM: parsed once and written anew, so that LiteLLM cannot parse it differently.
 
-    :raises RefusedError: it says what no project may say, and where
+    :raises RefusedError: it has something that a project may not send; with the place
     """
     value = parse(raw)
-    _rules(found, declared, caller)("", value)
+    _rules(used, declared, caller)("", value)
     if "model" not in value:
-        raise RefusedError(400, "model: the name of a model is wanted", "model")
+        raise RefusedError(400, "model: expected the name of a model", "model")
     _own_cache(value, declared, caller)
     _own_metadata(value)
     try:
@@ -566,17 +564,17 @@ def judge(found: Route, declared: Declared, caller: Caller, raw: bytes) -> bytes
 
 
 @lru_cache(maxsize=256)
-def _rules(found: Route, declared: Declared, caller: Caller) -> Check:
-    """What a body may say, made once for each team."""
-    if found.body is None:
+def _rules(used: Route, declared: Declared, caller: Caller) -> Check:
+    """The check of a body, made once for each team."""
+    if used.body is None:
         raise ValueError("no rules for this body")
-    return keys(found.body(declared, caller))
+    return keys(used.body(declared, caller))
 
 
 def parse(raw: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8 without repeated keys.
 
-    :raises RefusedError: it is not one, or it is made to need much memory
+    :raises RefusedError: it is not one, or it is built to need much memory
     """
     if sum(map(raw.count, (b",", b":", b"[", b"{"))) > PARTS_LIMIT:
         raise RefusedError(413, "the body has too many parts")
@@ -590,12 +588,12 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RefusedError(400, f"{twice}: there twice", twice)
-    return found
+        raise RefusedError(400, f"{twice}: repeated", twice)
+    return unique
 
 
 def _no_number(name: str) -> None:
@@ -603,13 +601,13 @@ def _no_number(name: str) -> None:
 
 
 def _own_cache(value: dict[str, Any], declared: Declared, caller: Caller) -> None:
-    """Answers that are kept for a team are given to no other one."""
+    """Keep the cached answers of each team apart."""
     if isinstance(value.get("cache"), dict):
         value["cache"]["namespace"] = f"{declared.cache_namespace}:{caller.team}"
 
 
 def _own_metadata(value: dict[str, Any]) -> None:
-    """A project's own metadata goes where LiteLLM hands it on unread: in `metadata` many a name is an order."""
+    """Move a project's own metadata to where LiteLLM only forwards it: keys of `metadata` can be instructions."""
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
         own = {name: metadata.pop(name) for name in metadata.keys() - _METADATA.keys()}
@@ -619,7 +617,7 @@ def _own_metadata(value: dict[str, Any]) -> None:
 
 # --- credentials and logs ---------------------------------------------------------------------------------------------
 
-# Where LiteLLM looks for a key, by lower-case name of the header.
+# Headers in which LiteLLM looks for a key, in lower case.
 CREDENTIALS = (
     "authorization",
     "api-key",
@@ -629,29 +627,30 @@ CREDENTIALS = (
     "litellm_user_api_key",
     "ocp-apim-subscription-key",
 )
-# What a project's request keeps of its headers. LiteLLM takes orders from many: langfuse_…, x-litellm-…, Cache-Control.
-_KEPT = ("host", "accept", "user-agent", "x-request-id")
+# The headers that a project's request keeps. Many others are instructions to LiteLLM: langfuse_…, x-litellm-…,
+# Cache-Control.
+_FORWARDED = ("host", "accept", "user-agent", "x-request-id")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _KEY = re.compile(r"sk-[A-Za-z0-9_.~+/=-]{1,253}")
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 def credential(headers: Iterable[tuple[str, str]]) -> str:
-    """The one key that a request has; "" for none.
+    """The one key that a request has; "" without a key.
 
-    :raises RefusedError: several that differ, or something that is no key
+    :raises RefusedError: several keys that differ, or text that is no key
     """
-    found = set()
+    found_keys = set()
     for name, value in headers:
         if name in CREDENTIALS:
             scheme, _, rest = value.strip().partition(" ")
-            found.add(rest.strip() if scheme.lower() in ("bearer", "basic") else value.strip())
-    found.discard("")
-    if len(found) > 1:
+            found_keys.add(rest.strip() if scheme.lower() in ("bearer", "basic") else value.strip())
+    found_keys.discard("")
+    if len(found_keys) > 1:
         raise RefusedError(
             400, "several keys that differ; send one, as the header Authorization: Bearer sk-…"
         )
-    for key in found:
+    for key in found_keys:
         if not _KEY.fullmatch(key):  # LiteLLM would name it in its log
             raise RefusedError(401, "not a key of this gateway")
         return key
@@ -659,34 +658,34 @@ def credential(headers: Iterable[tuple[str, str]]) -> str:
 
 
 def headers_for(caller: Kind, headers: Sequence[tuple[str, str]], key: str) -> list[tuple[str, str]]:
-    """The headers that LiteLLM gets, without those that are about the body: the key in one place, and no orders.
+    """The headers for LiteLLM, without those about the body, with the key in one place, and without instructions.
 
-    :raises RefusedError: a Host that LiteLLM would take for a path, or a body that is packed
+    :raises RefusedError: a Host that LiteLLM would take for a path, or a compressed body
     """
     names = [name for name, _ in headers]
     for once in ("host", "content-type", "content-length"):
         if names.count(once) > 1:
-            raise RefusedError(400, f"{once}: there twice", once)
+            raise RefusedError(400, f"{once}: repeated", once)
     for name, value in headers:
         if name == "host" and not _HOST.fullmatch(value):
             raise RefusedError(400, "host: not the name of a host", "host")
         if name == "content-encoding" and value.strip().lower() not in ("", "identity"):
             raise RefusedError(415, "content-encoding: send the body as it is", "content-encoding")
     about_body = ("content-length", "transfer-encoding", "content-encoding", "expect")
-    kept = [
+    forwarded = [
         (name, value)
         for name, value in headers
         if name not in CREDENTIALS
         and name not in about_body
-        and (caller is not Kind.PROJECT or name in _KEPT)
+        and (caller is not Kind.PROJECT or name in _FORWARDED)
     ]
-    return [*kept, ("authorization", f"Bearer {key}")] if key else kept
+    return [*forwarded, ("authorization", f"Bearer {key}")] if key else forwarded
 
 
 def shown(method: str, path: str, words: frozenset[str]) -> str:
-    """What a log says of a request: the words that LiteLLM's own routes have, and nothing that a caller made up.
+    """A request as it appears in a log: only words of LiteLLM's own routes, and no text of the caller.
 
-    :param words: those words
+    :param words: these words
     """
     parts = []
     for part in path.split("/")[1:]:

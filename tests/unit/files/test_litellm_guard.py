@@ -35,7 +35,7 @@ def allowed(caller: Kind, method: str, path: str, on_domain: bool = False) -> in
 
 def judged(body: dict[str, Any], path: str = "/v1/chat/completions", caller: Caller = PROJECT) -> Any:
     route = rules.route(DECLARED, Kind.PROJECT, False, "POST", path)
-    return json.loads(rules.judge(route, DECLARED, caller, json.dumps(body).encode()))
+    return json.loads(rules.checked_body(route, DECLARED, caller, json.dumps(body).encode()))
 
 
 def refused(body: dict[str, Any], path: str = "/v1/chat/completions", caller: Caller = PROJECT) -> str:
@@ -446,14 +446,14 @@ def test_a_projects_own_metadata_is_no_order_to_litellm() -> None:
 def test_a_body_that_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
     route = rules.route(DECLARED, Kind.PROJECT, False, "POST", "/v1/chat/completions")
     with pytest.raises(RefusedError) as refusal:
-        rules.judge(route, DECLARED, PROJECT, raw)
+        rules.checked_body(route, DECLARED, PROJECT, raw)
     assert refusal.value.status == 400
 
 
 def test_a_body_that_grows_in_memory_is_refused() -> None:
     route = rules.route(DECLARED, Kind.PROJECT, False, "POST", "/v1/chat/completions")
     with pytest.raises(RefusedError) as refusal:
-        rules.judge(route, DECLARED, PROJECT, b'{"messages":[' + b"[]," * rules.PARTS_LIMIT + b"[]]}")
+        rules.checked_body(route, DECLARED, PROJECT, b'{"messages":[' + b"[]," * rules.PARTS_LIMIT + b"[]]}")
     assert refusal.value.status == 413
 
 
@@ -551,13 +551,13 @@ class Litellm:
             await send({"type": "http.response.body", "body": part, "more_body": part == b"one"})
 
 
-async def whose(key: str) -> tuple[str, frozenset[str]] | None:
+async def owner_of(key: str) -> tuple[str, frozenset[str]] | None:
     teams = {SHOP_KEY: "shop", PAGE_KEY: rules.DASHBOARD_TEAM}
     return (teams[key], frozenset()) if key in teams else None
 
 
 def guard(app: asgi.App) -> asgi.Guard:
-    return asgi.Guard(app, DECLARED, MASTER_KEY, whose, frozenset({"v1", "chat", "completions", "gemini"}))
+    return asgi.Guard(app, DECLARED, MASTER_KEY, owner_of, frozenset({"v1", "chat", "completions", "gemini"}))
 
 
 def send(
@@ -679,7 +679,7 @@ def test_no_credential_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_gateway_without_a_master_key_does_not_start() -> None:
     with pytest.raises(ValueError, match="master key"):
-        asgi.Guard(Litellm(), DECLARED, "", whose)
+        asgi.Guard(Litellm(), DECLARED, "", owner_of)
 
 
 def test_the_domain_and_the_containers_have_a_port_each() -> None:

@@ -62,7 +62,7 @@ def test_warm_up_of_a_model_that_is_not_there(bench: Bench) -> None:
     with serve(version=VERSION, generate='{"error":"model \'qwen3:4b\' not found"}') as server:
         done = warm_up(bench, server.port)
     assert done.returncode == 1
-    assert 'found:  {"error":"model \'qwen3:4b\' not found"}' in done.stderr
+    assert 'found:    {"error":"model \'qwen3:4b\' not found"}' in done.stderr
 
 
 def test_warm_up_without_an_api(bench: Bench) -> None:
