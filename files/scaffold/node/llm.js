@@ -4,7 +4,7 @@ const TIMEOUT_MS = 60_000;
 const GROQ_MODEL = 'llama-3.1-8b-instant';
 const THOUGHTS = /<think>.*?<\/think>/gs;
 
-/** Complete a prompt with a model of the gateway (an alias or a name); throws an Error that holds no secret. */
+/** Complete a prompt with a model of the gateway (an alias or a name); throws an Error without a secret. */
 export async function complete(settings, prompt, { model, maxTokens, tags = [] }) {
   const messages = [{ role: 'user', content: prompt }];
   if (settings.provider === 'litellm') {
@@ -26,8 +26,8 @@ export async function complete(settings, prompt, { model, maxTokens, tags = [] }
   }
 }
 
-/** Ask a URL; throws an Error that says how it failed, and no more. */
-export async function ask(name, url, options = {}, timeoutMs = TIMEOUT_MS) {
+/** Request a URL; throws an Error with the failure only. */
+export async function request(name, url, options = {}, timeoutMs = TIMEOUT_MS) {
   let answer;
   try {
     answer = await fetch(url, { ...options, signal: AbortSignal.timeout(timeoutMs) });
@@ -42,28 +42,28 @@ export async function ask(name, url, options = {}, timeoutMs = TIMEOUT_MS) {
 }
 
 async function chat(provider, url, key, body) {
-  const answer = await ask(provider, `${url}/chat/completions`, {
+  const answer = await request(provider, `${url}/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
   const content = await answer.json();
-  return { provider, model: content.model ?? body.model, text: spoken(content.choices[0].message.content) };
+  return { provider, model: content.model ?? body.model, text: withoutThoughts(content.choices[0].message.content) };
 }
 
 async function ollama(settings, prompt, maxTokens) {
   let model = settings.ollamaModel;
   if (!model) {
-    const tags = await (await ask('ollama', `${settings.ollamaUrl}/api/tags`)).json();
+    const tags = await (await request('ollama', `${settings.ollamaUrl}/api/tags`)).json();
     if (!tags.models.length) throw new Error('ollama: has no model');
     model = tags.models[0].name;
   }
   const body = { model, prompt, stream: false, options: { num_predict: maxTokens } };
   const options = { method: 'POST', body: JSON.stringify(body) };
-  const answer = await ask('ollama', `${settings.ollamaUrl}/api/generate`, options);
-  return { provider: 'ollama', model, text: spoken((await answer.json()).response) };
+  const answer = await request('ollama', `${settings.ollamaUrl}/api/generate`, options);
+  return { provider: 'ollama', model, text: withoutThoughts((await answer.json()).response) };
 }
 
-function spoken(text) {
+function withoutThoughts(text) {
   return (text ?? '').replace(THOUGHTS, '').trim();
 }

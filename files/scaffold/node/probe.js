@@ -1,4 +1,4 @@
-// `scaffold-health`: exit 0 if the worker in this container is well.
+// `scaffold-health`: exit 0 if the worker in this container is healthy.
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 export const STATUS = process.env.SCAFFOLD_STATUS || '/tmp/scaffold-health.json';
 const STALE_MS = 90_000;
 
-/** Exit status and the line that Docker keeps of it. */
+/** Exit status, and the line that Docker keeps. */
 export function verdict(path, now) {
   let status;
   try {
@@ -16,10 +16,10 @@ export function verdict(path, now) {
     throw error;
   }
   const age = now - status.at;
-  if (age > STALE_MS) return [1, `has not said how it is for ${Math.round(age / 1000)} s`];
-  if (status.well) return [0, 'ok'];
-  const unwell = Object.entries(status.wires).filter(([, wire]) => !wire.ok);
-  return [1, unwell.map(([name, wire]) => `${name}: ${wire.problem}`).join('; ')];
+  if (age > STALE_MS) return [1, `no report for ${Math.round(age / 1000)} s`];
+  if (status.healthy) return [0, 'ok'];
+  const failing = Object.entries(status.wires).filter(([, wire]) => !wire.ok);
+  return [1, failing.map(([name, wire]) => `${name}: ${wire.problem}`).join('; ')];
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,11 +1,11 @@
-// What the container is told by its environment, read once and checked whole.
+// The settings of the container from its environment, read once and checked completely.
 
 export const GROQ = 'https://api.groq.com/openai/v1';
 
-/** All that is wrong with an environment, one line each; no value is quoted, since it may be a secret. */
+/** All problems of an environment, one line each, without values, which may be secret. */
 export class SettingsError extends Error {}
 
-/** The settings that an environment holds; both of the names that projects give to one thing are understood. */
+/** The settings of an environment. Where projects use two names for one thing, it accepts both. */
 export function read(environment) {
   const problems = [];
 

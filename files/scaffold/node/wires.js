@@ -1,20 +1,20 @@
-// The wires of the container, each with the check that proves that it works with the credentials it came with.
+// The wires of the container, each with a check that proves that it works with its credentials.
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 
 import pg from 'pg';
 
-import { ask, complete } from './llm.js';
+import { complete, request } from './llm.js';
 
 const TIMEOUT_MS = 5_000;
-const KEPT_S = 60; // of what a check writes to Redis
+const KEY_EXPIRES_S = 60; // of a key that a check writes to Redis
 const LLM_EVERY_MS = 600_000; // a completion costs a card's time
-const RETRY_MS = 15_000; // after a dear check that failed
+const RETRY_MS = 15_000; // after an expensive check that failed
 
-/** The wires that the settings speak of: [name, check, how long a success counts in ms]. */
-export function laid(settings, redis) {
-  const wires = [['redis', () => written(redis), 0]];
+/** The wires in the settings: [name, check, milliseconds that a success counts]. */
+export function configuredWires(settings, redis) {
+  const wires = [['redis', () => writeKey(redis), 0]];
   if (settings.databaseUrl) wires.push(['postgres', () => postgres(settings.databaseUrl), 0]);
   if (settings.directDatabaseUrl) {
     wires.push(['postgres-direct', () => postgres(settings.directDatabaseUrl), 0]);
@@ -27,7 +27,7 @@ export function laid(settings, redis) {
   return wires;
 }
 
-/** How every wire is, checked side by side, each as often as it is worth. */
+/** Health of all wires, checked in parallel, each as often as its check is worth. */
 export class Health {
   constructor(wires, clock = Date.now) {
     this.wires = wires;
@@ -41,7 +41,7 @@ export class Health {
       const { problem } = this.states.get(name);
       return [name, problem ? { ok: false, problem } : { ok: true }];
     });
-    return { well: entries.every(([, entry]) => entry.ok), wires: Object.fromEntries(entries) };
+    return { healthy: entries.every(([, entry]) => entry.ok), wires: Object.fromEntries(entries) };
   }
 
   async check([name, check, everyMs]) {
@@ -61,21 +61,21 @@ export class Health {
 
 async function postgres(url) {
   const { username, pathname } = new URL(url);
-  const wanted = [decodeURIComponent(username), decodeURIComponent(pathname.slice(1))];
+  const expected = [decodeURIComponent(username), decodeURIComponent(pathname.slice(1))];
   const client = new pg.Client({
     connectionString: url,
     connectionTimeoutMillis: TIMEOUT_MS,
     query_timeout: TIMEOUT_MS,
   });
-  client.on('error', () => {}); // a connection that ends under us also fails its query
+  client.on('error', () => {}); // the query fails as well when the connection ends
   try {
     await client.connect();
     for (const number of [20, 21]) {
       const text = 'SELECT current_user AS role, current_database() AS name, $1::int * 2 AS twice';
       const { rows } = await client.query({ name: 'scaffold', text, values: [number] });
       if (rows[0].twice !== number * 2) throw new Error('a prepared statement has another result');
-      if (rows[0].role !== wanted[0] || rows[0].name !== wanted[1]) {
-        throw new Error(`is ${rows[0].name} as ${rows[0].role}, not ${wanted[1]} as ${wanted[0]}`);
+      if (rows[0].role !== expected[0] || rows[0].name !== expected[1]) {
+        throw new Error(`is ${rows[0].name} as ${rows[0].role}, not ${expected[1]} as ${expected[0]}`);
       }
     }
   } finally {
@@ -83,16 +83,16 @@ async function postgres(url) {
   }
 }
 
-async function written(redis) {
+async function writeKey(redis) {
   const value = randomBytes(8).toString('hex');
   const key = `scaffold:wire:${hostname()}:${value}`;
-  await redis.set(key, value, 'EX', KEPT_S);
-  if ((await redis.get(key)) !== value) throw new Error('what was written is not there');
+  await redis.set(key, value, 'EX', KEY_EXPIRES_S);
+  if ((await redis.get(key)) !== value) throw new Error('the written key is missing');
 }
 
 async function langfuse(settings) {
   const keys = Buffer.from(`${settings.langfusePublicKey}:${settings.langfuseSecretKey}`).toString('base64');
   const headers = { authorization: `Basic ${keys}` };
-  const answer = await ask('langfuse', `${settings.langfuseUrl}/api/public/projects`, { headers }, TIMEOUT_MS);
+  const answer = await request('langfuse', `${settings.langfuseUrl}/api/public/projects`, { headers }, TIMEOUT_MS);
   await answer.body?.cancel();
 }

@@ -1,4 +1,4 @@
-// A BullMQ worker that says how it is: its wires, and whether its queues are being worked on.
+// A BullMQ worker that reports its health: its wires, and whether it works on its queues.
 //
 // Environment: REDIS_URL, BULLMQ_QUEUES (translation), BULLMQ_CONCURRENCY (2), DATABASE_URL, DIRECT_DATABASE_URL,
 // LLM_PROVIDER, LITELLM_URL, LITELLM_API_KEY, OLLAMA_HOST, OLLAMA_MODEL, GROQ_API_KEY, LANGFUSE_…
@@ -12,7 +12,7 @@ import { Redis } from 'ioredis';
 import { complete } from './llm.js';
 import { STATUS } from './probe.js';
 import { read, SettingsError } from './settings.js';
-import { Health, laid } from './wires.js';
+import { configuredWires, Health } from './wires.js';
 
 const EVERY_MS = 15_000;
 const LONG = 2000; // characters from which the larger model translates (requirements 9.3)
@@ -27,17 +27,17 @@ try {
   process.exit(1);
 }
 
-let complaint;
-function complain(error) {
-  if (complaint !== error.message) console.error(`redis: ${(complaint = error.message)}`);
+let lastError;
+function logError(error) {
+  if (lastError !== error.message) console.error(`redis: ${(lastError = error.message)}`);
 }
 
-// BullMQ waits for Redis as long as it takes; a health check does not.
+// BullMQ waits for Redis without a limit; a health check does not.
 const connection = new Redis(settings.redisUrl, { maxRetriesPerRequest: null });
 const checking = new Redis(settings.redisUrl, { maxRetriesPerRequest: 1, commandTimeout: 5_000 });
 for (const each of [connection, checking]) {
-  each.on('error', complain);
-  each.on('ready', () => (complaint = undefined));
+  each.on('error', logError);
+  each.on('ready', () => (lastError = undefined));
 }
 
 async function work(job) {
@@ -52,7 +52,7 @@ async function work(job) {
 
 const workers = settings.queues.map((name) => {
   const worker = new Worker(name, work, { connection, concurrency: settings.concurrency });
-  worker.on('error', complain);
+  worker.on('error', logError);
   worker.on('failed', (job, error) => console.error(`${name}: ${job?.id}: ${error.message}`));
   return worker;
 });
@@ -62,17 +62,17 @@ async function working() {
   if (idle.length) throw new Error(`not worked on: ${idle.join(', ')}`);
 }
 
-const health = new Health([...laid(settings, checking), ['queues', working, 0]]);
+const health = new Health([...configuredWires(settings, checking), ['queues', working, 0]]);
 
-async function tell() {
+async function writeReport() {
   const report = await health.report();
   await writeFile(`${STATUS}.new`, JSON.stringify({ at: Date.now(), ...report }));
   await rename(`${STATUS}.new`, STATUS);
 }
 
-await rm(STATUS, { force: true }); // of the container's last life
-let telling = Promise.resolve();
-const next = () => (telling = telling.then(tell).catch((error) => console.error(`health: ${error.message}`)));
+await rm(STATUS, { force: true }); // of the container's last run
+let writing = Promise.resolve();
+const next = () => (writing = writing.then(writeReport).catch((error) => console.error(`health: ${error.message}`)));
 next();
 const timer = setInterval(next, EVERY_MS);
 console.log(`working on ${settings.queues.join(', ')}`);
@@ -80,7 +80,7 @@ console.log(`working on ${settings.queues.join(', ')}`);
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, async () => {
     clearInterval(timer);
-    await Promise.all(workers.map((worker) => worker.close())); // what was begun is finished
+    await Promise.all(workers.map((worker) => worker.close())); // jobs that have begun are finished
     for (const each of [connection, checking]) each.disconnect();
     process.exit(0);
   });

@@ -137,7 +137,7 @@ def test_a_container_is_what_it_is_told(environment: dict[str, str], role: str) 
 @pytest.mark.parametrize(
     ("environment", "arguments", "code", "said"),
     [
-        ({}, [], 1, "no wire is laid"),
+        ({}, [], 1, "no wire is configured"),
         ({"PORT": "http"}, [], 1, "PORT: must be a number"),
         ({"REDIS_URL": "redis://r"}, ["worker"], 1, "CELERY_QUEUES: must be set"),
         ({"REDIS_URL": "redis://r"}, ["database"], 2, "usage"),
@@ -286,7 +286,7 @@ def test_a_wire_for_everything_that_is_set() -> None:
         "BACKEND_URL": "http://backend:3001",
     }
     with httpx.Client() as client:
-        found = {wire.name: wire for wire in wires.laid(read(everything), client)}
+        found = {wire.name: wire for wire in wires.configured_wires(read(everything), client)}
     assert [name for name, wire in found.items() if wire.required] == [
         *(
             "postgres",
@@ -348,7 +348,7 @@ def test_nobody_listens() -> None:
         with pytest.raises(WireError, match="ConnectError"):
             wires.answers(client, "http://127.0.0.1:1/docs")
         with pytest.raises(WireError):
-            wires.written("redis://u:p@127.0.0.1:1/0")
+            wires.write_key("redis://u:p@127.0.0.1:1/0")
 
 
 def test_langfuse_is_asked_with_the_keys() -> None:
@@ -388,7 +388,7 @@ def entries(health: Health) -> dict[str, Any]:
     return found
 
 
-def test_one_required_wire_is_enough_to_be_unwell() -> None:
+def test_one_required_wire_is_enough_to_be_unhealthy() -> None:
     redis, ollama = Check(), Check("ConnectError")
     now = [0.0]
     health = Health([Wire("redis", redis), Wire("ollama", ollama, required=False)], lambda: now[0])
@@ -423,7 +423,7 @@ def test_a_dear_check_is_made_at_the_start_and_then_rarely() -> None:
             assert time.monotonic() < deadline
             now[0] += 0.01
 
-    assert health.report()[0] is False, "not well before its first answer"
+    assert health.report()[0] is False, "not healthy before its first answer"
     loaded.set()
     becomes({"ok": True})
     now[0] = 590
@@ -457,8 +457,8 @@ def test_the_probe_of_a_worker(tmp_path: Path) -> None:
     status = tmp_path / "status.json"
     assert probe.verdict(status, 100) == (1, "not ready yet")
     wires = {"redis": {"ok": True}, "queues": {"ok": False, "problem": "not consumed: etl"}}
-    status.write_text(json.dumps({"well": False, "at": 90, "wires": wires}))
+    status.write_text(json.dumps({"healthy": False, "at": 90, "wires": wires}))
     assert probe.verdict(status, 100) == (1, "queues: not consumed: etl")
-    status.write_text(json.dumps({"well": True, "at": 90, "wires": {}}))
+    status.write_text(json.dumps({"healthy": True, "at": 90, "wires": {}}))
     assert probe.verdict(status, 100) == (0, "ok")
-    assert probe.verdict(status, 190) == (1, "has not said how it is for 100 s")
+    assert probe.verdict(status, 190) == (1, "no report for 100 s")

@@ -120,8 +120,8 @@ def world(served_world: tuple[World, httpx.Client, Settings]) -> tuple[World, ht
 @pytest.mark.parametrize("devices", ["", "void", "none"])
 def test_a_container_without_a_card(devices: str) -> None:
     with pytest.raises(card.CardError, match="no card"):
-        card.seen({"NVIDIA_VISIBLE_DEVICES": devices})
-    assert card.seen({"NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2"}) == ["GPU-1", "GPU-2"]
+        card.visible_cards({"NVIDIA_VISIBLE_DEVICES": devices})
+    assert card.visible_cards({"NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2"}) == ["GPU-1", "GPU-2"]
 
 
 @pytest.mark.checklist("6.7")
@@ -253,7 +253,7 @@ def test_the_gateway_is_asked_as_required(world: tuple[World, httpx.Client, Sett
 def test_silence_is_a_failure(world: tuple[World, httpx.Client, Settings]) -> None:
     fake, _, settings = world
     fake.silent = True
-    assert {comment.failures for comment in comments(settings, 55)} == {("litellm: said nothing",)}
+    assert {comment.failures for comment in comments(settings, 55)} == {("litellm: an empty answer",)}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Scaffolding of a project's containers: every wire that the server lays to them is used, nothing more.
+"""Scaffolding of a project's containers: it uses every wire that the server provides, and nothing more.
 
-The owner replaces it by his code, container by container; docs/scaffold.md says how.
+The owner replaces it by his own code, container by container; see docs/scaffold.md.
 """

@@ -1,4 +1,4 @@
-"""The image's program: a frontend, a Celery worker or a backend, by what the container is told.
+"""The image's program: a frontend, a Celery worker or a backend, depending on the container's environment.
 
 Usage: scaffold [backend|frontend|worker]
 """
@@ -15,14 +15,14 @@ ROLES = ("backend", "frontend", "worker")
 
 
 def role(settings: Settings) -> str:
-    """What a container is: who has queues is a worker, who has a backend is a frontend."""
+    """The role of a container: with queues it is a worker, with a backend it is a frontend."""
     if settings.queues:
         return "worker"
     return "frontend" if settings.backend_url else "backend"
 
 
 def main() -> int:
-    """Be what the arguments or the environment say."""
+    """Run in the role that the arguments or the environment name."""
     arguments = sys.argv[1:]
     if len(arguments) > 1 or not set(arguments) <= set(ROLES):
         sys.stderr.write(f"usage: scaffold [{'|'.join(ROLES)}]\n")
@@ -34,24 +34,24 @@ def main() -> int:
         return 1
     if settings == Settings(port=settings.port):
         sys.stderr.write(
-            "the container's environment: no wire is laid, such as DATABASE_URL or BACKEND_URL\n"
+            "the container's environment: no wire is configured, such as DATABASE_URL or BACKEND_URL\n"
         )
         return 1
-    wanted = arguments[0] if arguments else role(settings)
-    if wanted == "worker" and not settings.queues:
+    selected = arguments[0] if arguments else role(settings)
+    if selected == "worker" and not settings.queues:
         sys.stderr.write("the container's environment:\nCELERY_QUEUES: must be set for a worker\n")
         return 1
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every check
-    if wanted == "worker":
-        from . import worker  # Celery is half of the memory, and HTTP needs none of it
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs a line for every check
+    if selected == "worker":
+        from . import worker  # Celery takes half of the memory, and HTTP does not need it
 
         return worker.run(settings)
     from . import web
 
-    web.serve(settings, wanted)
+    web.serve(settings, selected)
     return 0
 
 

@@ -15,7 +15,7 @@ from .jobs import app
 
 
 def main() -> int:
-    """Exit 0 with the result on standard output, 1 with what went wrong on standard error."""
+    """Exit 0 with the result on standard output, or 1 with the error on standard error."""
     parser = argparse.ArgumentParser(prog="scaffold-job")
     parser.add_argument("--queue", default=app.conf.task_default_queue)
     parser.add_argument("--timeout", type=float, default=60.0)

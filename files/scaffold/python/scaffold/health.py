@@ -1,4 +1,4 @@
-"""Whether a container is well: its wires, checked side by side, each as often as it is worth."""
+"""Health of a container: its wires, checked in parallel, each as often as its check is worth."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from .wires import Wire, WireError
 
-FRESH_S = 2.0  # within which everyone gets the same report
-RETRY_S = 15.0  # after which a dear check that failed is made again
+FRESH_S = 2.0  # age up to which a report is reused
+RETRY_S = 15.0  # time until an expensive check that failed is repeated
 _log = logging.getLogger("scaffold.health")
 
 
 @dataclass(frozen=True)
 class State:
-    """What the last check of a wire said: None where it works, and when it was (monotonic seconds)."""
+    """Result of the last check of a wire: None if it works, and its time (monotonic seconds)."""
 
     problem: str | None
     at: float
@@ -27,8 +27,8 @@ class State:
 class Health:
     """Checks of one container's wires.
 
-    Dear checks (`Wire.every_s`) run in the background, so that no question waits for a model; until the first of them
-    has succeeded, the container is not well.
+    Expensive checks (`Wire.every_s`) run in the background, so that no request waits for a model. The container is not
+    healthy before the first of them has succeeded.
 
     :param clock: seconds that only grow
     """
@@ -43,7 +43,7 @@ class Health:
         self._pool = ThreadPoolExecutor(max(1, len(wires)), thread_name_prefix="wire")
 
     def report(self) -> tuple[bool, dict[str, object]]:
-        """Whether all that is required works, and an entry for each wire."""
+        """Whether all required wires work, and an entry for each wire."""
         with self._lock:
             if self._clock() - self._reported >= FRESH_S:
                 cheap = [wire for wire in self._wires if wire.every_s is None]
@@ -54,14 +54,14 @@ class Health:
                 list(self._pool.map(self._check, cheap))
                 self._reported = self._clock()
             entries: dict[str, object] = {}
-            well = True
+            healthy = True
             for wire in self._wires:
                 state = self._states.get(wire.name, State("not checked yet", 0.0))
                 entries[wire.name] = {"ok": state.problem is None} | (
                     {"problem": state.problem} if state.problem else {}
                 )
-                well = well and (state.problem is None or not wire.required)
-            return well, {"status": "ok" if well else "unwell", "wires": entries}
+                healthy = healthy and (state.problem is None or not wire.required)
+            return healthy, {"status": "ok" if healthy else "unhealthy", "wires": entries}
 
     def _due(self, wire: Wire, every_s: float) -> bool:
         state = self._states.get(wire.name)

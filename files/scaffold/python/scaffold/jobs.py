@@ -1,4 +1,4 @@
-"""The Celery application, and the job that every queue understands.
+"""The Celery application, and the job that every queue accepts.
 
 `celery -A scaffold.jobs …` works in the image as well, with the environment of the container.
 """
@@ -13,18 +13,18 @@ from celery import Celery
 
 from .settings import Settings, read
 
-RESULTS_KEPT_S = 3600
+RESULT_EXPIRES_S = 3600
 
 
 def application(settings: Settings) -> Celery:
-    """Celery on the settings' broker and results.
+    """Celery with the broker and the results of the settings.
 
-    A job is acknowledged once it is done, so a worker that dies loses none; results expire.
+    A job is acknowledged once it is done, so a worker that dies loses no job. Results expire.
     """
     app = Celery("scaffold", broker=settings.broker_url, backend=settings.result_backend)
     app.conf.update(
         broker_connection_retry_on_startup=True,
-        result_expires=RESULTS_KEPT_S,
+        result_expires=RESULT_EXPIRES_S,
         task_acks_late=True,
         task_default_queue=settings.queues[0] if settings.queues else "default",
         task_track_started=True,
@@ -42,7 +42,7 @@ def application(settings: Settings) -> Celery:
 
 
 def ping(value: str = "pong") -> dict[str, object]:
-    """Say who worked on this job, and when (seconds since the epoch)."""
+    """Return the worker of this job, and the time (seconds since the epoch)."""
     return {"value": value, "worker": socket.gethostname(), "at": time.time()}
 
 

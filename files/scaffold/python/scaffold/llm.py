@@ -16,12 +16,12 @@ _THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class LlmError(RuntimeError):
-    """Nobody completed anything; says who refused how, without quoting an answer that may name a key."""
+    """No provider answered. The message has their failures, without answers, which may have a key."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer, who gave it (`litellm`, `ollama`, `groq`), and by which model."""
+    """An answer, its provider (`litellm`, `ollama`, `groq`) and its model."""
 
     text: str
     provider: str
@@ -29,7 +29,7 @@ class Completion:
 
 
 def complete(client: httpx.Client, settings: Settings, prompt: str, *, max_tokens: int = 64) -> Completion:
-    """Complete a prompt, as the rollback of requirements 3.8 says: through the gateway, or around it.
+    """Complete a prompt through the gateway or around it, as in the rollback of requirements 3.8.
 
     :raises LlmError: no provider answered
     """
@@ -53,11 +53,11 @@ def complete(client: httpx.Client, settings: Settings, prompt: str, *, max_token
 
 
 def configured(settings: Settings) -> bool:
-    """Whether there is anyone to ask."""
+    """Whether a provider is configured."""
     return bool(settings.litellm_url if settings.llm_provider == "litellm" else settings.ollama_url)
 
 
-def spoken(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """An answer without the thoughts that some models put before it."""
     return _THOUGHTS.sub("", text).strip()
 
@@ -77,7 +77,7 @@ def _ollama(client: httpx.Client, settings: Settings, prompt: str, max_tokens: i
             json={"model": model, "prompt": prompt, "stream": False, "options": {"num_predict": max_tokens}},
             timeout=TIMEOUT_S,
         )
-        return Completion(spoken(answer.raise_for_status().json()["response"]), "ollama", model)
+        return Completion(without_thoughts(answer.raise_for_status().json()["response"]), "ollama", model)
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise LlmError(f"ollama: {failure(error)}") from None
 
@@ -99,7 +99,7 @@ def _chat(client: httpx.Client, provider: str, url: str, key: str, body: dict[st
         )
         content = answer.raise_for_status().json()
         text = content["choices"][0]["message"]["content"] or ""
-        return Completion(spoken(text), provider, str(content.get("model", body["model"])))
+        return Completion(without_thoughts(text), provider, str(content.get("model", body["model"])))
     except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
         raise LlmError(f"{provider}: {failure(error)}") from None
 
@@ -109,11 +109,11 @@ def _user(prompt: str) -> list[dict[str, str]]:
 
 
 def failure(error: Exception) -> str:
-    """What went wrong in an exchange, in words that hold no secret."""
+    """The failure of a request, in words without a secret."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code}"
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpx.HTTPError):
         return type(error).__name__
-    return "an answer of another form"
+    return "an answer in another format"

@@ -1,4 +1,4 @@
-"""`scaffold-health`: exit 0 if the worker in this container is well. Standard library only, since it runs often."""
+"""`scaffold-health`: exit 0 if the worker in this container is healthy. It runs often: standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STALE_S = 90.0
 
 
 def verdict(path: Path, now: float) -> tuple[int, str]:
-    """Exit status and the line that Docker keeps of it.
+    """Exit status, and the line that Docker keeps.
 
     :param now: seconds since the epoch
     """
@@ -23,15 +23,15 @@ def verdict(path: Path, now: float) -> tuple[int, str]:
         return 1, "not ready yet"
     age = now - status["at"]
     if age > STALE_S:
-        return 1, f"has not said how it is for {age:.0f} s"
-    if status["well"]:
+        return 1, f"no report for {age:.0f} s"
+    if status["healthy"]:
         return 0, "ok"
     wires = status["wires"].items()
     return 1, "; ".join(f"{name}: {wire['problem']}" for name, wire in wires if not wire["ok"])
 
 
 def main() -> int:
-    """Print the line, exit with the status."""
+    """Print the line, and exit with the status."""
     code, line = verdict(Path(os.environ.get("SCAFFOLD_STATUS", STATUS)), time.time())
     sys.stdout.write(f"{line}\n")
     return code

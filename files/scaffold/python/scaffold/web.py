@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from .health import Health
 from .settings import Settings
-from .wires import laid
+from .wires import configured_wires
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{role}</title></head>
 <body><h1>{role}</h1><p>Scaffolding: the real program has not been deployed yet.
@@ -20,14 +20,14 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{rol
 
 
 def application(health: Health, role: str) -> Starlette:
-    """The program that answers, with nothing on the network but the wires."""
+    """The HTTP application, which uses the network only for the wires."""
 
     def page(_: Request) -> HTMLResponse:
         return HTMLResponse(PAGE.format(role=role))
 
     def report(_: Request) -> JSONResponse:
-        well, content = health.report()
-        return JSONResponse(content, status_code=200 if well else 503)
+        healthy, content = health.report()
+        return JSONResponse(content, status_code=200 if healthy else 503)
 
     return Starlette(routes=[Route("/", page), Route("/api/health", report)])
 
@@ -35,8 +35,8 @@ def application(health: Health, role: str) -> Starlette:
 def serve(settings: Settings, role: str) -> None:
     """Answer on the settings' port until SIGTERM."""
     with httpx.Client() as client:
-        health = Health(laid(settings, client))
-        health.report()  # the dear checks start now, not with the first question
+        health = Health(configured_wires(settings, client))
+        health.report()  # the expensive checks start now, not with the first request
         uvicorn.run(
             application(health, role),
             host="0.0.0.0",  # noqa: S104 - inside its container

@@ -1,4 +1,4 @@
-"""The wires of a container, each with the check that proves that it works with the credentials it came with."""
+"""The wires of a container, each with a check that proves that it works with its credentials."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from . import llm
 from .settings import Settings
 
 TIMEOUT_S = 5
-KEPT_S = 60  # of what a check writes to Redis
+KEY_EXPIRES_S = 60  # of a key that a check writes to Redis
 
 
 class WireError(RuntimeError):
-    """A wire does not work; the message holds no secret."""
+    """A wire does not work. The message has no secret."""
 
 
 @dataclass(frozen=True)
 class Wire:
     """One wire.
 
-    :param check: raises WireError where it does not work
-    :param required: whether the container cannot do its work without
-    :param every_s: how long a success counts, in seconds; None where every question is worth a check
+    :param check: raises WireError if the wire does not work
+    :param required: whether the container needs the wire for its work
+    :param every_s: seconds that a success counts; None checks for every report
     """
 
     name: str
@@ -41,8 +41,8 @@ class Wire:
 LLM_EVERY_S = 600.0  # a completion costs a card's time
 
 
-def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
-    """The wires that the settings of a container speak of."""
+def configured_wires(settings: Settings, client: httpx.Client) -> list[Wire]:
+    """The wires in the settings of a container."""
     wires: list[Wire] = []
     if url := settings.database_url:
         wires.append(Wire("postgres", lambda: postgres(url)))
@@ -54,11 +54,11 @@ def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
         ("results", settings.result_backend),
     ):
         if address:
-            wires.append(Wire(name, lambda address=address: written(address)))  # type: ignore[misc] # a lambda's default
+            wires.append(Wire(name, lambda address=address: write_key(address)))  # type: ignore[misc] # a lambda's default
     if llm.configured(settings):
         wires.append(Wire("llm", lambda: completion(settings, client), every_s=LLM_EVERY_S))
     if settings.whisper_url:
-        docs = f"{settings.whisper_url}/docs"  # it has no health of its own (requirements 4.5)
+        docs = f"{settings.whisper_url}/docs"  # it has no health check of its own (requirements 4.5)
         wires.append(Wire("whisper", lambda: answers(client, docs)))
     if settings.langfuse_url:
         wires.append(Wire("langfuse", lambda: langfuse(settings, client)))
@@ -67,7 +67,7 @@ def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
         wires.append(Wire("backend", lambda: answers(client, health)))
     for name, instance in settings.ollama_urls.items():
         version = f"{instance}/api/version"
-        # Others answer in its place (requirements 3.3 and 3.4), so its absence is told and no more.
+        # Other models answer in its place (requirements 3.3 and 3.4), so its absence is only reported.
         wires.append(
             Wire(f"ollama-{name}", lambda version=version: answers(client, version), required=False)  # type: ignore[misc] # a lambda's default
         )
@@ -75,12 +75,12 @@ def laid(settings: Settings, client: httpx.Client) -> list[Wire]:
 
 
 def postgres(url: str) -> None:
-    """Log in as the URL's role to its database, run one prepared statement twice.
+    """Log in as the role of the URL to its database, and run one prepared statement twice.
 
-    :raises WireError: it does not answer, refuses, or is another role's or database's
+    :raises WireError: no answer, a refusal, or another role or database
     """
     parts = urlsplit(url)
-    wanted = (unquote(parts.username or ""), unquote(parts.path.removeprefix("/")))
+    expected = (unquote(parts.username or ""), unquote(parts.path.removeprefix("/")))
     try:
         with psycopg.connect(url, connect_timeout=TIMEOUT_S, autocommit=True) as connection:
             for number in (20, 21):
@@ -89,16 +89,16 @@ def postgres(url: str) -> None:
                 ).fetchone()
                 if row is None or row[2] != number * 2:
                     raise WireError("a prepared statement has another result")
-                if row[:2] != wanted:
-                    raise WireError(f"is {row[1]} as {row[0]}, not {wanted[1]} as {wanted[0]}")
+                if row[:2] != expected:
+                    raise WireError(f"is {row[1]} as {row[0]}, not {expected[1]} as {expected[0]}")
     except psycopg.Error as error:
         raise WireError(str(error).strip().splitlines()[-1] if str(error).strip() else "no answer") from None
 
 
-def written(url: str) -> None:
-    """Write a key to the URL's index and read it back; it expires.
+def write_key(url: str) -> None:
+    """Write a key to the index of the URL, and read it back. The key expires.
 
-    :raises WireError: it does not answer or refuses
+    :raises WireError: no answer, or a refusal
     """
     value = secrets.token_hex(8)
     key = f"scaffold:wire:{socket.gethostname()}:{value}"  # two wires may lead to one index
@@ -106,15 +106,15 @@ def written(url: str) -> None:
         with redis.Redis.from_url(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, decode_responses=True
         ) as connection:
-            connection.set(key, value, ex=KEPT_S)
+            connection.set(key, value, ex=KEY_EXPIRES_S)
             if connection.get(key) != value:
-                raise WireError("what was written is not there")
+                raise WireError("the written key is missing")
     except redis.RedisError as error:
         raise WireError(str(error) or "no answer") from None
 
 
 def completion(settings: Settings, client: httpx.Client) -> None:
-    """:raises WireError: nobody completes a prompt"""
+    """:raises WireError: no provider completes a prompt"""
     try:
         llm.complete(client, settings, "Answer with one word: ready?", max_tokens=8)
     except llm.LlmError as error:

@@ -1,4 +1,4 @@
-"""The project's cache in its own tables (requirements 5.2): each row lasts as long as its kind is valid."""
+"""The project's cache in its own tables (requirements 5.2). Each row expires with the validity of its kind."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 CONNECT_S = 5
-LYRICS_KEPT = {
+LYRICS_VALIDITY = {
     "synced": timedelta(days=365),
     "unsynced": timedelta(days=90),
     "not_found": timedelta(days=7),
 }
-WORDS_KEPT = timedelta(days=90)  # of what whisper heard
+WORDS_VALIDITY = timedelta(days=90)  # of a transcription by whisper
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Lyrics:
 
 
 class Cache:
-    """The tables, through PgBouncer; a row past its time is not there, and is replaced."""
+    """The tables, through PgBouncer. An expired row counts as missing, and is replaced."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def lyrics(self, track: str) -> Lyrics | None:
-        """What is known of a track's lyrics."""
+        """The cached lyrics of a track."""
         row = self._one(
             "SELECT lyrics_text, sync_type, source FROM lyrics_cache"
             " WHERE spotify_track_id = %s AND (expires_at IS NULL OR expires_at > now())",
@@ -42,14 +42,14 @@ class Cache:
         )
         return Lyrics(*row) if row else None
 
-    def keep_lyrics(self, track: str, lyrics: Lyrics) -> None:
-        """Keep them as long as their kind is good."""
+    def store_lyrics(self, track: str, lyrics: Lyrics) -> None:
+        """Cache lyrics for the validity of their kind."""
         self._execute(
             "INSERT INTO lyrics_cache (spotify_track_id, lyrics_text, sync_type, source, expires_at)"
             " VALUES (%s, %s, %s, %s, now() + %s)"
             " ON CONFLICT (spotify_track_id) DO UPDATE SET lyrics_text = EXCLUDED.lyrics_text,"
             " sync_type = EXCLUDED.sync_type, source = EXCLUDED.source, expires_at = EXCLUDED.expires_at",
-            (track, lyrics.text, lyrics.sync_type, lyrics.source, LYRICS_KEPT[lyrics.sync_type]),
+            (track, lyrics.text, lyrics.sync_type, lyrics.source, LYRICS_VALIDITY[lyrics.sync_type]),
         )
 
     def words(self, track: str, video: str) -> list[dict[str, object]] | None:
@@ -61,8 +61,8 @@ class Cache:
         )
         return list(row[0]) if row else None
 
-    def keep_words(self, track: str, video: str, words: list[dict[str, object]], language: str) -> None:
-        """Keep what whisper heard; what a person corrected stays as it is."""
+    def store_words(self, track: str, video: str, words: list[dict[str, object]], language: str) -> None:
+        """Cache a transcription by whisper. A corrected one stays as it is."""
         self._execute(
             "INSERT INTO word_timestamps_cache"
             " (spotify_track_id, youtube_video_id, words, source, language, expires_at)"
@@ -70,7 +70,7 @@ class Cache:
             " ON CONFLICT (spotify_track_id, youtube_video_id) DO UPDATE SET words = EXCLUDED.words,"
             " source = EXCLUDED.source, language = EXCLUDED.language, expires_at = EXCLUDED.expires_at"
             " WHERE word_timestamps_cache.source <> 'user_corrected'",
-            (track, video, Jsonb(words), language, WORDS_KEPT),
+            (track, video, Jsonb(words), language, WORDS_VALIDITY),
         )
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:

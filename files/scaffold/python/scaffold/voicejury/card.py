@@ -1,4 +1,4 @@
-"""The card that Ollama Light and the audio models take turns on (requirements 4.2)."""
+"""The card that Ollama Light and the audio models share in turns (requirements 4.2)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ..llm import failure
 from ..settings import Settings
 
 UNLOADED_WITHIN_S = 30.0
-ASK_EVERY_S = 0.5
-TIMEOUT_S = 20  # of one question
+POLL_S = 0.5
+TIMEOUT_S = 20  # of one request
 
 
 class CardError(RuntimeError):
     """There is no card, or it is not free."""
 
 
-def seen(environment: Mapping[str, str] = os.environ) -> list[str]:
+def visible_cards(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Full UUIDs of the cards that Docker gave to this container.
 
-    :raises CardError: none
+    :raises CardError: it has no card
     """
     devices = environment.get("NVIDIA_VISIBLE_DEVICES", "")
-    found = [] if devices in ("", "void", "none") else devices.split(",")
-    if not found:
+    cards = [] if devices in ("", "void", "none") else devices.split(",")
+    if not cards:
         raise CardError("this container has no card")
-    return found
+    return cards
 
 
 def unload(
@@ -39,30 +39,30 @@ def unload(
     within_s: float = UNLOADED_WITHIN_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Have Ollama give the card's memory back, and wait until it has. It loads again with the next question.
+    """Make Ollama free the card's memory, and wait for that. It loads the model again with the next request.
 
-    An Ollama that does not run has no memory of it: nobody answers, or 502 in its place.
+    An Ollama that does not run has no memory of the card: there is no answer, or 502 in its place.
 
-    :param within_s: how long that may take, in seconds
-    :return: how long it took, in seconds
-    :raises CardError: the model is still there, or Ollama cannot be asked
+    :param within_s: seconds that this may take
+    :return: seconds that it took
+    :raises CardError: the model is still loaded, or Ollama answers with an error
     """
     url, model = settings.ollama_url, settings.ollama_model
     if not url or not model:
         raise CardError("OLLAMA_HOST and OLLAMA_MODEL must be set")
     started = time.monotonic()
     try:
-        asked = client.post(f"{url}/api/generate", json={"model": model, "keep_alive": 0}, timeout=TIMEOUT_S)
-        if asked.status_code == httpx.codes.BAD_GATEWAY:
+        answer = client.post(f"{url}/api/generate", json={"model": model, "keep_alive": 0}, timeout=TIMEOUT_S)
+        if answer.status_code == httpx.codes.BAD_GATEWAY:
             return time.monotonic() - started
-        asked.raise_for_status()
+        answer.raise_for_status()
         while True:
             loaded = client.get(f"{url}/api/ps", timeout=TIMEOUT_S).raise_for_status().json()["models"]
             if all(entry["name"] != model for entry in loaded):
                 return time.monotonic() - started
             if time.monotonic() - started > within_s:
                 raise CardError(f"{model} is still loaded after {within_s:.0f} s")
-            sleep(ASK_EVERY_S)
+            sleep(POLL_S)
     except httpx.ConnectError:
         return time.monotonic() - started
     except (httpx.HTTPError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Three jurors comment on a performance in parallel, each by the first of three tiers to answer (requirements 7.4)."""
+"""Three jurors comment on a performance in parallel, each by the first tier that answers (requirements 7.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ..llm import GROQ_MODEL, failure, spoken
+from ..llm import GROQ_MODEL, failure, without_thoughts
 from ..settings import Settings
 
 MAX_TOKENS, TEMPERATURE = 300, 0.8
@@ -22,12 +22,12 @@ YES, MAYBE, NO = "OUI", "PEUT-ETRE", "NON"
 class Persona:
     """A juror.
 
-    :param manner: how the prompt describes it
+    :param manner: its description in the prompt
     :param yes: score from which it votes yes, 0 to 100
     :param maybe: score from which it is undecided
-    :param low: what it says below `maybe` when nobody writes for it
-    :param fair: what it says below `yes`
-    :param high: what it says from `yes` on
+    :param low: its own comment below `maybe`, when no tier answers
+    :param fair: its own comment below `yes`
+    :param high: its own comment from `yes` on
     """
 
     name: str
@@ -39,11 +39,11 @@ class Persona:
     high: str
 
     def vote(self, score: float) -> str:
-        """What it votes for a score."""
+        """Its vote for a score."""
         return YES if score >= self.yes else MAYBE if score >= self.maybe else NO
 
     def heuristic(self, score: float) -> str:
-        """What it says without anyone's help."""
+        """Its own comment, without a model."""
         return {YES: self.high, MAYBE: self.fair, NO: self.low}[self.vote(score)]
 
 
@@ -80,11 +80,11 @@ PERSONAS = (
 
 @dataclass(frozen=True)
 class Comment:
-    """What a juror says.
+    """The comment of a juror.
 
-    :param tier: who wrote it: `litellm`, `ollama`, `groq` or `heuristic`
-    :param seconds: how long that took, failures included
-    :param failures: of the tiers before
+    :param tier: its author: `litellm`, `ollama`, `groq` or `heuristic`
+    :param seconds: duration, with the failures
+    :param failures: failures of the tiers before
     """
 
     persona: str
@@ -97,14 +97,14 @@ class Comment:
 
 
 class TierError(RuntimeError):
-    """This tier did not answer; says how, without a secret."""
+    """This tier did not answer. The message has the reason, without a secret."""
 
 
 Tier = Callable[[httpx.AsyncClient, Settings, str], Awaitable[tuple[str, str]]]
 
 
 async def comments(client: httpx.AsyncClient, settings: Settings, score: float) -> list[Comment]:
-    """The comments of all three, asked for at the same time.
+    """The comments of all three, requested in parallel.
 
     :param score: 0 to 100
     """
@@ -112,15 +112,15 @@ async def comments(client: httpx.AsyncClient, settings: Settings, score: float) 
 
 
 def verdict(votes: list[str]) -> str:
-    """What most of them voted; undecided if they do not agree at all."""
+    """The vote of the majority; undecided if all three differ."""
     (vote, count), *_ = Counter(votes).most_common()
     return vote if count > 1 else MAYBE
 
 
 async def comment(client: httpx.AsyncClient, settings: Settings, persona: Persona, score: float) -> Comment:
-    """One juror's comment: the gateway's model, else Ollama Light's, else its own.
+    """The comment of one juror: by the gateway's model, else by Ollama Light's, else its own.
 
-    With LLM_PROVIDER=ollama the gateway is left out, and Groq itself is asked after Ollama (requirements 3.8).
+    With LLM_PROVIDER=ollama the gateway is left out, and Groq itself follows Ollama (requirements 3.8).
     """
     tiers: tuple[tuple[str, Tier], ...] = (
         (("litellm", _litellm), ("ollama", _ollama))
@@ -190,8 +190,8 @@ async def _chat(
     try:
         text = content["choices"][0]["message"]["content"]  # type: ignore[index] # checked by what is caught
     except (KeyError, IndexError, TypeError):
-        raise TierError("an answer of another form") from None
-    return _said(text), str(content.get("model", model))
+        raise TierError("an answer in another format") from None
+    return _comment_text(text), str(content.get("model", model))
 
 
 async def _ollama(client: httpx.AsyncClient, settings: Settings, prompt: str) -> tuple[str, str]:
@@ -204,7 +204,7 @@ async def _ollama(client: httpx.AsyncClient, settings: Settings, prompt: str) ->
         OLLAMA_TIMEOUT_S,
         {"model": settings.ollama_model, "prompt": prompt, "stream": False, "options": options},
     )
-    return _said(content.get("response")), settings.ollama_model
+    return _comment_text(content.get("response")), settings.ollama_model
 
 
 async def _post(
@@ -224,9 +224,9 @@ async def _post(
         raise TierError(failure(error)) from None
 
 
-def _said(text: object) -> str:
-    """A comment; silence is a failure of the tier."""
-    said = spoken(text) if isinstance(text, str) else ""
-    if not said:
-        raise TierError("said nothing")
-    return said
+def _comment_text(text: object) -> str:
+    """The text of a comment. An empty one is a failure of the tier."""
+    comment = without_thoughts(text) if isinstance(text, str) else ""
+    if not comment:
+        raise TierError("an empty answer")
+    return comment

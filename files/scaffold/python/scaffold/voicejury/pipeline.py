@@ -24,7 +24,7 @@ from .transcription import LANGUAGE, transcribe
 NAME = "tasks.pipeline.analyze_performance"
 GENIUS = "https://api.genius.com/search"
 GENIUS_TIMEOUT_S = 5
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 def job(
@@ -32,11 +32,11 @@ def job(
 ) -> dict[str, object]:
     """Analyse one performance with the container's settings.
 
-    :param session_id: of the singer
-    :param track: of the song, at Spotify
-    :param video: of the performance, at YouTube
-    :param score: what the audio models would find, 0 to 100
-    :param audio: a WAV file in base64; a second of silence if there is none
+    :param session_id: session of the singer
+    :param track: id of the song at Spotify
+    :param video: id of the performance at YouTube
+    :param score: result of the audio models, 0 to 100
+    :param audio: a WAV file in base64; a second of silence without it
     """
     settings = read(os.environ)
     with httpx.Client() as client:
@@ -54,35 +54,37 @@ def analyze(
     score: float,
     audio: bytes,
 ) -> dict[str, object]:
-    """The steps, each with its duration and what it found.
+    """Run the steps. Returns each with its duration and result.
 
-    :raises CardError, TranscriptionError: a step that has no other way failed
+    :raises CardError, TranscriptionError: a step without an alternative failed
     """
     steps: list[dict[str, object]] = []
 
-    def step(name: str, work: Callable[[], _Found], show: Callable[[_Found], object]) -> _Found:
+    def step(name: str, work: Callable[[], _Result], show: Callable[[_Result], object]) -> _Result:
         started = time.monotonic()
-        found = work()
-        steps.append({"step": name, "seconds": round(time.monotonic() - started, 3), "found": show(found)})
-        return found
+        result = work()
+        steps.append({"step": name, "seconds": round(time.monotonic() - started, 3), "found": show(result)})
+        return result
 
     if not settings.database_url:
         raise RuntimeError("DATABASE_URL is not set")
     cache = Cache(settings.database_url)
-    step("0 card", card.seen, lambda cards: cards)
+    step("0 card", card.visible_cards, lambda cards: cards)
     step("0 unload Ollama Light", lambda: card.unload(client, settings), lambda seconds: round(seconds, 3))
     # 1 to 3, Demucs and CREPE, run here, on the card that is free now.
-    known = step("1-3 words known", lambda: cache.words(track, video), lambda words: words is not None)
+    cached = step("1-3 words known", lambda: cache.words(track, video), lambda words: words is not None)
     transcription = step(
-        "4 transcription", lambda: transcribe(client, settings, audio), lambda heard: heard.tier
+        "4 transcription",
+        lambda: transcribe(client, settings, audio),
+        lambda transcription: transcription.tier,
     )
-    if known is None:
-        cache.keep_words(track, video, transcription.words, LANGUAGE)
-    step("5 lyrics", lambda: lyrics(client, settings, cache, track), lambda found: found)
+    if cached is None:
+        cache.store_words(track, video, transcription.words, LANGUAGE)
+    step("5 lyrics", lambda: lyrics(client, settings, cache, track), lambda result: result)
     comments = step(
         "6 jury",
         lambda: asyncio.run(_comments(settings, score)),
-        lambda found: [comment.tier for comment in found],
+        lambda comments: [comment.tier for comment in comments],
     )
     trace = tracing.trace(
         client, settings, {"session_id": session_id, "youtube_id": video, "has_gpu": True}, comments
@@ -97,7 +99,7 @@ def analyze(
 
 
 def lyrics(client: httpx.Client, settings: Settings, cache: Cache, track: str) -> str:
-    """What is known of the lyrics: `cached`, `found`, `not_found`, or why Genius could not be asked."""
+    """Look the lyrics up: `cached`, `found`, `not_found`, or the failure of Genius."""
     if cache.lyrics(track):
         return "cached"
     if not settings.genius_token:
@@ -110,14 +112,14 @@ def lyrics(client: httpx.Client, settings: Settings, cache: Cache, track: str) -
         )
         hits = answer.raise_for_status().json()["response"]["hits"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        return failure(error)  # nothing is known, so nothing is kept
+        return failure(error)  # nothing is known, so nothing is cached
     kind = "unsynced" if hits else "not_found"
-    cache.keep_lyrics(track, Lyrics(str(hits[0]["result"]["title"]) if hits else None, kind, "genius"))
+    cache.store_lyrics(track, Lyrics(str(hits[0]["result"]["title"]) if hits else None, kind, "genius"))
     return "found" if hits else "not_found"
 
 
 def silence(seconds: int = 1, rate: int = 16_000) -> bytes:
-    """A WAV file in which nothing is heard."""
+    """A WAV file of silence."""
     content = io.BytesIO()
     with wave.open(content, "wb") as recording:
         recording.setnchannels(1)

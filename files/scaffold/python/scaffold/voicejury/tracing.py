@@ -1,4 +1,4 @@
-"""One trace an analysis, with a generation for each juror (requirements 7.5). Without Langfuse, nothing."""
+"""One trace for each analysis, with a generation for each juror (requirements 7.5). Without Langfuse, none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("scaffold.tracing")
 def trace(
     client: httpx.Client, settings: Settings, metadata: Mapping[str, object], comments: Iterable[Comment]
 ) -> str | None:
-    """Send the trace; its id, or None where there is nobody to send it to. A failure is logged, never raised."""
+    """Send the trace, and return its id, or None without Langfuse. A failure is logged, never raised."""
     if not settings.langfuse_url:
         return None
     number, now = uuid.uuid4().hex, datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Who turns a recording into words, in three tiers (requirements 7.6)."""
+"""Transcription of a recording, in three tiers (requirements 7.6)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LANGUAGE = "fr"
 
 
 class TranscriptionError(RuntimeError):
-    """Nobody transcribed; says who refused how."""
+    """No tier transcribed. The message has their failures."""
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """The words, who heard them (`shared-whisper`, `groq`), and how those before failed.
+    """The text, its tier (`shared-whisper`, `groq`), and the failures of the tiers before.
 
-    :param words: each with its text, start and end in seconds, where the tier gives them
+    :param words: each with its text, start and end in seconds, if the tier returns them
     """
 
     text: str
@@ -32,17 +32,17 @@ class Transcription:
     failures: tuple[str, ...]
 
 
-class _NextTier(Exception):  # noqa: N818 - no error: the way on
-    """This tier cannot; the next may."""
+class _NextTier(Exception):  # noqa: N818 - no error: it selects the next tier
+    """This tier cannot transcribe; the next may."""
 
 
 def transcribe(client: httpx.Client, settings: Settings, audio: bytes) -> Transcription:
-    """Ask shared-whisper, then Groq; a model of our own is off unless it is switched on, and the scaffold has none.
+    """Transcribe by shared-whisper, else by Groq. A model in the container is off by default, and here is none.
 
-    A server that fails or takes longer than its time leads to the next tier, one that refuses the recording does not.
+    A server that fails or exceeds its time leads to the next tier. One that refuses the recording does not.
 
     :param audio: a WAV file
-    :raises TranscriptionError: nobody could, or the recording was refused
+    :raises TranscriptionError: no tier could, or the recording was refused
     """
     failures: list[str] = []
     for name, tier in (("shared-whisper", _shared), ("groq", _groq)):
@@ -62,7 +62,7 @@ def transcribe(client: httpx.Client, settings: Settings, audio: bytes) -> Transc
 def _shared(client: httpx.Client, settings: Settings, audio: bytes) -> tuple[str, list[dict[str, object]]]:
     if not settings.whisper_url:
         raise _NextTier("SHARED_WHISPER_URL is not set")
-    content = _ask(
+    content = _post(
         client,
         f"{settings.whisper_url}/asr",
         settings.whisper_timeout_s,
@@ -77,7 +77,7 @@ def _shared(client: httpx.Client, settings: Settings, audio: bytes) -> tuple[str
 def _groq(client: httpx.Client, settings: Settings, audio: bytes) -> tuple[str, list[dict[str, object]]]:
     if not settings.groq_api_key:
         raise _NextTier("GROQ_API_KEY is not set")
-    content = _ask(
+    content = _post(
         client,
         f"{settings.groq_url}/audio/transcriptions",
         GROQ_TIMEOUT_S,
@@ -88,7 +88,7 @@ def _groq(client: httpx.Client, settings: Settings, audio: bytes) -> tuple[str, 
     return str(content["text"]).strip(), list(content.get("words") or [])
 
 
-def _ask(client: httpx.Client, url: str, timeout_s: float, **request: Any) -> dict[str, Any]:
+def _post(client: httpx.Client, url: str, timeout_s: float, **request: Any) -> dict[str, Any]:
     try:
         answer = client.post(url, timeout=timeout_s, **request)
         if 400 <= answer.status_code < 500 and answer.status_code not in (401, 403, 404, 408, 429):
