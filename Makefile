@@ -17,7 +17,7 @@ FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
 SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy test lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
+.PHONY: help deploy test check lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
     checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
@@ -35,6 +35,9 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+check: lint ## while you work: lint, types, and the unit tests nearest to what differs from main
+	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
 
 unit: prerequisites $(VENV)/installed ## tests that need no machine
 	$(BIN)/pytest -n 2 $(UNIT)
