@@ -122,7 +122,7 @@ def test_what_the_projects_are_given_is_on_it(blueprint: Blueprint, page: Page) 
     for index in blueprint.redis_indexes:
         assert f"{index.index} {index.usage} {', '.join(index.users)}" in page.text
     for team in blueprint.teams:
-        assert f"{team.shown_as} {team.key_alias} ${team.budget_usd}" in page.text
+        assert f"{team.shown_as} {team.key_alias} ${team.budget_usd:g}" in page.text
     for model in blueprint.gateway.models:
         then = " → ".join(blueprint.gateway.fallbacks.get(model.name, ())) or "none"
         assert model.name in page.text
