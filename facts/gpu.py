@@ -20,7 +20,7 @@ LISTED = re.compile(r"GPU \d+: (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuCard:
     """One card. What the driver does not tell ("[N/A]", or a card that it lists and cannot ask) is None.
 
     :param bus: PCI address as lspci shows it, "03:00.0"
@@ -47,9 +47,9 @@ class GpuState:
 
     installed: bool = False
     error: str | None = None
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[GpuCard, ...] = ()
 
-    def matching(self, uuid: str) -> tuple[Gpu, ...]:
+    def matching(self, uuid: str) -> tuple[GpuCard, ...]:
         """The cards whose UUID begins with `uuid`."""
         return tuple(gpu for gpu in self.gpus if gpu.uuid.startswith(uuid))
 
@@ -64,13 +64,13 @@ def pci_address(text: str) -> str:
     return f"{number:04x}:{bus}:{slot}" if number else f"{bus}:{slot}"
 
 
-def parse_list(lines: Iterable[str]) -> list[Gpu]:
+def parse_list(lines: Iterable[str]) -> list[GpuCard]:
     """The cards in the output of `nvidia-smi -L`; slices of a card (MIG) and messages are passed over."""
     found = (LISTED.fullmatch(line.strip()) for line in lines)
-    return [Gpu(card["uuid"], card["name"]) for card in found if card]
+    return [GpuCard(card["uuid"], card["name"]) for card in found if card]
 
 
-def parse_query(lines: Iterable[str]) -> list[Gpu]:
+def parse_query(lines: Iterable[str]) -> list[GpuCard]:
     """The cards in the output of `nvidia-smi --query-gpu=…`, with FIELDS, noheader and nounits."""
     gpus = []
     for line in lines:
@@ -80,7 +80,7 @@ def parse_query(lines: Iterable[str]) -> list[Gpu]:
         value = {key: _value(text) for key, text in zip(FIELDS, row, strict=True)}
         bus, memory = value["pci.bus_id"], value["memory.total"]
         gpus.append(
-            Gpu(
+            GpuCard(
                 uuid=row[0],
                 name=row[1],
                 bus=pci_address(bus) if bus else None,

@@ -12,7 +12,7 @@ from facts import script
 
 
 @dataclass(frozen=True)
-class Project:
+class ProjectState:
     """A project. One that a person deletes is `deleted` until the worker has removed what is in it."""
 
     id: str
@@ -22,7 +22,7 @@ class Project:
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """A key pair.
 
     :param hash: Langfuse's quick hash of the secret key; None before its first use where an old version made it
@@ -59,8 +59,8 @@ class LangfuseState:
     answers: bool = False
     reason: str = "none that runs"
     organisations: frozenset[str] = frozenset()
-    projects: tuple[Project, ...] = ()
-    keys: tuple[Key, ...] = ()
+    projects: tuple[ProjectState, ...] = ()
+    keys: tuple[ApiKey, ...] = ()
     members: tuple[Member, ...] = ()
     administrators: tuple[str, ...] = ()
 
@@ -96,8 +96,8 @@ def read_langfuse(output: Iterable[str]) -> LangfuseState:
     return LangfuseState(
         answers=True,
         organisations=frozenset(answer["organisations"]),
-        projects=tuple(Project(**project) for project in answer["projects"]),
-        keys=tuple(Key(**key) for key in answer["keys"]),
+        projects=tuple(ProjectState(**project) for project in answer["projects"]),
+        keys=tuple(ApiKey(**key) for key in answer["keys"]),
         members=tuple(Member(**member) for member in answer["members"]),
         administrators=tuple(answer["administrators"]),
     )

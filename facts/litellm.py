@@ -18,7 +18,7 @@ WAIT_S = 60
 
 
 @dataclass(frozen=True)
-class Team:
+class TeamState:
     """A team. Its budget is in dollars, None without one, and so is what it spent of it; no models mean all of them."""
 
     id: str
@@ -30,7 +30,7 @@ class Team:
 
 
 @dataclass(frozen=True)
-class Key:
+class VirtualKey:
     """A virtual key, known by the sha256 of its value. Without a team, only its own budget limits it, if it has one."""
 
     hash: str
@@ -42,7 +42,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class User:
+class ProxyUser:
     """Who can log in to its page, or has keys."""
 
     id: str
@@ -57,9 +57,9 @@ class ProxyState:
     :param models: names under which somebody added models to its database, beside those of its file
     """
 
-    teams: tuple[Team, ...] = ()
-    keys: tuple[Key, ...] = ()
-    users: tuple[User, ...] = ()
+    teams: tuple[TeamState, ...] = ()
+    keys: tuple[VirtualKey, ...] = ()
+    users: tuple[ProxyUser, ...] = ()
     models: tuple[str, ...] = ()
 
 
@@ -93,8 +93,8 @@ def read_proxy(output: Iterable[str]) -> ProxyState:
         return ProxyState()
     answer = script.from_json(line, "LiteLLM")
     return ProxyState(
-        teams=tuple(Team(**team | {"models": tuple(team["models"])}) for team in answer["teams"]),
-        keys=tuple(Key(**key | {"models": tuple(key["models"])}) for key in answer["keys"]),
-        users=tuple(User(**user) for user in answer["users"]),
+        teams=tuple(TeamState(**team | {"models": tuple(team["models"])}) for team in answer["teams"]),
+        keys=tuple(VirtualKey(**key | {"models": tuple(key["models"])}) for key in answer["keys"]),
+        users=tuple(ProxyUser(**user) for user in answer["users"]),
         models=tuple(answer["models"]),
     )

@@ -20,7 +20,7 @@ STATUS = {0: "down", 1: "up", 2: "pending", 3: "in maintenance", None: "not trie
 
 
 @dataclass(frozen=True)
-class FoundMonitor:
+class MonitorState:
     """A monitor.
 
     :param settings: those that a declaration can set, by Uptime Kuma's names; secret ones as sha256 of their value
@@ -41,8 +41,8 @@ class FoundMonitor:
 
 
 @dataclass(frozen=True)
-class FoundNotification:
-    """A way to be told. `settings` as in `FoundMonitor`."""
+class NotificationState:
+    """A way to be told. `settings` as in `MonitorState`."""
 
     id: int
     name: str
@@ -77,8 +77,8 @@ class KumaState:
     absent: bool = False
     setup: bool = False
     refused: str | None = None
-    monitors: tuple[FoundMonitor, ...] = ()
-    notifications: tuple[FoundNotification, ...] = ()
+    monitors: tuple[MonitorState, ...] = ()
+    notifications: tuple[NotificationState, ...] = ()
     logins: Logins | None = None
 
 
@@ -127,10 +127,10 @@ def read(output: Iterable[str]) -> KumaState:
             setup=answer.get("setup", False),
             refused=answer.get("refused"),
             monitors=tuple(
-                FoundMonitor(**{**monitor, "notifications": frozenset(monitor["notifications"])})
+                MonitorState(**{**monitor, "notifications": frozenset(monitor["notifications"])})
                 for monitor in answer.get("monitors", ())
             ),
-            notifications=tuple(FoundNotification(**each) for each in answer.get("notifications", ())),
+            notifications=tuple(NotificationState(**each) for each in answer.get("notifications", ())),
             logins=_logins(answer.get("logins")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -14,11 +14,11 @@ from pyinfra.context import host
 
 from facts.cache import cached_fact
 from facts.files import Tree, TreeState
-from facts.gpu import Gpu, Gpus, GpuState
+from facts.gpu import GpuCard, Gpus, GpuState
 from operations import script
 
 
-def other_limits(state: GpuState, limits: Mapping[str, int]) -> list[tuple[Gpu, int]]:
+def other_limits(state: GpuState, limits: Mapping[str, int]) -> list[tuple[GpuCard, int]]:
     """The cards whose power limit is another than the wanted one, with that.
 
     :raises OperationError: a UUID is not that of exactly one card

@@ -14,10 +14,11 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.cache import cached_fact
-from facts.langfuse import Key, Langfuse, LangfuseState
+from facts.langfuse import ApiKey, Langfuse, LangfuseState
 from operations import script
 from operations.notices import notice
 from operations.postgres_sql import literal, word
+from specs.langfuse import TraceProject
 
 # The notes of keys that are ours: a person sees them on Langfuse's page of keys.
 OURS = "SourceFast"
@@ -25,20 +26,6 @@ OURS = "SourceFast"
 NEW = f"{OURS}: new"
 REMOVED = f"{OURS}: removed "
 BCRYPT_ROUNDS = 11
-
-
-@dataclass(frozen=True)
-class Project:
-    """A project with its one key pair.
-
-    :param id: its id and its name
-    :param public_key: beginning with "pk-lf-"
-    :param secret_key: beginning with "sk-lf-"
-    """
-
-    id: str
-    public_key: str
-    secret_key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ def quick_hash(secret_key: str, salt: str) -> str:
 
 
 def difference(
-    langfuse: LangfuseState, organisation: str, desired: Iterable[Project], salt: str
+    langfuse: LangfuseState, organisation: str, desired: Iterable[TraceProject], salt: str
 ) -> list[Change]:
     """What brings projects and keys to their declared state; empty when they are in it.
 
@@ -85,7 +72,7 @@ def difference(
     return changes
 
 
-def _project_changes(langfuse: LangfuseState, organisation: str, desired: Project) -> Iterator[Change]:
+def _project_changes(langfuse: LangfuseState, organisation: str, desired: TraceProject) -> Iterator[Change]:
     project = next((project for project in langfuse.projects if project.id == desired.id), None)
     if project is None:
         statement = "INSERT INTO projects (id, name, org_id) VALUES ({}, {}, {})"
@@ -104,7 +91,7 @@ def _project_changes(langfuse: LangfuseState, organisation: str, desired: Projec
         )
 
 
-def _key_changes(langfuse: LangfuseState, desired: Project, hashed: str) -> Iterator[Change]:
+def _key_changes(langfuse: LangfuseState, desired: TraceProject, hashed: str) -> Iterator[Change]:
     exists = False
     for key in langfuse.keys:
         note = key.note or ""
@@ -122,11 +109,11 @@ def _key_changes(langfuse: LangfuseState, desired: Project, hashed: str) -> Iter
         yield Change(f"keys of {desired.id}: made", (_insertion(desired, hashed),), known.cached, known.after)
 
 
-def _is_ours(key: Key, project: str) -> bool:
+def _is_ours(key: ApiKey, project: str) -> bool:
     return key.project == project and key.note in (OURS, NEW)
 
 
-def _insertion(desired: Project, hashed: str) -> str:
+def _insertion(desired: TraceProject, hashed: str) -> str:
     """As Langfuse's `createAndAddApiKeysToDb` does it."""
     return _sql(
         "INSERT INTO api_keys (id, note, public_key, hashed_secret_key, fast_hashed_secret_key, "
@@ -141,13 +128,13 @@ def _insertion(desired: Project, hashed: str) -> str:
     )
 
 
-def _known(desired: Project, hashed: str) -> Change:
+def _known(desired: TraceProject, hashed: str) -> Change:
     """A new pair that the cache may still take for one that there is not."""
     statement = _sql("UPDATE api_keys SET note = {} WHERE fast_hashed_secret_key = {}", OURS, hashed)
     return Change(f"keys of {desired.id}: known", (), (hashed,), (statement,))
 
 
-def _removed(key: Key) -> Change:
+def _removed(key: ApiKey) -> Change:
     """A pair that opens nothing any longer, whose row stays until the cache has forgotten it."""
     statement = _sql(
         "UPDATE api_keys SET public_key = id, hashed_secret_key = id, fast_hashed_secret_key = NULL, note = {} "
@@ -194,7 +181,7 @@ def projects(
     redis_password_file: str,
     redis_index: int,
     organisation: str,
-    desired: Sequence[Project],
+    desired: Sequence[TraceProject],
     salt: str,
 ) -> Generator[StringCommand, None, None]:
     """Give every project its place in Langfuse, and its key pair the values that it should have.

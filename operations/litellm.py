@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,10 +15,10 @@ from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
 from facts.cache import cached_fact
-from facts.litellm import PROGRAM, WAIT_S, Key, Proxy, ProxyState
-from facts.litellm import Team as ActualTeam
+from facts.litellm import PROGRAM, WAIT_S, Proxy, ProxyState, TeamState, VirtualKey
 from operations import backup, script
 from operations.backup import Saving
+from specs.litellm import KeyedTeam
 from specs.problems import Problem
 
 MINIMUM_KEY_LENGTH = 16
@@ -31,33 +30,6 @@ _INSIDE = "inside its container with the master key"
 
 
 @dataclass(frozen=True)
-class Team:
-    """A team with its one virtual key.
-
-    :param id: LiteLLM's, unlike the alias unique
-    :param alias: how it is shown
-    :param key_alias: how its key is shown
-    :param key: the key's value, beginning with "sk-"
-    :param max_budget: dollars that it may spend in `budget_duration`
-    :param budget_duration: "30d"
-    :param models: models and aliases it may ask for; none means all
-    """
-
-    id: str
-    alias: str
-    key_alias: str
-    key: str = field(repr=False)
-    max_budget: float
-    budget_duration: str
-    models: tuple[str, ...] = ()
-
-    @property
-    def key_hash(self) -> str:
-        """As LiteLLM keeps it."""
-        return hashlib.sha256(self.key.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class Step:
     """A request that brings the proxy nearer to what is wanted. `body` may hold the value of a key."""
 
@@ -66,7 +38,7 @@ class Step:
     body: dict[str, Any] = field(repr=False)
 
 
-def steps(proxy: ProxyState, desired: Iterable[Team], absent: Iterable[str] = ()) -> list[Step]:
+def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str] = ()) -> list[Step]:
     """What has to be asked of the proxy, in order. Teams and keys that nobody named are left alone."""
     found = list[Step]()
     actual = {team.id: team for team in proxy.teams}
@@ -83,7 +55,7 @@ def steps(proxy: ProxyState, desired: Iterable[Team], absent: Iterable[str] = ()
     return found
 
 
-def _team_steps(actual: ActualTeam | None, desired: Team) -> list[Step]:
+def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
     settings: dict[str, Any] = {
         "team_alias": desired.alias,
         "max_budget": desired.max_budget,
@@ -106,7 +78,7 @@ def _team_steps(actual: ActualTeam | None, desired: Team) -> list[Step]:
     return [Step(f"team {desired.id}: {changes}", "/team/update", {"team_id": desired.id, **changed})]
 
 
-def _key_steps(proxy: ProxyState, desired: Team) -> list[Step]:
+def _key_steps(proxy: ProxyState, desired: KeyedTeam) -> list[Step]:
     found = []
     # An alias belongs to one key. What has ours with another value was rotated out.
     for key in proxy.keys:
@@ -132,7 +104,7 @@ def _key_steps(proxy: ProxyState, desired: Team) -> list[Step]:
 def teams(
     container: str,
     port: int,
-    desired: Sequence[Team],
+    desired: Sequence[KeyedTeam],
     absent: Sequence[str] = (),
     known: Sequence[str] = (),
     remedy: str = "it stays until it is named in `absent`",
@@ -177,7 +149,7 @@ def teams(
     yield _request(container, port, "apply", [asdict(step) for step in todo])
 
 
-def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[Key]:
+def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[VirtualKey]:
     """Keys that nobody declared. Of a team that is not declared, `teams` tells.
 
     :param declared: alias of the one key of each team, by the team's id
@@ -190,13 +162,13 @@ def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[Key]:
     ]
 
 
-def _unlimited(proxy: ProxyState, key: Key) -> bool:
+def _unlimited(proxy: ProxyState, key: VirtualKey) -> bool:
     """Whether it spends without an end, or administers the proxy."""
     administrators = {user.id for user in proxy.users if user.role in _ADMINISTRATORS}
     return (key.team is None and key.max_budget is None) or key.user in administrators
 
 
-def _called(key: Key) -> str:
+def _called(key: VirtualKey) -> str:
     return f"key {key.alias or key.hash[:12]} of {f'team {key.team}' if key.team else 'no team'}"
 
 

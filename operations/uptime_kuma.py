@@ -22,133 +22,18 @@ from pyinfra.context import host
 from pyinfra.context import state as run
 
 from facts.cache import cached_fact
-from facts.uptime_kuma import PROGRAM, STATUS, FoundMonitor, FoundNotification, Kuma, KumaState, login
+from facts.uptime_kuma import PROGRAM, STATUS, Kuma, KumaState, MonitorState, NotificationState, login
 from operations import script
 from operations.checks import check, insistent
 from specs.problems import Problem
+from specs.uptime_kuma import KumaMonitor, PushCheck, Telegram
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9_./-]*")
-_DESCRIPTION = "Declared by {owner}: changes made here are undone"
 _DECLARED = re.compile(r"Declared by (\S+): ")
 _SECRET = frozenset({"pushToken", "databaseConnectionString", "telegramBotToken", "telegramChatID"})
 _UP = 1
 # A monitor that is down is tried again after an interval of 60 s, and the try may take most of another.
 _TRIED_AGAIN_S = 110
-
-
-@dataclass(frozen=True)
-class Http:
-    """Up while a URL answers with a status of 200 to 299.
-
-    :param url: as a container on Uptime Kuma's network reaches it
-    :param timeout_s: how long an answer may take
-    """
-
-    url: str
-    timeout_s: int = 30
-
-    def settings(self) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {
-            "type": "http",
-            "url": self.url,
-            "method": "GET",
-            "timeout": self.timeout_s,
-            "accepted_statuscodes": ["200-299"],
-        }
-
-
-@dataclass(frozen=True)
-class Port:
-    """Up while a TCP port accepts connections."""
-
-    hostname: str
-    port: int
-
-    def settings(self) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {"type": "port", "hostname": self.hostname, "port": self.port}
-
-
-@dataclass(frozen=True)
-class Redis:
-    """Up while Redis answers PING.
-
-    :param connection: "redis://user:password@host:6379", percent-encoded
-    """
-
-    connection: str = field(repr=False)
-
-    def settings(self) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {"type": "redis", "databaseConnectionString": self.connection}
-
-
-@dataclass(frozen=True)
-class Push:
-    """Up while something calls `/api/push/<token>` at least once an interval.
-
-    :param token: letters, digits, - and _; at most 32, which is what its column holds
-    """
-
-    token: str = field(repr=False)
-
-    def settings(self) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {"type": "push", "pushToken": self.token}
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """One monitor.
-
-    :param name: among those of its owner, no other has it
-    :param asks: what is tried
-    :param interval_s: seconds from one try to the next
-    :param retries: failures that are only pending before it counts as down
-    :param retry_interval_s: seconds between these
-    """
-
-    name: str
-    asks: Http | Port | Redis | Push
-    interval_s: int = 60
-    retries: int = 2
-    retry_interval_s: int = 20
-
-    def settings(self, owner: str) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {
-            "name": self.name,
-            "description": _DESCRIPTION.format(owner=owner),
-            "interval": self.interval_s,
-            "maxretries": self.retries,
-            "retryInterval": self.retry_interval_s,
-            **self.asks.settings(),
-        }
-
-
-@dataclass(frozen=True)
-class Telegram:
-    """A chat that is told when a monitor goes down or comes back; new monitors, a person's too, use it by default.
-
-    :param name: how Uptime Kuma lists it; one of that name is taken for ours
-    :param token: of the bot
-    :param chat: id of the chat
-    """
-
-    name: str
-    token: str = field(repr=False)
-    chat: str = field(repr=False)
-
-    def settings(self) -> dict[str, Any]:
-        """As Uptime Kuma calls it."""
-        return {
-            "name": self.name,
-            "type": "telegram",
-            "isDefault": True,
-            "telegramBotToken": self.token,
-            "telegramChatID": self.chat,
-        }
 
 
 @dataclass(frozen=True)
@@ -167,14 +52,14 @@ class Action:
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def owner_of(monitor: FoundMonitor) -> str | None:
+def owner_of(monitor: MonitorState) -> str | None:
     """Who declared a monitor, by its description; None for a person's."""
     match = _DECLARED.match(monitor.description)
     return match[1] if match else None
 
 
 def difference(
-    actual: KumaState, owner: str, monitors: Sequence[Monitor], telegram: Telegram | None
+    actual: KumaState, owner: str, monitors: Sequence[KumaMonitor], telegram: Telegram | None
 ) -> list[Action]:
     """What has to be done; an empty list when everything of `owner` is as declared."""
     notification = next(
@@ -187,7 +72,7 @@ def difference(
                 "notification", telegram.name, notification.id if notification else None, telegram.settings()
             )
         )
-    ours: dict[str, FoundMonitor] = {}
+    ours: dict[str, MonitorState] = {}
     for monitor in sorted(actual.monitors, key=lambda each: each.id):
         if owner_of(monitor) == owner:
             if monitor.name in ours:
@@ -210,9 +95,9 @@ def difference(
     return actions
 
 
-def _same(settings: dict[str, Any], actual: FoundMonitor | FoundNotification) -> bool:
+def _same(settings: dict[str, Any], actual: MonitorState | NotificationState) -> bool:
     current = {"name": actual.name, **actual.settings}
-    if isinstance(actual, FoundMonitor):
+    if isinstance(actual, MonitorState):
         current["description"] = actual.description
     return all(current.get(key) == _shown(key, value) for key, value in settings.items())
 
@@ -239,7 +124,7 @@ def monitors(
     username: str,
     password: str,
     owner: str,
-    monitors: Sequence[Monitor],
+    monitors: Sequence[KumaMonitor],
     telegram: Telegram | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Bring the monitors of one owner to their declared state; an Uptime Kuma that is new gets its administrator first.
@@ -282,7 +167,7 @@ def monitors(
     )
 
 
-def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
+def _refuse_nonsense(owner: str, monitors: Iterable[KumaMonitor]) -> None:
     if not OWNER.fullmatch(owner):
         raise OperationValueError(f"owner {owner!r}: expected lower-case letters, digits and _./-")
     for name, count in Counter(monitor.name for monitor in monitors).items():
@@ -294,7 +179,9 @@ def _refuse_nonsense(owner: str, monitors: Iterable[Monitor]) -> None:
             raise OperationValueError(
                 f"monitor {monitor.name!r}: interval_s {monitor.interval_s}: expected 20 seconds to 24 days"
             )
-        if isinstance(monitor.asks, Push) and not re.fullmatch(r"[\w-]{16,32}", monitor.asks.token, re.ASCII):
+        if isinstance(monitor.asks, PushCheck) and not re.fullmatch(
+            r"[\w-]{16,32}", monitor.asks.token, re.ASCII
+        ):
             raise OperationValueError(
                 f"monitor {monitor.name!r}: its token is not 16 to 32 letters, digits, - and _"
             )
@@ -332,7 +219,7 @@ def not_up(actual: KumaState) -> Iterator[Problem]:
         )
 
 
-def _not_up(actual: KumaState) -> list[FoundMonitor]:
+def _not_up(actual: KumaState) -> list[MonitorState]:
     return [
         monitor
         for monitor in actual.monitors

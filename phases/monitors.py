@@ -10,14 +10,14 @@ from blueprint.model import Monitor
 from blueprint.model.types import fill
 from blueprint.monitoring import heartbeat
 from blueprint.secrets import Secrets
-from operations import uptime_kuma as kuma
 from specs.files import Directory, Entry, File
+from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
 
 
-def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[kuma.Monitor]:
+def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
     """What `operations.uptime_kuma.monitors` is asked for. Generates the secrets that are not there yet."""
     return [
-        kuma.Monitor(
+        KumaMonitor(
             name=monitor.name,
             asks=_asks(monitor, secrets),
             interval_s=monitor.interval_s,
@@ -28,9 +28,9 @@ def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[kuma.Monitor]:
     ]
 
 
-def telegram(secrets: Secrets) -> kuma.Telegram:
+def telegram(secrets: Secrets) -> Telegram:
     """The owner's chat."""
-    return kuma.Telegram(
+    return Telegram(
         "Telegram of the platform", secrets.provided("telegram/token"), secrets.provided("telegram/chat")
     )
 
@@ -56,16 +56,16 @@ def heartbeats(monitors: Iterable[Monitor], secrets: Secrets, folder: str, port:
     ]
 
 
-def _asks(monitor: Monitor, secrets: Secrets) -> kuma.Http | kuma.Port | kuma.Redis | kuma.Push:
+def _asks(monitor: Monitor, secrets: Secrets) -> HttpCheck | TcpCheck | RedisCheck | PushCheck:
     if monitor.url is not None:
-        return kuma.Http(monitor.url, monitor.timeout_s)
+        return HttpCheck(monitor.url, monitor.timeout_s)
     if monitor.tcp is not None:
         hostname, _, port = monitor.tcp.rpartition(":")
-        return kuma.Port(hostname, int(port))
+        return TcpCheck(hostname, int(port))
     if monitor.connection is not None:
         values = {name: quote(secrets.generated(name), safe="") for name in monitor.secrets_used}
-        return kuma.Redis(fill(monitor.connection, values))
-    return kuma.Push(_token(monitor, secrets))
+        return RedisCheck(fill(monitor.connection, values))
+    return PushCheck(_token(monitor, secrets))
 
 
 def _token(monitor: Monitor, secrets: Secrets) -> str:

@@ -15,9 +15,10 @@ from blueprint.model import BucketData, TraceKeys
 from blueprint.names import LANGFUSE, POSTGRES, REDIS
 from blueprint.phases import LITELLM
 from operations import langfuse, litellm, s3, stacks
-from operations.litellm import Team
 from phases.backup import saving
 from phases.shared import stack
+from specs.langfuse import TraceProject
+from specs.litellm import KeyedTeam
 
 
 @deploy("LiteLLM")
@@ -53,7 +54,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
         container=blueprint.gateway.container,
         port=blueprint.gateway.port,
         desired=[
-            Team(
+            KeyedTeam(
                 id=team.name,
                 alias=team.shown_as,
                 key_alias=team.key_alias,
@@ -75,9 +76,9 @@ def trace_projects(applied: Applied, secrets: Secrets) -> None:
     """Create a project and a key pair in Langfuse for LiteLLM's callbacks, and for each project that the host has."""
     first = langfuse_blueprint.initial(applied.blueprint.shared_stacks)
 
-    def project(name: str, keys: TraceKeys) -> langfuse.Project:
+    def project(name: str, keys: TraceKeys) -> TraceProject:
         public, secret = (secrets.generated(form.name, form.make) for form in langfuse_blueprint.forms(keys))
-        return langfuse.Project(name, public, secret)
+        return TraceProject(name, public, secret)
 
     langfuse.projects(
         name="Projects and keys of Langfuse",

@@ -7,7 +7,7 @@ from typing import Any
 
 from blueprint import Blueprint
 from facts.docker import EngineState, Server
-from facts.gpu import Gpu, GpuState
+from facts.gpu import GpuCard, GpuState
 from facts.host import Disk, Display, HostState, Listener
 from tests.unit.declared import declared
 
@@ -55,7 +55,7 @@ def machine(blueprint: Blueprint | None = None, **replaced: Any) -> HostState:
 def cards(blueprint: Blueprint | None = None, **replaced: Any) -> GpuState:
     """The declared cards as a driver lists them that is in order; these fields are those of the first."""
     found = [
-        Gpu(
+        GpuCard(
             uuid=UUIDS[gpu.uuid],
             name=f"NVIDIA GeForce {gpu.model}",
             bus=gpu.bus,

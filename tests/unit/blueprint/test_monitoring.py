@@ -24,10 +24,10 @@ from blueprint.monitoring import (
 )
 from blueprint.problems import DeclarationError
 from blueprint.secrets import Secrets
-from operations import uptime_kuma as kuma
 from operations.script import FILES
 from phases import monitors as to_operation
 from specs.files import Directory, File
+from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck
 
 
 def service(name: str, health: Http | Command, port: int | None = None) -> Service:
@@ -111,10 +111,10 @@ def test_secrets_are_filled_in_where_they_belong(secrets: Secrets) -> None:
     ]
     wanted = {each.name: each for each in to_operation.wanted(monitors, secrets)}
     token = secrets.provided("uptime_kuma/push/backup")
-    assert wanted["web"].asks == kuma.Http("http://web:80/", 5)
-    assert wanted["pgbouncer"].asks == kuma.Port("pgbouncer", 6432)
-    assert wanted["shared-redis"].asks == kuma.Redis("redis://kuma:p%40ss%2Fword@shared-redis:6379")
-    assert wanted["backup"] == kuma.Monitor("backup", kuma.Push(token), interval_s=3600, retries=0)
+    assert wanted["web"].asks == HttpCheck("http://web:80/", 5)
+    assert wanted["pgbouncer"].asks == TcpCheck("pgbouncer", 6432)
+    assert wanted["shared-redis"].asks == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
+    assert wanted["backup"] == KumaMonitor("backup", PushCheck(token), interval_s=3600, retries=0)
     assert len(token) == 32
     assert to_operation.wanted(monitors, secrets) == list(wanted.values())
 

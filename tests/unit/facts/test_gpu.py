@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facts import gpu, script
-from facts.gpu import Gpu, Gpus, GpuState
+from facts.gpu import GpuCard, Gpus, GpuState
 from tests.unit.paths import FIXTURES
 
 LIST = (FIXTURES / "nvidia-smi-L.txt").read_text().splitlines()
@@ -25,7 +25,7 @@ NO_DRIVER = (
 def test_list_of_the_five_cards() -> None:
     cards = gpu.parse_list(LIST)
     assert len(cards) == 5
-    assert cards[1] == Gpu(HEAVY, "NVIDIA GeForce RTX 3080")
+    assert cards[1] == GpuCard(HEAVY, "NVIDIA GeForce RTX 3080")
 
 
 def test_list_passes_over_slices_and_messages() -> None:
@@ -39,7 +39,7 @@ def test_list_passes_over_slices_and_messages() -> None:
 
 def test_query() -> None:
     assert gpu.parse_query([ROW]) == [
-        Gpu(
+        GpuCard(
             uuid=HEAVY,
             name="NVIDIA GeForce RTX 3080",
             bus="03:00.0",
@@ -87,7 +87,7 @@ def test_answer_of_a_real_card() -> None:
     assert gpu.parse((FIXTURES / "nvidia-smi/gpus.txt").read_text().splitlines()) == GpuState(
         installed=True,
         gpus=(
-            Gpu(
+            GpuCard(
                 uuid=uuid,
                 name="NVIDIA H200",
                 bus="00:06.0",

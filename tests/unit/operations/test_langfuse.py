@@ -15,17 +15,17 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationError, OperationValueError
 
 from blueprint.langfuse import initial, problems
-from facts.langfuse import Key, Langfuse, LangfuseState, Member, read_langfuse
-from facts.langfuse import Project as ActualProject
+from facts.langfuse import ApiKey, Langfuse, LangfuseState, Member, ProjectState, read_langfuse
 from operations import langfuse
-from operations.langfuse import OURS, REMOVED, Change, Project, difference, quick_hash, undeclared
+from operations.langfuse import OURS, REMOVED, Change, difference, quick_hash, undeclared
+from specs.langfuse import TraceProject
 from tests.unit.declared import declared
 from tests.unit.hosts import commands, scripted_host
 from tests.unit.paths import CHECKOUT
 
 ORGANISATION, SALT = "house", "salt"
-SHOP = Project("shop", "pk-lf-shop", "sk-lf-shop-secret")
-CLUB = Project("club", "pk-lf-club", "sk-lf-club-secret")
+SHOP = TraceProject("shop", "pk-lf-shop", "sk-lf-shop-secret")
+CLUB = TraceProject("club", "pk-lf-club", "sk-lf-club-secret")
 ARGUMENTS: dict[str, Any] = {
     "container": "langfuse-web",
     "postgres": "shared-postgres",
@@ -63,8 +63,8 @@ class Server:
         return LangfuseState(
             answers=True,
             organisations=frozenset(row[0] for row in rows("SELECT id FROM organizations")),
-            projects=tuple(ActualProject(*row) for row in rows("SELECT id, name, org_id FROM projects")),
-            keys=tuple(Key(*row) for row in keys),
+            projects=tuple(ProjectState(*row) for row in rows("SELECT id, name, org_id FROM projects")),
+            keys=tuple(ApiKey(*row) for row in keys),
         )
 
     def apply(self, changes: list[Change], steps: int = 3) -> None:
@@ -107,7 +107,7 @@ def server() -> Iterator[Server]:
     database.close()
 
 
-def brought(server: Server, *desired: Project) -> Server:
+def brought(server: Server, *desired: TraceProject) -> Server:
     server.apply(difference(server.state(), ORGANISATION, desired, SALT))
     return server
 
@@ -221,8 +221,8 @@ def test_the_pair_that_langfuse_made_at_its_start_is_taken_as_it_is() -> None:
     state = LangfuseState(
         answers=True,
         organisations=frozenset({ORGANISATION}),
-        projects=(ActualProject("shop", "Provisioned Project", ORGANISATION),),
-        keys=(Key("k", "pk-lf-shop", quick_hash(SHOP.secret_key, SALT), "Provisioned API Key", "shop"),),
+        projects=(ProjectState("shop", "Provisioned Project", ORGANISATION),),
+        keys=(ApiKey("k", "pk-lf-shop", quick_hash(SHOP.secret_key, SALT), "Provisioned API Key", "shop"),),
     )
     assert difference(state, ORGANISATION, [SHOP], SALT) == []
 
@@ -242,7 +242,7 @@ def test_one_script_is_told_everything_and_shows_nothing() -> None:
 
 
 def test_keys_that_clients_refuse_are_refused() -> None:
-    for wrong in (Project("shop", "sk-lf-x", "sk-lf-x"), Project("shop", "pk-lf-x", "x")):
+    for wrong in (TraceProject("shop", "sk-lf-x", "sk-lf-x"), TraceProject("shop", "pk-lf-x", "x")):
         with pytest.raises(OperationValueError, match="pk-lf- and sk-lf-"):
             commands(langfuse.projects, {}, desired=[wrong], **ARGUMENTS)
 
@@ -301,7 +301,7 @@ def test_the_fact_asks_with_langfuse_s_own_login(engine: Path) -> None:
     run = {"capture_output": True, "text": True, "env": environment(engine)}
     done = subprocess.run(["sh", "-c", command], check=True, **run)  # type: ignore[call-overload]
     state = Langfuse().process(done.stdout.splitlines())
-    assert state.answers and state.projects == (ActualProject("a", "A", "house", True),)
+    assert state.answers and state.projects == (ProjectState("a", "A", "house", True),)
     assert state.keys[0].hash is None and state.members == (Member("e", "OWNER", "house"),)
     assert (
         (engine / "told")

@@ -18,15 +18,15 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError, OperationValueError
 
 from facts.backups import Backups
-from facts.litellm import PROGRAM, Key, Proxy, ProxyState, User, read_proxy
-from facts.litellm import Team as ActualTeam
+from facts.litellm import PROGRAM, Proxy, ProxyState, ProxyUser, TeamState, VirtualKey, read_proxy
 from operations import litellm
 from operations.backup import Saving
-from operations.litellm import Step, Team
+from operations.litellm import Step
+from specs.litellm import KeyedTeam
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, scripted_host
 
-SHOP = Team(
+SHOP = KeyedTeam(
     id="shop",
     alias="the-shop",
     key_alias="sk-shop",
@@ -35,8 +35,8 @@ SHOP = Team(
     budget_duration="30d",
     models=("small",),
 )
-SHOP_STATE = ActualTeam("shop", "the-shop", 20.0, "30d", ("small",))
-SHOP_KEY = Key(SHOP.key_hash, "sk-shop", "shop", ())
+SHOP_STATE = TeamState("shop", "the-shop", 20.0, "30d", ("small",))
+SHOP_KEY = VirtualKey(SHOP.key_hash, "sk-shop", "shop", ())
 AS_WANTED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
 
 
@@ -94,9 +94,9 @@ def test_a_key_of_another_team_is_corrected() -> None:
 
 
 def test_what_nobody_named_is_left_alone() -> None:
-    by_hand = ActualTeam("by-hand", None, None, None, ())
+    by_hand = TeamState("by-hand", None, None, None, ())
     state = replace(
-        AS_WANTED, teams=(SHOP_STATE, by_hand), keys=(SHOP_KEY, Key("ff", "sk-mine", "shop", ("big",)))
+        AS_WANTED, teams=(SHOP_STATE, by_hand), keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "shop", ("big",)))
     )
     assert litellm.steps(state, [SHOP]) == []
     with scripted_host({Proxy: state}) as host:
@@ -112,7 +112,7 @@ def test_what_nobody_named_is_left_alone() -> None:
 
 def test_the_keys_of_a_team_that_goes_are_deleted_by_themselves_first() -> None:
     """LiteLLM would take them from its cache for a while."""
-    state = replace(AS_WANTED, keys=(SHOP_KEY, Key("ff", "sk-mine", "elsewhere", ())))
+    state = replace(AS_WANTED, keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "elsewhere", ())))
     assert told(litellm.steps(state, [], ["shop"])) == [
         ("/key/delete", {"keys": [SHOP_KEY.hash]}),
         ("/team/delete", {"team_ids": ["shop"]}),
@@ -150,7 +150,7 @@ def test_a_second_run_is_a_noop() -> None:
 # --- who else has rights
 
 DECLARED = {"shop": "sk-shop"}
-MASTER = User("default_user_id", role="proxy_admin")
+MASTER = ProxyUser("default_user_id", role="proxy_admin")
 
 
 def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]]:
@@ -165,15 +165,23 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
     ("change", "problems", "said"),
     [
         ({}, [], []),
-        ({"users": (MASTER, User("eve", "eve@x", "proxy_admin"))}, ["LiteLLM: user eve@x"], []),
-        ({"users": (User("eve", None, "proxy_admin_viewer"),)}, ["LiteLLM: user eve"], []),
-        ({"users": (User("bob", None, "internal_user"),)}, [], ["user bob in LiteLLM"]),
-        ({"keys": (Key("ff" * 32, None, None, ()),)}, ["LiteLLM: key ffffffffffff of no team"], []),
-        ({"keys": (Key("ff", "mine", None, (), max_budget=5.0),)}, [], ["key mine of no team in LiteLLM"]),
-        ({"keys": (SHOP_KEY, Key("ff", "second", "shop", ()))}, [], ["key second of team shop in LiteLLM"]),
-        ({"keys": (Key("ff", "theirs", "by-hand", ()),)}, [], []),  # of the team there is told
+        ({"users": (MASTER, ProxyUser("eve", "eve@x", "proxy_admin"))}, ["LiteLLM: user eve@x"], []),
+        ({"users": (ProxyUser("eve", None, "proxy_admin_viewer"),)}, ["LiteLLM: user eve"], []),
+        ({"users": (ProxyUser("bob", None, "internal_user"),)}, [], ["user bob in LiteLLM"]),
+        ({"keys": (VirtualKey("ff" * 32, None, None, ()),)}, ["LiteLLM: key ffffffffffff of no team"], []),
         (
-            {"users": (MASTER,), "keys": (Key("ff", "second", "shop", (), "default_user_id"),)},
+            {"keys": (VirtualKey("ff", "mine", None, (), max_budget=5.0),)},
+            [],
+            ["key mine of no team in LiteLLM"],
+        ),
+        (
+            {"keys": (SHOP_KEY, VirtualKey("ff", "second", "shop", ()))},
+            [],
+            ["key second of team shop in LiteLLM"],
+        ),
+        ({"keys": (VirtualKey("ff", "theirs", "by-hand", ()),)}, [], []),  # of the team there is told
+        (
+            {"users": (MASTER,), "keys": (VirtualKey("ff", "second", "shop", (), "default_user_id"),)},
             ["LiteLLM: key second of team shop"],
             [],
         ),
@@ -187,8 +195,10 @@ def test_who_administers_spends_or_stands_in_for_a_model_undeclared_is_a_problem
 
 
 def test_an_administrator_that_a_person_made_may_have_keys() -> None:
-    eve = User("eve", "eve@x", "proxy_admin")
-    state = replace(AS_WANTED, users=(MASTER, eve), keys=(SHOP_KEY, Key("ff", "hers", None, (), "eve")))
+    eve = ProxyUser("eve", "eve@x", "proxy_admin")
+    state = replace(
+        AS_WANTED, users=(MASTER, eve), keys=(SHOP_KEY, VirtualKey("ff", "hers", None, (), "eve"))
+    )
     assert named(state, "eve@x") == named(state, "eve") == ([], [])
     assert named(state) == (["LiteLLM: user eve@x", "LiteLLM: key hers of no team"], [])
 
@@ -343,8 +353,8 @@ def test_reading_follows_the_pages_and_leaves_values_out(
     program.read(program.Proxy(server.server_port))
     state = read_proxy(capsys.readouterr().out.splitlines())
     assert [key.hash for key in state.keys] == ["aa", "bb"]
-    assert state.teams == (ActualTeam("shop", None, None, None, (), 1.5),)
-    assert (state.users, state.models) == ((User("eve", None, "proxy_admin"),), ("small",))
+    assert state.teams == (TeamState("shop", None, None, None, (), 1.5),)
+    assert (state.users, state.models) == ((ProxyUser("eve", None, "proxy_admin"),), ("small",))
     assert {authorization for _, authorization, _ in server.asked} == {"Bearer sk-master"}
 
 

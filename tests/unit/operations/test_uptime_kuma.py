@@ -15,10 +15,11 @@ from pyinfra.api.exceptions import FactProcessError, OperationError, OperationVa
 from pyinfra.context import ctx_host, ctx_state
 
 from facts import uptime_kuma as fact
-from facts.uptime_kuma import FoundMonitor, FoundNotification, Kuma, KumaState, Logins
+from facts.uptime_kuma import Kuma, KumaState, Logins, MonitorState, NotificationState
 from operations import uptime_kuma
 from operations.script import Script
-from operations.uptime_kuma import Action, Http, Monitor, Port, Push, Redis, Telegram
+from operations.uptime_kuma import Action
+from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, scripted_host
 
@@ -27,10 +28,10 @@ TOKEN = "t" * 32
 PASSWORD = "admin-canary"  # noqa: S105 - looked for in what is shown
 TELEGRAM = Telegram("Telegram of the platform", "bot-canary", "chat-canary")
 WANTED = [
-    Monitor("litellm", Http("http://litellm:4000/health/liveliness")),
-    Monitor("pgbouncer", Port("pgbouncer", 6432)),
-    Monitor("redis", Redis("redis://kuma:redis-canary@shared-redis:6379")),
-    Monitor("backup-databases", Push(TOKEN), interval_s=86520, retries=0),
+    KumaMonitor("litellm", HttpCheck("http://litellm:4000/health/liveliness")),
+    KumaMonitor("pgbouncer", TcpCheck("pgbouncer", 6432)),
+    KumaMonitor("redis", RedisCheck("redis://kuma:redis-canary@shared-redis:6379")),
+    KumaMonitor("backup-databases", PushCheck(TOKEN), interval_s=86520, retries=0),
 ]
 
 
@@ -38,7 +39,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def there(number: int, monitor: Monitor, owner: str = OWNER) -> FoundMonitor:
+def there(number: int, monitor: KumaMonitor, owner: str = OWNER) -> MonitorState:
     """A monitor as the fact shows it once it was added."""
     settings = monitor.settings(owner)
     name, description = settings.pop("name"), settings.pop("description")
@@ -46,21 +47,21 @@ def there(number: int, monitor: Monitor, owner: str = OWNER) -> FoundMonitor:
     shown = {key: sha256(value) if key in hidden else value for key, value in settings.items()}
     # What Uptime Kuma fills in by itself.
     defaults = {"method": "GET", "accepted_statuscodes": ["200-299"], "timeout": 48}
-    return FoundMonitor(number, name, description, True, frozenset({1}), {**defaults, **shown}, status=1)
+    return MonitorState(number, name, description, True, frozenset({1}), {**defaults, **shown}, status=1)
 
 
-def told() -> FoundNotification:
+def told() -> NotificationState:
     settings = {
         "type": "telegram",
         "isDefault": True,
         "telegramBotToken": sha256("bot-canary"),
         "telegramChatID": sha256("chat-canary"),
     }
-    return FoundNotification(1, TELEGRAM.name, True, settings)
+    return NotificationState(1, TELEGRAM.name, True, settings)
 
 
-PERSONS = FoundMonitor(50, "my blog", "mine", settings={"type": "http", "url": "https://blog.example"})
-OTHERS = there(51, Monitor("backend", Port("backend", 3001)), "platform/augmenter")
+PERSONS = MonitorState(50, "my blog", "mine", settings={"type": "http", "url": "https://blog.example"})
+OTHERS = there(51, KumaMonitor("backend", TcpCheck("backend", 3001)), "platform/augmenter")
 
 
 def right() -> KumaState:
@@ -70,7 +71,7 @@ def right() -> KumaState:
 
 
 def difference(
-    found: KumaState, monitors: Sequence[Monitor] = WANTED, telegram: Telegram | None = TELEGRAM
+    found: KumaState, monitors: Sequence[KumaMonitor] = WANTED, telegram: Telegram | None = TELEGRAM
 ) -> list[tuple[str, str]]:
     actions = uptime_kuma.difference(found, OWNER, monitors, telegram)
     return [(action.kind, action.name) for action in actions]
@@ -109,9 +110,9 @@ def test_monitors_are_read() -> None:
     notification = {"id": 1, "name": "mine", "active": True, "settings": {"type": "webhook"}}
     state = fact.read([json.dumps({"monitors": [monitor], "notifications": [notification]})])
     assert state.monitors == (
-        FoundMonitor(3, "litellm", "", True, frozenset({1}), {"type": "http"}, 1, "200 - OK"),
+        MonitorState(3, "litellm", "", True, frozenset({1}), {"type": "http"}, 1, "200 - OK"),
     )
-    assert state.notifications == (FoundNotification(1, "mine", True, {"type": "webhook"}),)
+    assert state.notifications == (NotificationState(1, "mine", True, {"type": "webhook"}),)
 
 
 @pytest.mark.parametrize("answer", ["", "null", "[]", "{", '{"monitors": [{"id": 1}]}', "node: not found"])
@@ -255,7 +256,7 @@ def test_the_command_shows_no_secret() -> None:
 
 def test_monitors_use_the_notification_that_is_there() -> None:
     answers: dict[type[Any], Any] = {Kuma: right()}
-    desired = [*WANTED, Monitor("new", Port("new", 1))]
+    desired = [*WANTED, KumaMonitor("new", TcpCheck("new", 1))]
     (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, desired, TELEGRAM)
     sent = json.loads(command.payload)
     assert (sent["notification"], [step["action"] for step in sent["actions"]]) == (1, ["add"])
@@ -279,12 +280,12 @@ def test_another_password_is_an_error_that_says_how_to_mend_it() -> None:
     [
         ("two words", WANTED[0], "owner"),
         (OWNER, replace(WANTED[1], interval_s=5), "20 seconds to 24 days"),
-        (OWNER, replace(WANTED[3], asks=Push("no/slash" * 3)), "token"),
-        (OWNER, replace(WANTED[3], asks=Push("x" * 33)), "token"),
+        (OWNER, replace(WANTED[3], asks=PushCheck("no/slash" * 3)), "token"),
+        (OWNER, replace(WANTED[3], asks=PushCheck("x" * 33)), "token"),
         (OWNER, replace(WANTED[1], name="litellm"), "declared 2 times"),
     ],
 )
-def test_nonsense_is_refused(owner: str, monitor: Monitor, says: str) -> None:
+def test_nonsense_is_refused(owner: str, monitor: KumaMonitor, says: str) -> None:
     with pytest.raises(OperationValueError, match=says):
         commands(uptime_kuma.monitors, {}, "kuma", "admin", PASSWORD, owner, [WANTED[0], monitor])
 

@@ -14,13 +14,12 @@ from facts.backups import BackupState
 from facts.docker import EngineState, read_engine
 from facts.firewall import FirewallState, read_tables
 from facts.gpu import GpuState
-from facts.litellm import ProxyState
-from facts.litellm import Team as ActualTeam
+from facts.litellm import ProxyState, TeamState
 from facts.ollama import Instance, Loaded, OllamaState, Runner
 from facts.postgres import ClusterState, DatabaseState
 from facts.sshd import Line, SshdState
 from facts.stacks import Container, StacksState
-from facts.uptime_kuma import FoundMonitor, KumaState
+from facts.uptime_kuma import KumaState, MonitorState
 from operations.firewall import JUMPS
 from operations.ollama import Placement
 from phases import numbers
@@ -151,7 +150,7 @@ def test_databases_are_there_and_answer_through_the_pooler() -> None:
 @pytest.mark.checklist("V.2")
 def test_each_team_is_told_with_what_it_spent() -> None:
     (team, *_) = declared().teams
-    actual = ActualTeam(team.name, team.shown_as, 50.0, "30d", (), spend=1.25)
+    actual = TeamState(team.name, team.shown_as, 50.0, "30d", (), spend=1.25)
     (line,) = numbers.spend([team], ProxyState(teams=(actual,)))
     assert line.found == f"{team.shown_as}: $1.2500 of ${team.budget_usd:g} in 30d"
     (line,) = numbers.spend([team], ProxyState())
@@ -159,14 +158,14 @@ def test_each_team_is_told_with_what_it_spent() -> None:
 
 
 def test_monitors_of_ours_are_counted_and_those_down_named() -> None:
-    def monitor(name: str, status: int, description: str, kind: str = "http") -> FoundMonitor:
+    def monitor(name: str, status: int, description: str, kind: str = "http") -> MonitorState:
         more: dict[str, Any] = {
             "id": 1,
             "name": name,
             "settings": {"type": kind},
             "notifications": frozenset(),
         }
-        return FoundMonitor(**more, active=True, status=status, description=description, message="x")
+        return MonitorState(**more, active=True, status=status, description=description, message="x")
 
     ours = "Declared by sourcefast: x"
     found = KumaState(
