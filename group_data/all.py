@@ -11,45 +11,45 @@ from blueprint.model import CronJob, DockerSettings, Paths, System, Thresholds
 # Phases to run: "all", a name, a number of the checklist, or several of these.
 phase = "all"
 
-# Go on where the system is not one of `systems`, or is one that is not tested.
+# Continue on a system that is not in `systems`, or not tested.
 allow_untested_os = False
 
-# Bring a project to a machine that is smaller than it is meant for.
+# Deploy a project on a smaller machine than it needs.
 allow_small_machine = False
 
-# Who answers the projects' prompts: litellm, or ollama: past LiteLLM, with Groq to stand in (requirements 3.8).
+# Backend of the projects' prompts: litellm; or ollama: past LiteLLM, with Groq as the fallback (requirements 3.8).
 llm_provider = "litellm"
 
-# Optional services of projects that are wanted, by name.
+# Optional services of projects to deploy, by name.
 optional_services: list[str] = []
 
-# File that the report at the end of a run is written to as JSON, too; "" for none.
+# JSON file for the report at the end of a run; "" for none.
 report = ""
 
-# Begin a hardware upgrade to this profile: save everything, stop it, and say what to do. The profile that the machine
-# has gives up an upgrade that is under way.
+# Begin a hardware upgrade to this profile: back up everything, stop it, and print the next steps. The machine's own
+# profile abandons a pending upgrade.
 upgrade_to = ""
 
-# Take over a Postgres that was there before: dumped, restored into a new volume, compared; the old one is kept.
+# Take over an existing Postgres: dump it, restore it into a new volume, compare; the old one stays.
 postgres_migrate = False
 
-# Databases of old servers that stay behind, knowingly.
+# Databases of old servers to leave behind.
 databases_left: list[str] = []
 
 # Remove old containers whose data was taken over, after a fresh backup; their volumes stay.
 remove_migrated = False
 
-# What to remove: stacks or containers that are no longer declared, by name. Their volumes stay, unless they are to go,
-# too: then each is archived in the folder of the backups, and compared with its archive, first.
+# Undeclared stacks or containers to remove, by name. Their volumes stay, or are removed too, each after it was archived
+# in the folder of the backups and compared with its archive.
 remove: list[str] = []
 remove_volumes = False
 
-# Teams of LiteLLM to delete with their keys; no longer declared, either.
+# Undeclared teams of LiteLLM to delete with their keys.
 remove_teams: list[str] = []
 
 # --- the system
 
-# Packages of every host, which both systems call the same.
+# Packages of every host, with the same names on both systems.
 _BASE = (
     "apparmor",
     "ca-certificates",
@@ -66,7 +66,7 @@ _BASE = (
     "zstd",
 )
 
-# Systems that can be provisioned, and what their packages are called.
+# Supported systems, and the names of their packages.
 systems = [
     System(
         id="debian",
@@ -94,7 +94,7 @@ systems = [
     ),
 ]
 
-# Where things are on the host.
+# Paths on the host.
 paths = Paths(
     config="/etc/sourcefast",
     state="/var/lib/sourcefast",
@@ -111,7 +111,7 @@ paths = Paths(
 # Swap on disk, in GiB (requirements 1.1).
 swap_gib = 24
 
-# How readily the kernel swaps (0..200). High, because the first swap is compressed memory (requirements 11.4).
+# Swappiness of the kernel (0..200). High, because the first swap is compressed memory (requirements 11.4).
 swappiness = 150
 
 # Compressed swap: algorithm, and a priority above that of the disk. Its size is the hardware profile's.
@@ -136,7 +136,7 @@ backup_day_mib = 1024
 
 # --- Docker and the network
 
-# What the engine is told (requirements 11.5), and the address pools that Coolify's installer would write.
+# Settings of the engine (requirements 11.5), and the address pools that Coolify's installer would write.
 docker = DockerSettings(
     log_max_size="10m",
     log_max_file=3,
@@ -148,20 +148,20 @@ docker = DockerSettings(
     live_restore=True,
 )
 
-# Oldest engine and Compose plugin that are kept where they are already there: those that know `start_interval`, which
-# every health check has. (From 23 on the engine labels volumes that nobody named: so the cleanup knows them.)
+# Oldest installed engine and Compose plugin that are kept: the first with `start_interval`, which every health check
+# has. (From 23 on the engine labels anonymous volumes, by which the cleanup recognises them.)
 docker_minimum = "25.0"
 compose_minimum = "2.20.2"
 
 # The network on which all containers of the platform meet; Coolify's "predefined network" (requirements 11.2).
 coolify_network = "coolify"
 
-# What the world may reach; everything else is dropped, published by Docker or not (requirements 11.6).
+# Ports open to the world; everything else is dropped, published by Docker or not (requirements 11.6).
 open_tcp_ports = [22, 80, 443]
 open_udp_ports = [443]
 
-# What containers reach of the host itself, under any of its addresses, beside the instances of Ollama: the web, so that
-# a project can call its own public domain. Where Coolify runs, SSH as well: it logs in to its host from a container.
+# Ports of the host that containers reach, under any of its addresses, beside Ollama's instances: the web, so that a
+# project can call its own public domain. Where Coolify runs, SSH as well: it logs in to its host from a container.
 container_tcp_ports = [80, 443]
 
 # The owner's registry of private images (requirements 11.3). A login needs the secret registry/password.
@@ -170,7 +170,7 @@ registry = "ghcr.io"
 # --- schedule
 
 # The restart at 04:00 waits for the watchdog and keeps it out meanwhile. The cleanup ends before the backups at 03:00.
-# Each runs the script of its name, and comes with the hardware unless it says which phase brings it.
+# Each runs the script of its name, and belongs to phase hardware unless it names another.
 cron_jobs = [
     CronJob(name="gpu-watchdog", schedule="*/5 * * * *", lock="gpu"),
     CronJob(name="ollama-maintenance", schedule="0 4 * * *", lasts_min=15, lock="gpu", wait_s=240),

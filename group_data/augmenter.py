@@ -18,7 +18,7 @@ from blueprint.model import (
 _BACKEND = "ghcr.io/pi3block/augmenter-backend:1.0.0"
 _FRONTEND = "ghcr.io/pi3block/augmenter-frontend:1.0.0"
 _WORKER = "ghcr.io/pi3block/augmenter-worker:1.0.0"
-# Two cores that start many at once take their time.
+# A simultaneous start of many is slow on two cores.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 
@@ -49,11 +49,11 @@ augmenter = Project(
             min_dump_kib=100,  # requirements 10.4
             vectors=(VectorColumn("DocumentChunk"), VectorColumn("SnapshotChunk"), VectorColumn("Widget")),
         ),
-        # Both migrate at their start, and nango sets a search_path: past PgBouncer.
+        # Past PgBouncer: both migrate at their start, and nango sets a search_path.
         Database("nango", pool=1, direct=8),
         Database("postiz", pool=1, direct=6),
     ),
-    # What it had of its own (requirements 12, phase 2). Its queues fill again by themselves.
+    # Its old servers (requirements 12, phase 2). The queues fill again by themselves.
     predecessors=(
         Predecessor(
             "augmenter-db",
@@ -64,7 +64,7 @@ augmenter = Project(
     ),
     redis=(
         RedisIndex(0, "BullMQ queues and cache of augmenter.PRO"),
-        # It passes messages of its OAuth window on, on a channel with the window's UUID.
+        # It forwards messages of its OAuth window on a channel with the window's UUID.
         RedisIndex(3, "sessions of nango", ("nango",), named_channels=("publisher:*",)),
         RedisIndex(7, "Celery results of augmenter.PRO and voicejury", shared_with=("voicejury",)),
         RedisIndex(8, "scheduler of Postiz", ("postiz",)),
@@ -118,7 +118,7 @@ augmenter = Project(
                 "NANGO_DB_USER": "nango",
                 "NANGO_DB_NAME": "nango",
                 "NANGO_DB_SSL": "false",
-                "NANGO_DB_POOL_MAX": 6,  # its own is 30
+                "NANGO_DB_POOL_MAX": 6,  # its default is 30
                 "SERVER_PORT": 3003,
                 "NANGO_SERVER_URL": "https://nango.augmenter.pro",
                 "FLAG_AUTH_ENABLED": "false",
@@ -166,7 +166,7 @@ augmenter = Project(
                 "TEMPORAL_ADDRESS": "temporal:7233",
             },
             generated_secrets={
-                # Of each of its two processes; Prisma's own is two for each core and one more.
+                # For each of its two processes; Prisma's default is two for each core and one more.
                 "DATABASE_URL": (
                     "postgresql://postiz:{postgres/postiz}@shared-postgres:5432/postiz?connection_limit=3"
                 ),
@@ -206,7 +206,7 @@ augmenter = Project(
             memory="96m",
             port=5432,
             health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10, start_s=180),
-            user="70:70",  # whom its entry point would make of root
+            user="70:70",  # to whom its entry point would switch from root
             tmpfs={"/var/run/postgresql": "uid=70,gid=70,mode=0755"},
             stop_s=60,
             stateful=True,
@@ -214,7 +214,7 @@ augmenter = Project(
             volumes={"temporal-pg": "/var/lib/postgresql/data"},
             generated_secrets={"POSTGRES_PASSWORD": "temporal/postgres"},
         ),
-        # An index over what Temporal keeps in its Postgres: made again from there, so its loss is no loss.
+        # An index over Temporal's data in its Postgres, from which it can be rebuilt.
         Service(
             name="temporal-es",
             image="elasticsearch:7.17.27",
@@ -222,7 +222,7 @@ augmenter = Project(
             memory="512m",
             port=9200,
             health=Http("/_cluster/health", probe="curl", start_s=120),
-            user="1000:0",  # whom its entry point would make of root
+            user="1000:0",  # to whom its entry point would switch from root
             writable="it writes its keystore and its logs beside its programs",
             pids=1024,  # threads of a JVM
             volumes={"temporal-es": "/usr/share/elasticsearch/data"},

@@ -16,8 +16,8 @@ gpus = [
     Gpu(bus="08:00.0", uuid="GPU-d4fb9c68", model="RTX 3060 Ti", vram_mib=8192),
 ]
 
-# What each model takes: its weights as Ollama's library gives them (4-bit, GB turned into MiB), and the shape from
-# which the KV cache is computed.
+# Size of each model: its weights as in Ollama's library (4-bit, GB converted to MiB), and the shape from which the KV
+# cache is computed.
 ollama_models = [
     OllamaModel(name="qwen3:8b", weights_mib=4960, layers=36, kv_heads=8, head_dim=128),
     OllamaModel(name="qwen3:4b", weights_mib=2480, layers=36, kv_heads=8, head_dim=128),
@@ -26,7 +26,7 @@ ollama_models = [
     OllamaModel(name="llama3.1:8b", weights_mib=4673, layers=32, kv_heads=8, head_dim=128),
 ]
 
-# One card, one kind of model, always resident. How many requests each answers at once is the hardware profile's.
+# One card, one kind of model, always resident. The hardware profile has the number of parallel requests.
 ollama_instances = [
     OllamaInstance(name="heavy", gpu="GPU-bdb1f5e4", port=11434, model="qwen3:8b", max_queue=64),
     OllamaInstance(name="light", gpu="GPU-85c38fae", port=11435, model="qwen3:4b", max_queue=128),
@@ -38,7 +38,7 @@ ollama_instances = [
 # VRAM that Ollama leaves alone on every card, in MiB.
 ollama_gpu_overhead_mib = 512
 
-# The release that is installed, and the checksum of its archive (sha256sum.txt of that release).
+# The installed release, and the checksum of its archive (sha256sum.txt of that release).
 ollama_version = "0.32.7"
 ollama_sha256 = "ed1e39fe8fea90bd7f4c723bd949a2cea3153e111220ec0a183ea5b8dc8b2cae"
 
@@ -52,10 +52,10 @@ whisper = Whisper(
     vram_mib=1229,
 )
 
-# Oldest major version of the driver that this Ollama works with.
+# Oldest major version of the driver for this Ollama.
 nvidia_driver_minimum = 550
 
-# Where the container toolkit comes from; Debian has none.
+# Repository of the container toolkit, which Debian lacks.
 container_toolkit_repository = AptRepository(
     name="nvidia-container-toolkit",
     uri="https://nvidia.github.io/libnvidia-container/stable/deb/amd64",

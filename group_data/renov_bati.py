@@ -3,7 +3,7 @@
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
 _WORKER = "ghcr.io/pi3block/renov-bati-worker:1.0.0"
-# Two cores that start many at once take their time.
+# A simultaneous start of many is slow on two cores.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 renov_bati = Project(

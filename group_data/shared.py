@@ -29,15 +29,15 @@ from blueprint.model import (
 
 # --- Postgres ---------------------------------------------------------------------------------------------------------
 
-# Memory, connections and further settings of shared-postgres; roles that a person made there, beside ours.
+# Memory, connections and further settings of shared-postgres; roles that a person made there.
 postgres = PostgresServer(memory="512m", max_connections=100, administrators=())
 
 # Its major version, and whether it comes from the Postgres project's own repository instead of Debian's.
 postgres_major = 16
 postgres_pgdg = True
 
-# Databases of the shared services; each project declares its own. A role may have its pool and `direct` together and
-# no connection more: what connects directly is told so where it is declared (connection_limit, NANGO_DB_POOL_MAX).
+# Databases of the shared services; each project declares its own. `pool` and `direct` together are the connection limit
+# of a role: a program that connects directly has its share in its settings (connection_limit, NANGO_DB_POOL_MAX).
 shared_databases = [
     Database("litellm", pool=2, direct=10),
     Database("langfuse", pool=2, direct=10),
@@ -49,7 +49,7 @@ pgbouncer = PgBouncer(max_client_conn=300)
 # --- Redis ------------------------------------------------------------------------------------------------------------
 
 # One server, one policy: volatile-lru evicts only keys that expire (requirements 6.2 and 6.3). It is Valkey, whose ACLs
-# know databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
+# know databases; 9.1.2 is the first that reads its append-only file completely while `default` is closed.
 # Redis itself: image="redis:7-bookworm", acl_databases=False (docs/shared-services.md).
 redis = RedisServer(
     image="valkey/valkey:9.1.2-trixie", acl_databases=True, maxmemory="256m", policy="volatile-lru"
@@ -63,8 +63,8 @@ shared_redis_indexes = [
 
 # --- LiteLLM ----------------------------------------------------------------------------------------------------------
 
-# Models under the names that callers ask for. Of those on our cards only the instance is named: model and address are
-# the instance's. Limits and timeouts are those of requirements 3.3.
+# Models under the names that callers use. A model on our cards names its instance, which has model and address. Limits
+# and timeouts are those of requirements 3.3.
 gateway = Gateway(
     container="litellm-proxy",
     port=4000,
@@ -108,10 +108,10 @@ gateway = Gateway(
             timeout_s=15,
             is_embedding=True,
         ),
-        # Google's, for renov-bati's audit of photographs (requirements 3.5), which 3.3 has no route for.
+        # Google's, for renov-bati's audit of photographs (requirements 3.5); 3.3 has no route for it.
         Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),
     ),
-    # Who is asked when a model fails, in this order. llama3.1-twitch has nobody: a late chat message is no use.
+    # Fallbacks of each model, in this order. llama3.1-twitch has none: a late chat message is useless.
     fallbacks={
         "qwen3-heavy": ("deepseek-reasoning", "groq-analysis", "gpt-4o"),
         "qwen3-light": ("groq-fast", "gpt-4o-mini"),
@@ -130,7 +130,7 @@ gateway = Gateway(
         "reasoning": "deepseek-reasoning",
         "embedding": "text-embedding-3-small",
         "jury-comment": "groq-qwen3-32b",
-        # What augmenter.PRO called them before.
+        # Former names, which augmenter.PRO uses.
         "mistral-nemo": "qwen3-heavy",
         "llama3.2": "qwen3-light",
         "llama3.2-vision": "qwen2.5vl-vision",
@@ -138,7 +138,7 @@ gateway = Gateway(
     router=RouterSettings(
         strategy="least-busy", num_retries=2, allowed_fails=3, cooldown_s=120, retry_after_s=5
     ),
-    # Kept only for callers who ask for it, for as long as they say (requirements 3.6).
+    # Answers are cached only for callers who ask for it, for as long as they ask (requirements 3.6).
     cache=ResponseCache(
         host="shared-redis",
         port=6379,
@@ -151,7 +151,7 @@ gateway = Gateway(
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
-# Generated secrets that must look like something, or that others could not be read without; all others are passwords.
+# Generated secrets with a required form, or with which data is encrypted; all others are passwords.
 secret_formats = [
     GeneratedSecret("litellm/master_key", prefix="sk-"),
     GeneratedSecret(
@@ -177,7 +177,7 @@ secret_formats = [
         rotation_blocked_by="Uptime Kuma reads it once; change it on its page, and there",
         reset="set another one with `docker exec -it --user 1000 uptime-kuma npm run reset-password`",
     ),
-    # Its start would make a second pair of the same secret key, which its database refuses.
+    # With another one, Langfuse's start would make a second pair of the same secret key, which its database refuses.
     GeneratedSecret(
         "langfuse/public_key", prefix="pk-lf-", rotation_blocked_by="Langfuse knows LiteLLM's pair by it"
     ),
@@ -194,7 +194,7 @@ secret_formats = [
 
 # --- backups and the watch --------------------------------------------------------------------------------------------
 
-# How everything that holds data is saved (requirements 5.5); what it holds is said with each container.
+# Backups of everything with data (requirements 5.5); each container declares its data.
 backups = Backups(root="/opt/backups", retention_days=7)
 
 # When the watch notifies the owner (requirements 10.4). LiteLLM's index is a cache: each key has to expire (6.3).
@@ -210,7 +210,7 @@ watch = Watch(
 
 # --- dashboards -------------------------------------------------------------------------------------------------------
 
-# Over the BullMQ queues of the projects that have some (requirements 10.2), in the stack `monitoring`.
+# For the BullMQ queues of the projects (requirements 10.2), in the stack `monitoring`.
 bull_board = Service(
     name="bull-board",
     image="ghcr.io/pi3block/sourcefast-bull-board:1.0.0",
@@ -223,7 +223,7 @@ bull_board = Service(
     generated_secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
 )
 
-# Over a project's Celery broker: one for each that there is (requirements 10.1), under its own name.
+# For a project's Celery broker: one for each broker (requirements 10.1), under its own name.
 flower = Service(
     name="flower",
     image="mher/flower:2.0.1",
@@ -236,7 +236,7 @@ flower = Service(
     generated_secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
 )
 
-# What both parts of Langfuse read (v3; requirements 2 and 10).
+# Environment of both parts of Langfuse (v3; requirements 2 and 10).
 _LANGFUSE_ENV = {
     # Both listen on the address of HOSTNAME, which Docker sets to the container's: its own health check asks 127.0.0.1.
     "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
@@ -251,7 +251,7 @@ _LANGFUSE_ENV = {
     "LANGFUSE_S3_EVENT_UPLOAD_ACCESS_KEY_ID": "langfuse",
 }
 _LANGFUSE_SECRETS = {
-    # Of each of both; Prisma's own is two for each core and one more.
+    # For each of both; Prisma's default is two for each core and one more.
     "DATABASE_URL": "postgresql://langfuse:{postgres/langfuse}@shared-postgres:5432/langfuse?connection_limit=5",
     "SALT": "langfuse/salt",
     "ENCRYPTION_KEY": "langfuse/encryption_key",
@@ -262,13 +262,13 @@ _LANGFUSE_SECRETS = {
 
 # --- containers -------------------------------------------------------------------------------------------------------
 
-# Our own proxy, set up as Coolify's: the same entry points and the same name of the certificate resolver. Coolify's
-# follows the labels of containers, which takes the engine's socket; ours a file with the same routes.
+# Our own proxy, with the entry points and the certificate resolver's name of Coolify's. Coolify's reads the labels of
+# containers, which needs the engine's socket; ours a file with the same routes.
 _PROXY_OPTIONS = (
     "--entrypoints.http.address=:80",
     "--entrypoints.https.address=:443",
     "--entrypoints.https.http3",
-    # The one file: of a folder, Traefik would read what is being written below it, too.
+    # A single file: in a folder, Traefik would also read unfinished files.
     "--providers.file.filename=/etc/traefik/dynamic/routes.yaml",
     "--providers.file.watch=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
@@ -277,8 +277,8 @@ _PROXY_OPTIONS = (
     "--ping=true",
 )
 
-# The stacks and their services. `measured_memory` is what the real programs took in the lab once they were up; of what
-# the lab has a stand-in for, nobody knows. `recommended_memory` is Langfuse's own table of requirements
+# The stacks and their services. `measured_memory` is the idle use of the real programs in the lab; programs with a
+# stand-in there have none. `recommended_memory` is Langfuse's own table of requirements
 # (https://langfuse.com/self-hosting/configuration/scaling); requirements 2.2 gives it an eighth of that and less.
 shared_stacks = [
     Stack(
@@ -304,7 +304,7 @@ shared_stacks = [
                     for name in ("postgresql.conf", "pg_hba.conf", "monitor.pgpass")
                 },
                 files_uid=999,
-                # What a reload cannot change is seen and restarted when the settings are compared.
+                # A run compares the settings and restarts where a reload is not enough.
                 reload=("psql", "-XqAt", "--username=postgres", "-c", "SELECT FROM pg_reload_conf()"),
             ),
         ),
@@ -320,9 +320,9 @@ shared_stacks = [
                 measured_memory="7m",
                 port=6379,
                 user="999:999",
-                # The file alone: the image calls its own server, Valkey or Redis.
+                # The file alone: the image starts its own server, Valkey or Redis.
                 command=("/etc/redis/redis.conf",),
-                # The password is read in the container: no process list has it.
+                # The container reads the password from its file: no process list has it.
                 health=Command(("sh", "/etc/redis/health.sh"), interval_s=10),
                 stop_s=30,
                 stateful=True,
@@ -333,7 +333,7 @@ shared_stacks = [
                     for name in ("redis.conf", "users.acl", "admin.password", "health.sh")
                 },
                 files_uid=999,
-                # Settings and users are compared with the running server's, which is told what differs.
+                # A run compares settings and users with the running server's, and changes them there.
                 reload=("true",),
             ),
         ),
@@ -345,12 +345,12 @@ shared_stacks = [
         services=(
             Service(
                 name="traefik",
-                image="traefik:v3.6.13",  # from 3.6.1 on it asks an engine 29, too
+                image="traefik:v3.6.13",  # from 3.6.1 on it works with an engine 29
                 memory="128m",
                 public=(80, 443),
                 public_udp=(443,),
                 command=_PROXY_OPTIONS,
-                # A port of its own that is published nowhere: the world gets no answer to /ping.
+                # An unpublished port of its own: the world gets no answer to /ping.
                 health=Http("/ping", probe="wget", port=8080, interval_s=10),
                 volumes={"certificates": "/traefik"},
                 root="its certificates have belonged to root since its first start",
@@ -372,9 +372,9 @@ shared_stacks = [
                 recommended_memory="8g",
                 port=8123,
                 health=Http("/ping", probe="wget"),
-                user="101:101",  # whom its entry point would make of root
+                user="101:101",  # to whom its entry point would switch from root
                 writable="its entry point writes the user of the environment into /etc/clickhouse-server/users.d",
-                pids=4096,  # threads count, and an idle one has eight hundred
+                pids=4096,  # including threads: an idle one has eight hundred
                 stateful=True,
                 data=ClickHouseData("langfuse", "clickhouse/password"),
                 stop_s=60,
@@ -386,7 +386,7 @@ shared_stacks = [
             ),
             Service(
                 name="minio",
-                # Docker Hub has it no more, since September 2026; here are its last releases.
+                # Not on Docker Hub since September 2026; this registry has its last releases.
                 image="quay.io/minio/minio:RELEASE.2025-04-22T22-12-26Z",
                 private=True,
                 memory="128m",
@@ -418,10 +418,10 @@ shared_stacks = [
                 redis_user="langfuse",
                 env={
                     **_LANGFUSE_ENV,
-                    # Node would take half of the container for its heap, and end when that is full.
+                    # By default Node limits its heap to half of the container, and ends when that is full.
                     "NODE_OPTIONS": "--max-old-space-size=512",
                     "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
-                    "AUTH_DISABLE_SIGNUP": "true",  # whoever finds its page could have an account
+                    "AUTH_DISABLE_SIGNUP": "true",  # otherwise any visitor could have an account
                     "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
                     "LANGFUSE_INIT_ORG_ID": "sourcefast",
                     "LANGFUSE_INIT_PROJECT_ID": "sourcefast",
@@ -488,14 +488,14 @@ shared_stacks = [
                 },
                 files={
                     "litellm/config.yaml": "/app/config.yaml",
-                    # What may reach LiteLLM, and the start of both (files/litellm).
+                    # The guard before LiteLLM, and the start of both (files/litellm).
                     **{
                         f"litellm/{name}": f"/opt/guard/{name}"
                         for name in ("serve.py", "declared.json", "guard/asgi.py", "guard/rules.py")
                     },
                 },
                 entrypoint=("python3", "/opt/guard/serve.py"),
-                # How many workers it has is the hardware profile's.
+                # The hardware profile has the number of workers.
                 command=("--config", "/app/config.yaml", "--port", str(gateway.port)),
             ),
         ),
@@ -544,7 +544,7 @@ shared_stacks = [
                 publish=3001,  # for the heartbeats of the host's cron jobs
                 domain="uptime.augmenter.pro",
                 health=Command(("/app/extra/healthcheck",), timeout_s=30, start_s=180),
-                # Its entry point gives its data to this user, and becomes it.
+                # Its entry point gives its data to this user, and switches to it.
                 env={"PUID": 1000, "PGID": 1000},
                 root="its entry point begins as root",
                 cap_add={
@@ -571,7 +571,7 @@ shared_stacks = [
                 port=11235,
                 health=Http("/health", probe="curl"),
                 writable="its Redis, its browser and its cache write below the home folder",
-                pids=2048,  # of Chromium's, a tab has twenty threads and more
+                pids=2048,  # a tab of Chromium has twenty threads and more
                 # Without a token it listens on its container's loopback only.
                 generated_secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
                 shm_size="1g",  # Chromium's tabs crash with less

@@ -3,11 +3,11 @@
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
 _WORKER = "ghcr.io/pi3block/voicejury-worker:1.0.0"
-# Two cores that start many at once take their time.
+# A simultaneous start of many is slow on two cores.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 _AUDIO = {"audio": "/app/audio_files"}
 _MODELS = "Demucs and CREPE keep what they download below the home folder"
-# By the beginning of its UUID; the container toolkit is given the whole of it.
+# A prefix of its UUID; the container toolkit gets the full one.
 _GPU = "GPU-85c38fae"
 # htdemucs 4.0 and CREPE 1.0 GB (requirements 4.3).
 _VRAM_MIB = 5120
@@ -15,9 +15,9 @@ _VRAM_MIB = 5120
 voicejury = Project(
     name="voicejury",
     number=6,
-    # Its team is called as it always was.
+    # Its team keeps its former name.
     team=Team(name="voicejury", alias="voice-jury", key_alias="sk-voice-jury", budget_usd=10),
-    # Named so because of a corrupt catalogue on the old server (requirements 5.2); its role is its own again.
+    # The name stems from a corrupt catalogue on the old server (requirements 5.2); it has a role of its own again.
     databases=(Database("voicejury_db", owner="voicejury", schema="files/voicejury/schema.sql"),),
     redis=(
         RedisIndex(2, "Celery broker and sessions of voicejury"),
@@ -27,7 +27,7 @@ voicejury = Project(
     results=7,
     ollama="light",
     uses_whisper=True,
-    # On the machine as it is (12 GiB), the others leave no room for it (requirements 2.2).
+    # The present machine (12 GiB) has no room for it beside the others (requirements 2.2).
     ram_gib=28,
     free_mib=1843,
     env_aliases={
