@@ -12,7 +12,7 @@ from facts import script
 
 
 @dataclass(frozen=True)
-class Container:
+class FormerContainer:
     """One container.
 
     :param status: created, running, restarting, exited, paused or dead
@@ -48,7 +48,7 @@ class AdoptionState:
     :param occupied: names of the volumes that were asked for and hold something that we did not copy
     """
 
-    containers: Mapping[str, Container] = field(default_factory=dict)
+    containers: Mapping[str, FormerContainer] = field(default_factory=dict)
     volumes: frozenset[str] = frozenset()
     copied: frozenset[str] = frozenset()
     occupied: frozenset[str] = frozenset()
@@ -89,10 +89,10 @@ def read_adoption(output: Iterable[str]) -> AdoptionState:
     )
 
 
-def _container(line: str, systems: Mapping[str, str]) -> Container:
+def _container(line: str, systems: Mapping[str, str]) -> FormerContainer:
     answer = script.from_json(line, "docker")
     name = answer["name"].removeprefix("/")
-    return Container(
+    return FormerContainer(
         name=name,
         status=answer["status"],
         project=answer["project"] or "",

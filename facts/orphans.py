@@ -12,7 +12,7 @@ from facts import script
 
 
 @dataclass(frozen=True)
-class Container:
+class Orphan:
     """One container.
 
     :param project: Compose project, empty for none
@@ -29,7 +29,7 @@ class Container:
     stray: tuple[str, ...] = ()
 
 
-class Orphans(FactBase[list[Container]]):
+class Orphans(FactBase[list[Orphan]]):
     """Every container of the host, whoever's it is; of its environment only the names of strays."""
 
     def command(self) -> StringCommand:
@@ -37,22 +37,22 @@ class Orphans(FactBase[list[Container]]):
         return script.command("orphans.sh")
 
     @staticmethod
-    def default() -> list[Container]:
+    def default() -> list[Orphan]:
         """No container."""
         return []
 
-    def process(self, output: list[str]) -> list[Container]:
+    def process(self, output: list[str]) -> list[Orphan]:
         """Read the answer of `command`."""
         return read_orphans(output)
 
 
-def read_orphans(output: Iterable[str]) -> list[Container]:
+def read_orphans(output: Iterable[str]) -> list[Orphan]:
     """Read what files/facts/orphans.sh prints."""
     found = []
     for line in filter(None, output):
         answer = script.from_json(line, "docker")
         found.append(
-            Container(
+            Orphan(
                 name=answer["name"].removeprefix("/"),
                 status=answer["status"],
                 project=answer["project"] or "",

@@ -79,7 +79,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingState:
     """A setting that is not the built-in one.
 
     :param value: as SHOW prints it
@@ -113,7 +113,7 @@ class ClusterState:
     roles: Mapping[str, RoleState] = field(default_factory=dict)
     databases: Mapping[str, DatabaseState] = field(default_factory=dict)
     available: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, SettingState] = field(default_factory=dict)
     altered: frozenset[str] = frozenset()
     hba_sha256: str | None = None
     overrides: tuple[Override, ...] = ()
@@ -168,7 +168,7 @@ def read_cluster(output: Iterable[str]) -> ClusterState:
         },
         available=cluster["available"],
         # Postgres knows TimeZone and DateStyle in any case.
-        settings={name.lower(): Setting(**setting) for name, setting in cluster["settings"].items()},
+        settings={name.lower(): SettingState(**setting) for name, setting in cluster["settings"].items()},
         altered=frozenset(cluster["altered"]),
         hba_sha256=cluster["hba_sha256"],
         overrides=tuple(Override(*override) for override in cluster["overrides"]),

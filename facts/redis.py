@@ -34,7 +34,7 @@ class Selector:
 
 
 @dataclass(frozen=True)
-class User:
+class AclUser:
     """A user of Redis' ACL.
 
     :param flags: on or off, nopass
@@ -64,9 +64,9 @@ class RedisState:
     answer: str | None = None
     refusal: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
-    users: Mapping[str, User] = field(default_factory=dict)
+    users: Mapping[str, AclUser] = field(default_factory=dict)
     file_sha256: str | None = None
-    declared: Mapping[str, User] = field(default_factory=dict)
+    declared: Mapping[str, AclUser] = field(default_factory=dict)
 
     @property
     def answers(self) -> bool:
@@ -112,7 +112,7 @@ def read_redis(output: Iterable[str]) -> RedisState:
     )
 
 
-def read_users(lines: Iterable[str]) -> dict[str, User]:
+def read_users(lines: Iterable[str]) -> dict[str, AclUser]:
     """Users by name, from the lines of ACL LIST."""
     users = {}
     for line in lines:
@@ -123,7 +123,7 @@ def read_users(lines: Iterable[str]) -> dict[str, User]:
     return users
 
 
-def _user(rules: str) -> User:
+def _user(rules: str) -> AclUser:
     flags: set[str] = set()
     passwords: set[str] = set()
     own: list[str] = []
@@ -134,7 +134,7 @@ def _user(rules: str) -> User:
             flags.add(rule)
         else:
             own.append(rule)
-    return User(
+    return AclUser(
         frozenset(flags),
         frozenset(passwords),
         _selector(own),

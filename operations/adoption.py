@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import OperationError, OperationValueError
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from facts.adoption import Adoption, AdoptionState, Container
+from facts.adoption import Adoption, AdoptionState, FormerContainer
 from operations import script
 from operations.checks import report
 from specs.problems import Problem
@@ -47,16 +47,16 @@ class Successor:
         """What an old container of its name is called from now on."""
         return self.name + ASIDE
 
-    def foreign(self, actual: AdoptionState) -> Container | None:
+    def foreign(self, actual: AdoptionState) -> FormerContainer | None:
         """The container of its name that is somebody else's."""
         existing = actual.containers.get(self.name)
         return None if existing is None or existing.ours or self._goes_on(existing) else existing
 
-    def replaces(self, existing: Container) -> bool:
+    def replaces(self, existing: FormerContainer) -> bool:
         """Whether Compose takes a container for an earlier one of this, and removes it."""
         return (existing.project, existing.service) == (self.project, self.name)
 
-    def _goes_on(self, existing: Container) -> bool:
+    def _goes_on(self, existing: FormerContainer) -> bool:
         # Compose makes it anew with the volumes that it has. A Postgres of another image does not survive that.
         same = all(existing.volumes.get(path) == volume for path, (volume, _) in self.volumes.items())
         return self.replaces(existing) and same and self.kind != "postgres"
@@ -177,7 +177,7 @@ def _back_again(what: str, volumes: Sequence[str], forget: str) -> Problem:
     )
 
 
-def _why_not(postgres: Container) -> str:
+def _why_not(postgres: FormerContainer) -> str:
     where = f"{postgres.image}, with its data in {_volumes(postgres)}"
     if postgres.os == "alpine":
         return (
@@ -187,7 +187,7 @@ def _why_not(postgres: Container) -> str:
     return f"{where}: its cluster was made by another image, with another layout and other locales"
 
 
-def _volumes(container: Container) -> str:
+def _volumes(container: FormerContainer) -> str:
     return ", ".join(container.volumes.values()) or "none"
 
 
@@ -260,7 +260,7 @@ def _command(step: Step, state_folder: str) -> StringCommand:
     )
 
 
-def old(containers: Sequence[str], actual: AdoptionState) -> list[Container]:
+def old(containers: Sequence[str], actual: AdoptionState) -> list[FormerContainer]:
     """Of some containers, those that are there."""
     return [actual.containers[name] for name in containers if name in actual.containers]
 

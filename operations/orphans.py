@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 
 from pyinfra.context import host
 
-from facts.orphans import Container, Orphans
+from facts.orphans import Orphan, Orphans
 from operations.notices import notice
 
 
-def findings(found: Iterable[Container], root: str, known: Collection[str]) -> Iterator[str]:
+def findings(found: Iterable[Orphan], root: str, known: Collection[str]) -> Iterator[str]:
     """Sentences about containers that are neither ours nor Coolify's nor known, and about stray variables of any.
 
     :param root: folder that our own projects are started from
@@ -40,5 +40,5 @@ def report(root: str, known: Collection[str] = ()) -> Iterable[str]:
     + root: folder that our own projects are started from
     + known: names of containers that are there for a reason of their own
     """
-    found: list[Container] = host.get_fact(Orphans)
+    found: list[Orphan] = host.get_fact(Orphans)
     return findings(found, root, known)

@@ -20,7 +20,7 @@ DOWNLOAD_S = 3600
 
 
 @dataclass(frozen=True)
-class Service:
+class WhisperService:
     """What has to run.
 
     :param container: name of the container
@@ -41,7 +41,7 @@ class Service:
     memory_mib: int
 
 
-def problems(actual: WhisperAsrState, desired: Service) -> Iterator[Problem]:
+def problems(actual: WhisperAsrState, desired: WhisperService) -> Iterator[Problem]:
     """In which ways the service is another than the wanted one."""
     restart = f"systemctl restart {desired.unit}, and journalctl -u {desired.unit} if it stays"
     if actual.status != "running":
@@ -79,7 +79,7 @@ def problems(actual: WhisperAsrState, desired: Service) -> Iterator[Problem]:
 
 
 @operation()
-def serves(service: Service) -> Generator[PyinfraCommand, None, None]:
+def serves(service: WhisperService) -> Generator[PyinfraCommand, None, None]:
     """The service answers, with the model and on the card that it is meant to.
 
     Where it does not answer yet, this waits for it: the first time it downloads its model. It does not answer before

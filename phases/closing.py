@@ -51,7 +51,7 @@ def _monitors(applied: Applied, secrets: Secrets) -> None:
         name="Monitors",
         container=KUMA,
         owner="sourcefast",
-        monitors=monitors.wanted(applied.monitors, secrets),
+        monitors=monitors.kuma_monitors(applied.monitors, secrets),
         telegram=monitors.telegram(secrets),
         username=ADMIN,
         password=secrets.generated("uptime_kuma/password"),

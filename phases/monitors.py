@@ -14,8 +14,8 @@ from specs.files import Directory, Entry, File
 from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
 
 
-def wanted(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
-    """What `operations.uptime_kuma.monitors` is asked for. Generates the secrets that are not there yet."""
+def kuma_monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
+    """The monitors with what they ask. Generates the secrets that are not there yet."""
     return [
         KumaMonitor(
             name=monitor.name,

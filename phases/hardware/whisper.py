@@ -9,7 +9,7 @@ from pyinfra.api.deploy import deploy
 from blueprint import Blueprint, contents, render
 from operations import docker, files, systemd, whisper_asr
 from operations.systemd import Unit
-from operations.whisper_asr import Service
+from operations.whisper_asr import WhisperService
 from phases.cards import with_cards
 from specs.files import File
 
@@ -27,9 +27,9 @@ def whisper(blueprint: Blueprint) -> None:
     whisper_asr.serves(name=f"shared-whisper serves {blueprint.whisper.model}", service=service(blueprint))
 
 
-def service(blueprint: Blueprint) -> Service:
+def service(blueprint: Blueprint) -> WhisperService:
     """What has to run; requirements 4.5 saw `medium` where large-v3-turbo was configured."""
-    return Service(
+    return WhisperService(
         container=blueprint.whisper.name,
         unit=blueprint.whisper.unit,
         port=blueprint.whisper.port,

@@ -6,23 +6,23 @@ import json
 
 import pytest
 
-from facts.orphans import Container, Orphans, read_orphans
+from facts.orphans import Orphan, Orphans, read_orphans
 from facts.redis_keys import KeysState, RedisKeys, read_keys
 from operations import orphans, redis_keys
 from operations.orphans import findings
 from tests.unit.hosts import scripted_host
 
 ROOT = "/opt/ours"
-OURS = Container("web", project="web", folder=f"{ROOT}/web")
+OURS = Orphan("web", project="web", folder=f"{ROOT}/web")
 
 
 @pytest.mark.checklist("2.10")
 def test_what_is_told() -> None:
     found = [
         OURS,
-        Container("whisper"),
-        Container("coolify-proxy", managed=True, stray=("PASSWORD:?set it",)),
-        Container("qdrant", status="exited", project="hand"),
+        Orphan("whisper"),
+        Orphan("coolify-proxy", managed=True, stray=("PASSWORD:?set it",)),
+        Orphan("qdrant", status="exited", project="hand"),
     ]
     assert list(findings(found, ROOT, ["whisper"])) == [
         "containers that belong to nobody here: qdrant (exited, of hand); docker rm NAME, once you know what they were",
@@ -32,7 +32,7 @@ def test_what_is_told() -> None:
 
 
 def test_it_is_only_told() -> None:
-    with scripted_host({Orphans: [Container("stranger")]}) as host:
+    with scripted_host({Orphans: [Orphan("stranger")]}) as host:
         assert list(orphans.report._inner(ROOT)) == []
     assert "stranger (running)" in host.logged[0]
 
@@ -47,7 +47,7 @@ def test_the_answer_of_the_host() -> None:
         "stray": ["A:?b"],
     }
     assert read_orphans([json.dumps(said), ""]) == [
-        Container("web", status="exited", managed=True, stray=("A:?b",))
+        Orphan("web", status="exited", managed=True, stray=("A:?b",))
     ]
 
 

@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import FactProcessError, OperationError
 
 from blueprint import scram
 from facts import postgres as postgres_facts
-from facts.postgres import Cluster, ClusterState, Override, Setting, read_cluster
+from facts.postgres import Cluster, ClusterState, Override, SettingState, read_cluster
 from operations import postgres, postgres_difference, postgres_rights, postgres_sql
 from operations.checks import ASKED_AGAIN_S
 from operations.postgres_difference import difference, settings_difference
@@ -80,7 +80,7 @@ def test_a_recorded_cluster_is_read() -> None:
     assert "buildings" in database.relations
     assert database.untrusted == {"postgis"}
     assert not database.powers and not database.owners
-    assert state.settings["timezone"] == Setting("UTC", "/etc/postgresql/postgresql.conf")
+    assert state.settings["timezone"] == SettingState("UTC", "/etc/postgresql/postgresql.conf")
 
 
 def test_no_docker_no_container_or_no_answer_is_no_server() -> None:
@@ -385,16 +385,18 @@ def test_settings_as_wanted_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("found_setting", "altered", "reset"),
     [
-        (Setting("64MB", "/etc/postgresql/postgresql.conf"), [], ""),
-        (Setting("128MB", "/etc/postgresql/postgresql.conf", pending_restart=True), [], ""),
+        (SettingState("64MB", "/etc/postgresql/postgresql.conf"), [], ""),
+        (SettingState("128MB", "/etc/postgresql/postgresql.conf", pending_restart=True), [], ""),
         (
-            Setting("128MB", "/var/lib/postgresql/data/cluster/postgresql.auto.conf"),
+            SettingState("128MB", "/var/lib/postgresql/data/cluster/postgresql.auto.conf"),
             ["shared_buffers"],
             'ALTER SYSTEM RESET "shared_buffers";\n',
         ),
     ],
 )
-def test_settings_that_drifted_are_read_again(found_setting: Setting, altered: list[str], reset: str) -> None:
+def test_settings_that_drifted_are_read_again(
+    found_setting: SettingState, altered: list[str], reset: str
+) -> None:
     state = replace(as_declared(), settings={"shared_buffers": found_setting}, altered=frozenset(altered))
     desired = {"shared_buffers": "128MB"}
     assert settings_difference(desired, state) == (["shared_buffers"], altered)
@@ -436,7 +438,7 @@ def test_a_cluster_as_declared_passes_and_says_so_without_a_command() -> None:
         ClusterState(),
         with_role(attributes=frozenset()),
         with_database(owner="nango"),
-        replace(as_declared(), settings={"jit": Setting("on")}),
+        replace(as_declared(), settings={"jit": SettingState("on")}),
         replace(as_declared(), altered=frozenset({"archive_command"})),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from pyinfra.api.exceptions import OperationValueError
 
 from facts.pgbouncer import REFUSAL, Answers
-from facts.redis import Redis, RedisState, User, read_redis, read_users
+from facts.redis import AclUser, Redis, RedisState, read_redis, read_users
 from operations import pgbouncer, redis
 from operations.checks import ANSWER_S, ASKED_AGAIN_S
 from tests.unit.bench import Bench
@@ -110,7 +110,7 @@ def test_settings_that_drifted_are_set_and_no_others() -> None:
     assert command.payload == "maxmemory 256mb\n"
 
 
-def without(users: Mapping[str, User], name: str) -> dict[str, User]:
+def without(users: Mapping[str, AclUser], name: str) -> dict[str, AclUser]:
     return {other: user for other, user in users.items() if other != name}
 
 

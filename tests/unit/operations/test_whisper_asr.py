@@ -13,7 +13,7 @@ from facts.whisper_asr import WhisperAsr, WhisperAsrState, parse
 from operations import whisper_asr
 from operations.checks import ASKED_AGAIN_S
 from operations.script import Script
-from operations.whisper_asr import Service, problems
+from operations.whisper_asr import WhisperService, problems
 from phases.hardware.whisper import service
 from specs.problems import Problem
 from tests.unit.bench import Bench
@@ -239,7 +239,7 @@ def test_a_unit_that_is_down_is_not_waited_for(waiting: Bench) -> None:
 
 def test_the_declaration_is_what_has_to_run() -> None:
     assert (
-        Service(
+        WhisperService(
             container="shared-whisper",
             unit="shared-whisper.service",
             port=9000,

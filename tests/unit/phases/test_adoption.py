@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api.exceptions import DeployError, OperationError
 
 from blueprint import Secrets
-from facts.adoption import Adoption, AdoptionState, Container, read_adoption
+from facts.adoption import Adoption, AdoptionState, FormerContainer, read_adoption
 from operations import adoption
 from operations.adoption import Step, Successor, difference
 from phases.adoption import existing
@@ -27,14 +27,14 @@ WEB = Successor("web", "site")
 
 
 def found(
-    *containers: Container, volumes: tuple[str, ...] = (), copied: tuple[str, ...] = ()
+    *containers: FormerContainer, volumes: tuple[str, ...] = (), copied: tuple[str, ...] = ()
 ) -> AdoptionState:
     there = {container.name: container for container in containers}
     return AdoptionState(there, frozenset(volumes), frozenset(copied))
 
 
-def foreign(name: str, **changes: Any) -> Container:
-    return Container(name, **{"image": f"{name}:1", "volumes": {"/data": f"old_{name}"}, **changes})
+def foreign(name: str, **changes: Any) -> FormerContainer:
+    return FormerContainer(name, **{"image": f"{name}:1", "volumes": {"/data": f"old_{name}"}, **changes})
 
 
 def run(state: AdoptionState, *successors: Successor, migrate: bool = False) -> tuple[list[str], list[str]]:
@@ -49,7 +49,7 @@ def test_nothing_was_there() -> None:
 
 
 def test_ours_is_left_alone() -> None:
-    assert run(found(Container("web", project="site", service="web")), WEB) == ([], [])
+    assert run(found(FormerContainer("web", project="site", service="web")), WEB) == ([], [])
 
 
 def test_one_of_the_same_compose_project_goes_on_with_its_volumes() -> None:
@@ -109,7 +109,7 @@ def test_a_postgres_is_set_aside_on_request_and_left_to_be_dumped() -> None:
         ([foreign("redis", project="data", service="redis")], "Compose would remove it, .* in old_redis"),
     ],
 )
-def test_what_is_refused(there: list[Container], words: str) -> None:
+def test_what_is_refused(there: list[FormerContainer], words: str) -> None:
     with pytest.raises(OperationError, match=words):
         run(found(*there), REDIS)
 
@@ -162,7 +162,7 @@ def test_the_answer_of_the_host() -> None:
     lines += ["@@systems", "redis alpine"]
     assert read_adoption(lines) == AdoptionState(
         {
-            "redis": Container(
+            "redis": FormerContainer(
                 "redis",
                 image="redis:7",
                 os="alpine",
