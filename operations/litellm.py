@@ -261,5 +261,5 @@ def verify(
 def _request(container: str, port: int, action: str, data: Any) -> script.Script:
     program = PROGRAM.read_text()
     return script.run(
-        "litellm/tell.sh", container, program, port, WAIT_S, action, payload=json.dumps(data), stream=True
+        "litellm/call.sh", container, program, port, WAIT_S, action, payload=json.dumps(data), stream=True
     )

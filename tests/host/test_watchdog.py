@@ -23,12 +23,12 @@ pytestmark = pytest.mark.usefixtures("quiet")
 INSTANCES = {instance.name: instance for instance in ollama_instances}
 SCRIPT = "/opt/scripts/gpu-watchdog.sh"
 CONFIG = "/run/watchdog/config.ini"
-Look = Callable[[], int]
+CheckRun = Callable[[], int]
 
 
 @pytest.fixture
-def look(machine: Machine) -> Iterator[Look]:
-    """One run of the watchdog with the deployed settings, but a memory of its own and less patience; its status."""
+def check_run(machine: Machine) -> Iterator[CheckRun]:
+    """One run of the watchdog with the deployed settings, but its own state and shorter limits. Returns the status."""
     settings = {"answer_s": "3", "xid_quiet_min": "0", "state": "/run/watchdog/state"}
     program = " ".join(f"-e 's|^{key} = .*|{key} = {value}|'" for key, value in settings.items())
     machine.run(f"mkdir -p /run/watchdog && sed {program} /etc/sourcefast/gpu-watchdog.ini >{CONFIG}")
@@ -43,9 +43,9 @@ def look(machine: Machine) -> Iterator[Look]:
     mend_instances(machine)
 
 
-def test_a_healthy_machine_tells_nothing(machine: Machine, telegrams: Telegrams) -> None:
+def test_a_healthy_machine_sends_no_message(machine: Machine, telegrams: Telegrams) -> None:
     """With the very settings that cron uses."""
-    machine.run(SCRIPT)  # what cron's last round saw begin, while an earlier test broke something, is over
+    machine.run(SCRIPT)  # ends incidents that cron's last run began, while an earlier test broke something
     before = telegrams()
     done = machine.run(f"{SCRIPT}; {SCRIPT}")
     assert done.stdout == ""
@@ -53,120 +53,126 @@ def test_a_healthy_machine_tells_nothing(machine: Machine, telegrams: Telegrams)
 
 
 def test_a_stopped_instance_is_restarted_and_told_once(
-    machine: Machine, look: Look, telegrams: Telegrams
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     machine.run("systemctl stop ollama@reasoning")
-    assert look() == 0
+    assert check_run() == 0
     assert len(telegrams()) == 1
     assert telegrams()[0].startswith("🔴 lab ")
     assert telegrams()[0].endswith(
         "Ollama reasoning does not answer on port 11438; ollama@reasoning.service restarted"
     )
     await_true(lambda: all_warm(machine), 300, "warm instance")
-    assert look() == 0
-    assert look() == 0
+    assert check_run() == 0
+    assert check_run() == 0
     _, over = telegrams()
     assert over.startswith("🟢 lab ")
     assert "over: Ollama reasoning does not answer" in over
 
 
-def test_a_blocked_instance_is_restarted(machine: Machine, look: Look, telegrams: Telegrams) -> None:
+def test_a_blocked_instance_is_restarted(machine: Machine, check_run: CheckRun, telegrams: Telegrams) -> None:
     """It takes connections and never answers."""
     before = machine.run("systemctl show --value -p MainPID ollama@light").stdout
     machine.run("systemctl kill --signal=STOP ollama@light")
-    assert look() == 0
+    assert check_run() == 0
     assert machine.run("systemctl show --value -p MainPID ollama@light").stdout != before
     await_true(lambda: all_warm(machine), 300, "warm instance")
-    look()
+    check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
     assert "Ollama light does not answer" in telegrams()[0]
 
 
-def test_one_that_stays_silent_is_restarted_once(machine: Machine, look: Look, telegrams: Telegrams) -> None:
+def test_one_that_stays_silent_is_restarted_once(
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
+) -> None:
     machine.run("echo 3600 >/var/lib/gpu-sim/ollama-delay-11434")
-    look()
+    check_run()
     restarted = machine.run("systemctl show --value -p InvocationID ollama@heavy").stdout
-    look()
+    check_run()
     assert machine.run("systemctl show --value -p InvocationID ollama@heavy").stdout == restarted
     assert len(telegrams()) == 1
     machine.run("rm /var/lib/gpu-sim/ollama-delay-11434")
-    look()
+    check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
 def test_a_missing_card_is_told_and_its_instance_left_alone(
-    machine: Machine, look: Look, telegrams: Telegrams
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     card = declared_placement(machine)["ollama@vision.service"]
     before = machine.run("systemctl show --value -p InvocationID ollama@vision").stdout
     machine.run(f"gpu-sim take-away {card}")
-    look()
-    look()
+    check_run()
+    check_run()
     assert len(telegrams()) == 1
     assert f"GPU missing: RTX 3070 at 06:00.0 ({card[:12]}" in telegrams()[0]
     assert machine.run("systemctl show --value -p InvocationID ollama@vision").stdout == before
     machine.run("gpu-sim give-back")
-    look()
-    look()
+    check_run()
+    check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_an_error_of_the_driver_is_told(machine: Machine, look: Look, telegrams: Telegrams) -> None:
+def test_an_error_of_the_driver_is_told(machine: Machine, check_run: CheckRun, telegrams: Telegrams) -> None:
     machine.run("gpu-sim xid 4 79")
-    look()
+    check_run()
     assert len(telegrams()) == 1
     assert "GPU error on RTX 3060 Ti at 08:00.0" in telegrams()[0]
     assert "Xid 79" in telegrams()[0]
-    look()
-    look()
+    check_run()
+    check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_memory_nearly_full_for_two_runs_is_told(machine: Machine, look: Look, telegrams: Telegrams) -> None:
+def test_memory_nearly_full_for_two_runs_is_told(
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
+) -> None:
     card = cards(machine)[0]
     query = f"nvidia-smi --id={card} --query-gpu=memory.used,memory.total --format=csv,noheader,nounits"
     used, total = map(int, machine.run(query).stdout.split(","))
     machine.run(f"gpu-sim fill {card} {total * 93 // 100 - used}")
     try:
-        look()
+        check_run()
         assert telegrams() == [], "a model being exchanged fills a card for a moment"
-        look()
-        look()
+        check_run()
+        check_run()
         assert len(telegrams()) == 1
         assert "VRAM 9" in telegrams()[0]
     finally:
         machine.run(f"gpu-sim free {card}")
-    look()
+    check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
 def test_what_telegram_does_not_take_is_told_later(
-    machine: Machine, look: Look, telegrams: Telegrams
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     upstream.disturb(machine.lab, "api.telegram.org", status=502)
     machine.run("gpu-sim xid 1 31")
-    assert look() == 1
-    assert look() == 1
+    assert check_run() == 1
+    assert check_run() == 1
     assert telegrams() == []
     upstream.recover(machine.lab)
-    assert look() == 0
-    assert look() == 0
+    assert check_run() == 0
+    assert check_run() == 0
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
 def test_telegram_being_unreachable_does_not_stop_the_mending(
-    machine: Machine, look: Look, telegrams: Telegrams
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     upstream.disturb(machine.lab, "api.telegram.org", status=500)
     machine.run("systemctl stop ollama@twitch")
-    assert look() == 1
+    assert check_run() == 1
     await_true(lambda: all_warm(machine), 300, "warm instance")
     upstream.recover(machine.lab)
-    assert look() == 0
+    assert check_run() == 0
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_a_run_that_meets_the_lock_is_left_out(machine: Machine, look: Look, telegrams: Telegrams) -> None:
+def test_a_run_that_meets_the_lock_is_left_out(
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
+) -> None:
     """The lock is held by the fixture `quiet`, as the nightly maintenance holds it."""
     job = r"sed -n 's/^\*\/5 .* root //p' /etc/cron.d/gpu-watchdog"
     assert "flock" in machine.run(job).stdout

@@ -56,8 +56,8 @@ def no_cron(machine: Machine) -> Iterator[None]:
 
 
 @pytest.fixture
-def told(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
-    """What the host's own scripts have told on Telegram since the test began; Uptime Kuma tells there, too."""
+def messages(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
+    """Messages of the host's own scripts since the test began, without those of Uptime Kuma."""
     return lambda: [text for text in telegrams() if text[0] in "🔴🟢🔵"]
 
 

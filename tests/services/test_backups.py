@@ -213,7 +213,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_dump_is_refused_and_told(
-    machine: Machine, told: Telegrams, tried: str, damage: str
+    machine: Machine, messages: Telegrams, tried: str, damage: str
 ) -> None:
     made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres")
     dump = machine.run(f"ls {TRIED}/disk/backups/{LITELLM}/*/dump").stdout.strip()
@@ -223,11 +223,11 @@ def test_a_damaged_dump_is_refused_and_told(
         made(machine, f"{TEST} {tried} --only {LITELLM}", status=NOTIFIED)
     machine.run(f"cp {TRIED}/good {dump}")
     made(machine, f"{TEST} {tried} --only {LITELLM}")
-    assert [text[0] for text in told()] == ["🔴", "🟢"]
+    assert [text[0] for text in messages()] == ["🔴", "🟢"]
 
 
 def test_a_renamed_container_makes_the_backup_alert_not_lie(
-    machine: Machine, told: Telegrams, tried: str
+    machine: Machine, messages: Telegrams, tried: str
 ) -> None:
     machine.run("docker rename shared-postgres pg-renamed")
     try:
@@ -237,12 +237,12 @@ def test_a_renamed_container_makes_the_backup_alert_not_lie(
     finally:
         machine.run("docker rename pg-renamed shared-postgres")
     made(machine, f"{DATABASES} {tried}")
-    began, ended = told()
+    began, ended = messages()
     assert "no container shared-postgres is running; pg-renamed looks like it" in began
     assert ended.startswith("🟢")
 
 
-def test_what_is_gone_or_too_small_is_told(machine: Machine, told: Telegrams, tried: str) -> None:
+def test_what_is_gone_or_too_small_is_told(machine: Machine, messages: Telegrams, tried: str) -> None:
     said = settings(machine)["postgres"]
     (ours,) = [one for one in said if one["container"] == "shared-postgres"]
     ours |= {"databases": [*ours["databases"], "was_here"], "min_kib": {"litellm": 10**6}}
@@ -256,23 +256,23 @@ def test_what_is_gone_or_too_small_is_told(machine: Machine, told: Telegrams, tr
         made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres")
     finally:
         psql(machine, "postgres", "DROP DATABASE was_here;")
-    wrong = "".join(text for text in told() if text[0] == "🔴")
+    wrong = "".join(text for text in messages() if text[0] == "🔴")
     assert "less than the 1000000 KiB that it must have" in wrong
     assert "was_here: is declared for this host, and does not exist" in wrong
-    assert "".join(text[0] for text in told()) == "🔴🔴🟢🟢"
+    assert "".join(text[0] for text in messages()) == "🔴🔴🟢🟢"
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(
-    machine: Machine, told: Telegrams, tried: str
+    machine: Machine, messages: Telegrams, tried: str
 ) -> None:
     changed(machine, reserve_mib=10**6)
     assert "not even begun" in made(machine, f"{DATABASES} {tried} --only {LITELLM}", status=NOTIFIED)
     assert machine.run(f"ls {TRIED}/disk/backups").stdout == ""
-    (text,) = told()
+    (text,) = messages()
     assert "MiB are free" in text
 
 
-def test_a_disk_that_fills_leaves_no_half_backup(machine: Machine, told: Telegrams, tried: str) -> None:
+def test_a_disk_that_fills_leaves_no_half_backup(machine: Machine, messages: Telegrams, tried: str) -> None:
     psql(machine, "postgres", "CREATE DATABASE big;")
     only = "--only postgres/shared-postgres/big"
     try:
@@ -285,7 +285,7 @@ def test_a_disk_that_fills_leaves_no_half_backup(machine: Machine, told: Telegra
         made(machine, f"{DATABASES} {tried} {only}", status=NOTIFIED)
         kept = machine.run(f"ls -A {TRIED}/disk/backups/postgres/shared-postgres/big").stdout.split()
         assert len(kept) == 1 and not kept[0].startswith(".")
-        assert [text[0] for text in told()] == ["🔴"]
+        assert [text[0] for text in messages()] == ["🔴"]
     finally:
         psql(machine, "postgres", "DROP DATABASE big WITH (FORCE);")
 
@@ -311,7 +311,7 @@ def test_a_backup_that_is_killed_looks_like_none(machine: Machine, tried: str) -
         psql(machine, "litellm", "DROP TABLE slow;")
 
 
-def test_a_dead_telegram_never_breaks_a_backup(machine: Machine, told: Telegrams, tried: str) -> None:
+def test_a_dead_telegram_never_breaks_a_backup(machine: Machine, messages: Telegrams, tried: str) -> None:
     upstream.disturb(machine.lab, "api.telegram.org", status=502)
     machine.run("docker rename shared-redis redis-renamed")
     try:
@@ -320,10 +320,10 @@ def test_a_dead_telegram_never_breaks_a_backup(machine: Machine, told: Telegrams
     finally:
         machine.run("docker rename redis-renamed shared-redis")
     made(machine, f"{DATABASES} {tried} --only redis")
-    assert told() == []
+    assert messages() == []
     upstream.recover(machine.lab)
     made(machine, f"{DATABASES} {tried} --only redis")
-    assert [text[0] for text in told()] == ["🔴", "🟢"]
+    assert [text[0] for text in messages()] == ["🔴", "🟢"]
 
 
 def test_a_copy_elsewhere_is_encrypted_and_comes_back(machine: Machine, tried: str) -> None:

@@ -82,83 +82,85 @@ def redis(machine: Machine, index: int, *commands: str, check: bool = True) -> l
 
 
 def crossed(
-    check_run: CheckRun, told: Telegrams, text: str, *kinds: str, **changed: Any
+    check_run: CheckRun, messages: Telegrams, text: str, *kinds: str, **changed: Any
 ) -> Callable[..., None]:
     """Run twice while an incident is open: one message. Returns what runs twice once it is over: one more."""
-    before = len(told())
+    before = len(messages())
     check_run(*kinds, **changed)
     check_run(*kinds, **changed)
-    (message,) = told()[before:]
+    (message,) = messages()[before:]
     assert message.startswith("🔴") and text in message
 
     def over(**changed_again: Any) -> None:
         check_run(*kinds, **(changed | changed_again))
         check_run(*kinds, **(changed | changed_again))
-        (message,) = told()[before + 1 :]
+        (message,) = messages()[before + 1 :]
         assert message.startswith("🟢") and text in message
 
     return over
 
 
-def test_a_healthy_machine_sends_no_message(machine: Machine, told: Telegrams) -> None:
+def test_a_healthy_machine_sends_no_message(machine: Machine, messages: Telegrams) -> None:
     """With the very settings that cron uses; the first run ends incidents that cron began during other tests."""
     machine.run(SCRIPT, timeout=120)
-    before = told()
+    before = messages()
     done = machine.run(f"{SCRIPT}; {SCRIPT}", timeout=120)
     assert done.stdout == ""
-    assert told() == before
+    assert messages() == before
     open_ones = json.loads(machine.run(f"cat {deployed(machine)['state']}").stdout)["incidents"]
     assert not {key for key in open_ones if not key.startswith("restarts ")}
 
 
 @pytest.mark.checklist("V.6")
-def test_a_full_disk(check_run: CheckRun, told: Telegrams) -> None:
-    over = crossed(check_run, told, "disk of /", limits={"disk_alert_percent": 1}, disks=["/"])
+def test_a_full_disk(check_run: CheckRun, messages: Telegrams) -> None:
+    over = crossed(check_run, messages, "disk of /", limits={"disk_alert_percent": 1}, disks=["/"])
     over(limits={"disk_alert_percent": 100})
 
 
 def test_connections_of_postgres(
-    machine: Machine, data_plane: DataPlane, check_run: CheckRun, told: Telegrams
+    machine: Machine, data_plane: DataPlane, check_run: CheckRun, messages: Telegrams
 ) -> None:
     limit = int(sql(machine, "postgres", "SHOW max_connections;"))
     used = int(sql(machine, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname <> '';"))
     with ExitStack() as clients:
         for _ in range(int(limit * 0.85) - used):
             clients.enter_context(data_plane.connect("litellm", postgres.MONITOR))
-        over = crossed(check_run, told, "shared-postgres has ", "postgres")
+        over = crossed(check_run, messages, "shared-postgres has ", "postgres")
     over()
 
 
-def test_memory_of_redis(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_memory_of_redis(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
     size = int(redis(machine, 8, "CONFIG GET maxmemory")[-1]) * 82 // 100 // 48
     keys = [f"fill{number}" for number in range(48)]
     # One after the other: what is written at once is in the buffer of the append-only file a second time.
     fill = f"redis.call('set', KEYS[1], string.rep('x', {size}))"
     redis(machine, 8, *(f'EVAL "{fill}" 1 {key}' for key in keys))
     try:
-        over = crossed(check_run, told, "% of maxmemory", "redis")
+        over = crossed(check_run, messages, "% of maxmemory", "redis")
     finally:
         redis(machine, 8, f"DEL {' '.join(keys)}")
     over()
 
 
-def test_a_key_of_a_cache_that_never_expires(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_a_key_of_a_cache_that_never_expires(
+    machine: Machine, check_run: CheckRun, messages: Telegrams
+) -> None:
     redis(machine, 1, "SET forever 1")
     try:
-        over = crossed(check_run, told, "never expire", "caches")
+        over = crossed(check_run, messages, "never expire", "caches")
     finally:
         redis(machine, 1, "DEL forever")
     over()
 
 
-def test_a_queue_of_celery(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_a_queue_of_celery(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
     """With the user of the watch, in a broker that it watches."""
     index = deployed(machine)["celery"][0]["index"]
     tasks = " ".join(["x"] * 51)
     binding = 'SADD _kombu.binding.tried "tried\\x06\\x16\\x06\\x16tried"'
     redis(machine, index, binding, f"RPUSH tried {tasks}")
     try:
-        over = crossed(check_run, told, "51 tasks wait in Celery's queue tried", "celery")
+        over = crossed(check_run, messages, "51 tasks wait in Celery's queue tried", "celery")
     finally:
         redis(machine, index, "DEL tried", "DEL _kombu.binding.tried")
     over()
@@ -196,7 +198,7 @@ def test_the_latency_of_ollama(
     machine: Machine,
     ask: Ask,  # noqa: F811 - the fixture imported above
     check_run: CheckRun,
-    told: Telegrams,
+    messages: Telegrams,
     long_ago: Callable[[], None],
 ) -> None:
     delay = f"/var/lib/gpu-sim/ollama-work-{HEAVY.port}"
@@ -204,7 +206,7 @@ def test_the_latency_of_ollama(
     try:
         calls(machine, ask, "qwen3-heavy", 3)
         text = f"Ollama heavy took {SLOW_S} s for 95 % of 3 calls"
-        over = crossed(check_run, told, text, "litellm", limits={"min_calls": 3})
+        over = crossed(check_run, messages, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"rm {delay}")
     long_ago()
@@ -216,14 +218,14 @@ def test_answers_of_a_cloud_in_ollama_s_place(
     machine: Machine,
     ask: Ask,  # noqa: F811 - likewise
     check_run: CheckRun,
-    told: Telegrams,
+    messages: Telegrams,
     long_ago: Callable[[], None],
 ) -> None:
     machine.run(f"systemctl stop {LIGHT.unit}")
     try:
         calls(machine, ask, "qwen3-light", 3)
         text = "100 % of 3 calls were answered by a cloud model"
-        over = crossed(check_run, told, text, "litellm", limits={"min_calls": 3})
+        over = crossed(check_run, messages, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"systemctl start {LIGHT.unit}", timeout=120)
     long_ago()
@@ -234,19 +236,19 @@ def test_answers_of_a_cloud_in_ollama_s_place(
 
 
 @pytest.mark.checklist("V.2")
-def test_a_budget_that_is_spent(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_a_budget_that_is_spent(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
     change = """UPDATE "LiteLLM_TeamTable" SET spend = {} WHERE team_id = '{}';"""
     of = """SELECT team_id || '|' || spend FROM "LiteLLM_TeamTable" WHERE max_budget > 0 LIMIT 1;"""
     team, _, spent = sql(machine, "litellm", of).partition("|")
     sql(machine, "litellm", change.format("max_budget", team))
     try:
-        over = crossed(check_run, told, " has spent $", "litellm")
+        over = crossed(check_run, messages, " has spent $", "litellm")
     finally:
         sql(machine, "litellm", change.format(spent, team))
     over()
 
 
-def test_a_backup_that_is_old(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_a_backup_that_is_old(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
     piece = "postgres/shared-postgres/litellm"
     deployed_backups = deployed(machine)["backups"]
     copy = f"cp -a $(ls -d {deployed_backups['root']}/{piece}/2* | tail -n 1) {TRIED}/backups/{piece}"
@@ -254,13 +256,13 @@ def test_a_backup_that_is_old(machine: Machine, check_run: CheckRun, told: Teleg
     manifest = f"{TRIED}/backups/{piece}/*/manifest.json"
     backups = {"root": f"{TRIED}/backups", "pieces": [piece]}
     machine.run(f"""sed -i -E 's/"time": [0-9.]+/"time": '"$(date -d '27 hours ago' +%s)"'/' {manifest}""")
-    over = crossed(check_run, told, f"{piece}: the last good backup is 27 h old", backups=backups)
+    over = crossed(check_run, messages, f"{piece}: the last good backup is 27 h old", backups=backups)
     machine.run(f"""sed -i -E 's/"time": [0-9.]+/"time": '"$(date +%s)"'/' {manifest}""")
     over()
 
 
 def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_told(
-    machine: Machine, check_run: CheckRun, told: Telegrams
+    machine: Machine, check_run: CheckRun, messages: Telegrams
 ) -> None:
     """The kernel kills it: a script's memory is not what `maxmemory` counts."""
     redis(machine, 8, "SET kept-over-a-crash 1")
@@ -273,12 +275,12 @@ def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_told(
     await_true(lambda: int(machine.run(restarts).stdout.split()[0]) > before, 60, "restart of Redis")
     await_true(lambda: machine.run(restarts).stdout.split()[1] == "healthy", 60, "healthy Redis")
     assert "1" in redis(machine, 8, "GET kept-over-a-crash", "DEL kept-over-a-crash")
-    over = crossed(check_run, told, "container shared-redis was restarted by Docker")
+    over = crossed(check_run, messages, "container shared-redis was restarted by Docker")
     over(limits={"restart_quiet_min": 0})
 
 
 def test_a_certificate_that_is_not_renewed(
-    machine: Machine, check_run: CheckRun, told: Telegrams, tmp_path: Path
+    machine: Machine, check_run: CheckRun, messages: Telegrams, tmp_path: Path
 ) -> None:
     """One that the host trusts, for three days and for three months, shown by a real TLS server."""
     ca = trustme.CA.from_pem(
@@ -298,34 +300,36 @@ def test_a_certificate_that_is_not_renewed(
             await_true(lambda: machine.run("ss -Hltn sport = :8443").stdout, 20, "TLS server")
             if over is None:
                 text = "certificate of shop.augmenter.pro expires in 3 days"
-                over = crossed(check_run, told, text, certificates=shown)
+                over = crossed(check_run, messages, text, certificates=shown)
             else:
                 over()
         finally:
             machine.run("systemctl stop shown-certificate")
 
 
-def test_what_cannot_be_measured(machine: Machine, check_run: CheckRun, told: Telegrams) -> None:
+def test_what_cannot_be_measured(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
     """The owner is notified at the second failure in a row: a server that is just being restarted is no news."""
     machine.run("docker rename shared-redis redis-renamed")
     try:
         check_run("redis", "caches")
-        assert told() == []
+        assert messages() == []
         text = "cannot measure memory of Redis, keys of caches: no container shared-redis is running"
-        over = crossed(check_run, told, text, "redis", "caches")
+        over = crossed(check_run, messages, text, "redis", "caches")
     finally:
         machine.run("docker rename redis-renamed shared-redis")
     over()
 
 
 @pytest.mark.checklist("3.4")
-def test_a_first_message_was_sent_once(machine: Machine, told: Telegrams, deploy: Callable[..., Any]) -> None:
+def test_a_first_message_was_sent_once(
+    machine: Machine, messages: Telegrams, deploy: Callable[..., Any]
+) -> None:
     """It says that messages arrive; another bot or chat gets one again."""
     stamp = f"{paths.state}/telegram-tested"
     noted = machine.run(f"cat {stamp}").stdout
     machine.run(f"echo of-another-chat >{stamp}")
     done = deploy("--data", "phase=monitoring")
     assert done.changed == ["Monitors, watch and backups | Watch | Test message on Telegram"]
-    (message,) = told()
+    (message,) = messages()
     assert message.startswith("🔵 lab") and message.endswith("messages of this host arrive here")
     assert machine.run(f"cat {stamp}").stdout == noted

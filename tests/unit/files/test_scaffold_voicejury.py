@@ -308,13 +308,13 @@ class Kept:
     def lyrics(self, track: str) -> Lyrics | None:
         return self.known.get(track)
 
-    def keep_lyrics(self, track: str, lyrics: Lyrics) -> None:
+    def store_lyrics(self, track: str, lyrics: Lyrics) -> None:
         self.known[track] = lyrics
 
     def words(self, track: str, video: str) -> list[dict[str, object]] | None:
         return self.heard.get((track, video))
 
-    def keep_words(self, track: str, video: str, words: list[dict[str, object]], language: str) -> None:
+    def store_words(self, track: str, video: str, words: list[dict[str, object]], language: str) -> None:
         assert language == "fr"
         self.heard[track, video] = words
 

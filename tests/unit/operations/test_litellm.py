@@ -402,7 +402,7 @@ def test_verify_names_what_is_dead(
     ("trace", "said"),
     [
         ({"observations": [{"input": "redacted"}]}, "ok    a call is traced in Langfuse"),
-        ({"observations": [{"input": "Answer with one word: pong."}]}, "the trace shows what was asked"),
+        ({"observations": [{"input": "Answer with one word: pong."}]}, "the trace shows the prompt"),
         ({"observations": []}, "no trace within 0 s"),
         (None, "no trace within 0 s"),
     ],
