@@ -11,11 +11,11 @@ from blueprint.applied import Applied
 from blueprint.model import Database
 from blueprint.names import POOLER, POSTGRES
 from blueprint.phases import MONITORING
-from operations import pgbouncer, stacks
-from phases.backup import backups, saving
+from operations import pgbouncer
+from phases.backup import backups
 from phases.litellm.proxy import proxy
 from phases.record import record
-from phases.shared import stack
+from phases.shared import deploy_stacks
 
 
 @deploy("Phase 3: monitoring")
@@ -23,12 +23,8 @@ def monitoring(applied: Applied, secrets: Secrets) -> None:
     """PgBouncer, Bull Board, Flower, Crawl4AI and Uptime Kuma. `closing` registers the monitors."""
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
-    stacks.up(
-        name="Containers of PgBouncer, the dashboards and Crawl4AI",
-        root=blueprint.paths.stacks,
-        stacks=[stack(applied, secrets, one.name) for one in applied.stacks_of(MONITORING)],
-        before_recreate=saving(applied),
-    )
+    names = [stack.name for stack in applied.stacks_of(MONITORING)]
+    deploy_stacks("Containers of PgBouncer, the dashboards and Crawl4AI", applied, secrets, names)
     proxy(applied=applied, secrets=secrets)
     answer_through_pooler(blueprint, applied.databases)
     record(MONITORING, blueprint)

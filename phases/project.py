@@ -25,7 +25,7 @@ from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler
 from phases.phase import Phase
 from phases.record import record
-from phases.shared import containers, databases, monitor_role, provided_secrets, stack
+from phases.shared import containers, deploy_databases, deploy_stacks, provided_secrets, stack
 
 Step = Callable[[Applied, Secrets, Project], None]
 
@@ -64,12 +64,7 @@ def _apply(applied: Applied, secrets: Secrets, project: Project) -> None:
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
     _data(applied, secrets, project)
-    stacks.up(
-        name="Users of Redis",
-        root=blueprint.paths.stacks,
-        stacks=[stack(applied, secrets, "redis")],
-        before_recreate=saving(applied),
-    )
+    deploy_stacks("Users of Redis", applied, secrets, ["redis"])
     redis_users(applied, secrets)
     teams(applied, secrets)
     trace_projects(applied, secrets)
@@ -84,13 +79,7 @@ def _apply(applied: Applied, secrets: Secrets, project: Project) -> None:
 
 
 def _data(applied: Applied, secrets: Secrets, project: Project) -> None:
-    blueprint = applied.blueprint
-    postgres.databases(
-        name="Databases and roles",
-        container=POSTGRES,
-        desired=databases(blueprint, project.databases, secrets),
-        roles=[monitor_role(blueprint, secrets)],
-    )
+    deploy_databases("Databases and roles", applied.blueprint, secrets, project.databases)
     for database in project.databases:
         if database.schema:
             postgres.schema(

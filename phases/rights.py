@@ -23,8 +23,7 @@ from facts.s3 import Storage
 from facts.uptime_kuma import Kuma, login
 from operations import litellm, postgres_rights, s3, uptime_kuma
 from operations.checks import check
-from operations.postgres import databases as declared_databases
-from phases.shared import databases, monitor_role
+from phases.shared import databases, deploy_databases
 from specs.problems import Problem
 
 # Of Uptime Kuma.
@@ -34,12 +33,7 @@ ADMIN = "admin"
 @deploy("Rights")
 def rights(applied: Applied, secrets: Secrets) -> None:
     """Repair the declared roles and grants of Postgres first, then check all services for undeclared ones."""
-    declared_databases(
-        name="Roles and grants of every database",
-        container=POSTGRES,
-        desired=databases(applied.blueprint, applied.databases, secrets),
-        roles=[monitor_role(applied.blueprint, secrets)],
-    )
+    deploy_databases("Roles and grants of every database", applied.blueprint, secrets, applied.databases)
     nobody_else_has_rights(name="Nobody has rights that are not declared", applied=applied, secrets=secrets)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from blueprint import Blueprint, Secrets, clickhouse, litellm, postgres, proxy, redis, scram
 from blueprint.applied import Applied
 from blueprint.model import ClickHouseData, Database, Service
+from blueprint.names import POSTGRES
 from blueprint.stacks import Content, Resolver
+from operations import postgres as postgres_operations
+from operations import stacks as stack_operations
 from phases import backup
 from phases.hardware.upkeep import TELEGRAM
 from specs.postgres import LoginRole, OwnedDatabase
@@ -113,6 +116,29 @@ def pool_limit(blueprint: Blueprint) -> int:
     """Connections of each LiteLLM worker: an equal share of those that bypass PgBouncer."""
     database = next(database for database in blueprint.shared_databases if database.name == "litellm")
     return max(1, database.direct // blueprint.profile.litellm_workers)
+
+
+def deploy_stacks(
+    name: str, applied: Applied, secrets: Secrets, stacks: Iterable[str], timeout_s: int = 300
+) -> None:
+    """Deploy stacks of the host by their names, with a backup before a container with data is recreated."""
+    stack_operations.up(
+        name=name,
+        root=applied.blueprint.paths.stacks,
+        stacks=[stack(applied, secrets, one) for one in stacks],
+        before_recreate=backup.saving(applied),
+        timeout_s=timeout_s,
+    )
+
+
+def deploy_databases(name: str, blueprint: Blueprint, secrets: Secrets, declared: Iterable[Database]) -> None:
+    """Create databases, their roles and grants, and repair what differs."""
+    postgres_operations.databases(
+        name=name,
+        container=POSTGRES,
+        desired=databases(blueprint, declared, secrets),
+        roles=[monitor_role(blueprint, secrets)],
+    )
 
 
 def stack(

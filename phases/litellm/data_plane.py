@@ -9,33 +9,20 @@ from blueprint import postgres as postgres_files
 from blueprint import redis as redis_files
 from blueprint.applied import Applied
 from blueprint.names import POSTGRES, REDIS
-from operations import postgres, redis, stacks
+from operations import postgres, redis
 from phases.adoption import take_over_postgres
-from phases.backup import saving
-from phases.shared import HBA, databases, monitor_role, password, stack
+from phases.shared import HBA, databases, deploy_databases, deploy_stacks, password
 
 
 @deploy("Data plane")
 def data_plane(applied: Applied, secrets: Secrets) -> None:
     """Both servers, then their databases, roles and users, which are never dropped. Each project adds its own later."""
     blueprint = applied.blueprint
-    stacks.up(
-        name="Containers of Postgres and Redis",
-        root=blueprint.paths.stacks,
-        stacks=[stack(applied, secrets, name) for name in ("postgres", "redis")],
-        before_recreate=saving(applied),
-        timeout_s=900,
-    )
+    deploy_stacks("Containers of Postgres and Redis", applied, secrets, ("postgres", "redis"), timeout_s=900)
     settings = postgres_files.settings(blueprint.postgres)
     hba = HBA.read_text()
     postgres.settings(name="Settings of Postgres", container=POSTGRES, desired=settings, hba=hba)
-    desired = databases(blueprint, blueprint.shared_databases, secrets)
-    postgres.databases(
-        name="Databases and roles",
-        container=POSTGRES,
-        desired=desired,
-        roles=[monitor_role(blueprint, secrets)],
-    )
+    deploy_databases("Databases and roles", blueprint, secrets, blueprint.shared_databases)
     owners = {
         database.name: database.owner for database in databases(blueprint, blueprint.databases, secrets)
     }
@@ -44,7 +31,7 @@ def data_plane(applied: Applied, secrets: Secrets) -> None:
     postgres.postgres(
         name="Postgres is as declared",
         container=POSTGRES,
-        desired=desired,
+        desired=databases(blueprint, blueprint.shared_databases, secrets),
         settings=settings,
         hba=hba,
     )

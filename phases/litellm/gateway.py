@@ -14,9 +14,9 @@ from blueprint.litellm import api_key
 from blueprint.model import BucketData, TraceKeys
 from blueprint.names import LANGFUSE, POSTGRES, REDIS
 from blueprint.phases import LITELLM
-from operations import langfuse, litellm, s3, stacks
+from operations import langfuse, litellm, s3
 from phases.backup import saving
-from phases.shared import stack
+from phases.shared import deploy_stacks
 from specs.langfuse import TraceProject
 from specs.litellm import KeyedTeam
 
@@ -24,13 +24,9 @@ from specs.litellm import KeyedTeam
 @deploy("LiteLLM")
 def gateway(applied: Applied, secrets: Secrets) -> None:
     """Both services, their buckets, and the teams and keys of the projects that the host has."""
-    blueprint = applied.blueprint
-    stacks.up(
-        name="Containers of Langfuse and LiteLLM",
-        root=blueprint.paths.stacks,
-        stacks=[stack(applied, secrets, name) for name in ("langfuse", "litellm")],
-        before_recreate=saving(applied),
-    )
+    # Separate steps, so that a report names the one that changed.
+    deploy_stacks("Containers of Langfuse", applied, secrets, ["langfuse"])
+    deploy_stacks("Containers of LiteLLM", applied, secrets, ["litellm"])
     for service in (service for one in applied.stacks_of(LITELLM) for service in one.services):
         if isinstance(service.data, BucketData) and service.port:
             s3.bucket(

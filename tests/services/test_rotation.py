@@ -18,7 +18,7 @@ from tests.services.declared import everything
 
 pytestmark = pytest.mark.usefixtures("no_cron")
 # One server has its new password already, the others and all of their clients still run with the old ones.
-MOMENT = ("Containers of Langfuse and LiteLLM", "healthy: clickhouse")
+MOMENT = ("Containers of Langfuse", "healthy: clickhouse")
 OLD = "/run/rotated/old"
 
 
