@@ -23,7 +23,7 @@ DECLARATION = CHECKOUT / "tests" / "unit" / "fifth_project.py"
 # Its own images are in no registry; those of renov-bati have the same two kinds of program.
 IMAGES = {"shop-backend:": "renov-bati-backend:", "shop-worker:": "renov-bati-worker:"}
 CONTAINERS = ("shop-backend", "shop-worker", "flower-shop")
-PROGRAMS = ("blueprint", "facts", "operations", "phases", "group_data", "templates", "files")
+PROGRAMS = ("blueprint", "facts", "operations", "specs", "phases", "group_data", "templates", "files")
 STATE = (".lab", "secrets")
 
 

@@ -40,7 +40,7 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what pyinfra reads, with the declarations of the tests, and a lab that cannot be reached."""
-    for name in ("blueprint", "operations", "facts", "phases", "templates", "files"):
+    for name in ("blueprint", "operations", "facts", "specs", "phases", "templates", "files"):
         shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(DECLARATIONS, tmp_path / "group_data", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("inventory.py", "config.py"):
