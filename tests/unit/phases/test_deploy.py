@@ -336,9 +336,9 @@ def test_a_phase_that_does_not_need_a_key_is_not_kept_from_running(bare: Path) -
         ),
         ("telegram: [\n", 0o600, "secrets/production.yaml: line 2, column 1 is no YAML"),
         (
-            "telegram: {token: a, chat: b}\nregistry: {password: 1.5}\n",
+            "telegram: {token: a, chat: b}\nregistry: {password: [a]}\n",
             0o600,
-            "registry/password\n    found:    a float",
+            "registry/password is a list, but must be text",
         ),
         ("telegram: {token: 'a\\', chat: b}\n", 0o600, "telegram/token\n    found:    a text with \\' or"),
     ],
