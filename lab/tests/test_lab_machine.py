@@ -52,7 +52,7 @@ def test_a_snapshot_is_returned_to(machine: Unplugged) -> None:
     assert not (machine.disks / "docker" / "image").exists()
 
 
-def test_a_snapshot_is_taken_again_by_a_machine_that_stands_on_it(machine: Unplugged) -> None:
+def test_a_snapshot_is_taken_again_by_a_machine_that_depends_on_it(machine: Unplugged) -> None:
     machine.write("first")
     machine.snapshot("one")
     machine.restore("one")
@@ -62,7 +62,7 @@ def test_a_snapshot_is_taken_again_by_a_machine_that_stands_on_it(machine: Unplu
     assert machine.read() == "first"
 
 
-def test_layers_that_nobody_stands_on_are_removed(machine: Unplugged) -> None:
+def test_layers_that_no_machine_uses_are_removed(machine: Unplugged) -> None:
     for text in ("first", "second"):
         machine.write(text)
         machine.snapshot("one")

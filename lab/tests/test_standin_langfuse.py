@@ -472,7 +472,7 @@ def test_a_job_whose_store_fails_is_not_lost(langfuse: Langfuse) -> None:
     assert set(langfuse.clickhouse.tables["traces"]) == {"t1"}
 
 
-def test_the_worker_is_well_with_postgres_and_redis(langfuse: Langfuse) -> None:
+def test_the_worker_is_healthy_with_postgres_and_redis(langfuse: Langfuse) -> None:
     with background.Server(("127.0.0.1", 0), langfuse.worker) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as api:

@@ -40,7 +40,7 @@ def test_a_machine_that_fails_is_left_alone() -> None:
     assert nspawn.supervise("test", ["sh", "-c", "exit 1"]) == 1
 
 
-def test_a_machine_told_to_stop_is_not_booted_again(tmp_path: Path) -> None:
+def test_a_stopped_machine_is_not_booted_again(tmp_path: Path) -> None:
     boots = tmp_path / "boots"
     script = f"trap 'exit 133' TERM; echo boot >>{boots}; while :; do sleep 0.05; done"
     code = (

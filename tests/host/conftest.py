@@ -245,7 +245,7 @@ def _succeeds(machine: Machine, command: str) -> bool:
     return machine.run(command, check=False).returncode == 0
 
 
-def await_well(machine: Machine) -> None:
+def await_healthy(machine: Machine) -> None:
     """Wait until Docker calls every container that runs healthy, and found each so when it last looked.
 
     Every one: who needs what was broken notices it only some time later, and its return, too.
@@ -364,7 +364,7 @@ def all_warm(machine: Machine) -> bool:
     return resident(machine) == wanted and computing(machine) == declared_placement(machine)
 
 
-def mend_instances(machine: Machine) -> None:
+def repair_instances(machine: Machine) -> None:
     """Undo what a test did to the cards, and have every instance warm."""
     machine.run("gpu-sim give-back; rm -f /var/lib/gpu-sim/ollama-*")
     if not all_warm(machine):

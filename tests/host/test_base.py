@@ -26,7 +26,7 @@ def test_no_unit_has_failed(machine: Machine) -> None:
     assert machine.run("systemctl --failed --plain --no-legend").stdout == ""
 
 
-def test_the_kernel_is_told_to_prefer_compressed_swap(machine: Machine) -> None:
+def test_the_kernel_prefers_compressed_swap(machine: Machine) -> None:
     # The lab's kernel belongs to this machine, so what is tried is that its loader takes the file.
     said = machine.run("/usr/lib/systemd/systemd-sysctl --cat-config").stdout
     settings = re.findall(r"(?m)^vm\.swappiness\s*=\s*(\d+)", said)

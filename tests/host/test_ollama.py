@@ -24,7 +24,7 @@ from tests.host.conftest import (
     cards,
     computing,
     declared_placement,
-    mend_instances,
+    repair_instances,
     resident,
 )
 
@@ -37,7 +37,7 @@ STORE = "/usr/share/ollama/.ollama/models"
 def warm_again(machine: Machine) -> Iterator[None]:
     """Every instance warm after each test, so that none pays for the one before it."""
     yield
-    mend_instances(machine)
+    repair_instances(machine)
 
 
 def show(machine: Machine, unit: str, name: str) -> str:

@@ -18,8 +18,8 @@ from tests.host.conftest import (
     all_warm,
     await_answer,
     await_true,
-    mend_instances,
     python_in_container,
+    repair_instances,
     resident,
 )
 
@@ -62,7 +62,7 @@ Question = tuple[str, str, Any, int]
 def warm_again(machine: Machine) -> Iterator[None]:
     """Every instance warm after each test, so that none pays for the one before it."""
     yield
-    mend_instances(machine)
+    repair_instances(machine)
 
 
 def ask(machine: Machine, *questions: Question) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances
 from lab import profile
 from lab.machine import Machine
-from tests.host.conftest import Deploy, Run, all_warm, await_true, mend_instances, run_pyinfra
+from tests.host.conftest import Deploy, Run, all_warm, await_true, repair_instances, run_pyinfra
 
 pytestmark = pytest.mark.usefixtures("quiet")
 UPGRADED = ("--data", "hardware_profile=i7_9700k")
@@ -52,7 +52,7 @@ def test_a_profile_that_is_not_the_machines_is_refused(machine: Machine, deploy:
 
 @pytest.fixture(scope="module")
 def before_upgrade(machine: Machine) -> dict[str, str]:
-    mend_instances(machine)
+    repair_instances(machine)
     return starts(machine)
 
 

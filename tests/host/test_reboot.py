@@ -21,7 +21,7 @@ from tests.host.conftest import (
     computing,
     declared_placement,
     listening_ports,
-    mend_instances,
+    repair_instances,
 )
 from tests.host.test_firewall import declared_open, reached
 from tests.host.test_ollama_filter import serves
@@ -77,7 +77,7 @@ def poll(machine: Machine, ports: set[int]) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
-    mend_instances(machine)
+    repair_instances(machine)
     order, placement = cards(machine), computing(machine)
     machine.run("gpu-sim reorder 4,2,0,1,3")
     polling = poll(machine, {*listeners, SSH})
@@ -98,7 +98,7 @@ def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
     finally:
         polling.kill()
         polling.wait()
-        mend_instances(machine)
+        repair_instances(machine)
 
 
 def test_each_model_is_on_the_card_it_was_on(machine: Machine, rebooted: Boot) -> None:

@@ -267,7 +267,7 @@ def test_a_file_that_compose_refuses_replaces_nothing(machine: Machine, apply: A
 
 
 @pytest.mark.checklist("2.10")
-def test_a_removed_stack_is_told_and_goes_on_request_but_its_volume_stays(
+def test_a_removed_stack_is_named_and_removed_on_request_but_its_volume_stays(
     machine: Machine, apply: Apply, deployed: Case
 ) -> None:
     machine.run("docker exec test-web sh -c 'echo kept >/data/kept'")

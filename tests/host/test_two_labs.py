@@ -94,7 +94,7 @@ def test_two_labs_have_nothing_in_common(machine: Machine, second: Lab) -> None:
     assert other.returncode != 0, other.stdout
 
 
-def test_a_killed_lab_is_mended(second: Lab) -> None:
+def test_a_killed_lab_is_repaired(second: Lab) -> None:
     for state in (second.state / "machine", second.state / "upstream"):
         supervisor = int((state / "supervisor").read_text().split()[0])
         os.kill(supervisor, signal.SIGKILL)

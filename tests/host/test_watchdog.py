@@ -15,7 +15,7 @@ from tests.host.conftest import (
     await_true,
     cards,
     declared_placement,
-    mend_instances,
+    repair_instances,
 )
 
 # cron's own watchdog and nightly restart stay out while their incidents are made up.
@@ -40,7 +40,7 @@ def check_run(machine: Machine) -> Iterator[CheckRun]:
 
     yield run
     machine.run("rm -r /run/watchdog")
-    mend_instances(machine)
+    repair_instances(machine)
 
 
 def test_a_healthy_machine_sends_no_message(machine: Machine, telegrams: Telegrams) -> None:
@@ -52,7 +52,7 @@ def test_a_healthy_machine_sends_no_message(machine: Machine, telegrams: Telegra
     assert telegrams() == before
 
 
-def test_a_stopped_instance_is_restarted_and_told_once(
+def test_a_stopped_instance_is_restarted_and_reported_once(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     machine.run("systemctl stop ollama@reasoning")
@@ -96,7 +96,7 @@ def test_one_that_stays_silent_is_restarted_once(
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_a_missing_card_is_told_and_its_instance_left_alone(
+def test_a_missing_card_is_reported_and_its_instance_left_alone(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     card = declared_placement(machine)["ollama@vision.service"]
@@ -113,7 +113,9 @@ def test_a_missing_card_is_told_and_its_instance_left_alone(
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_an_error_of_the_driver_is_told(machine: Machine, check_run: CheckRun, telegrams: Telegrams) -> None:
+def test_an_error_of_the_driver_is_reported(
+    machine: Machine, check_run: CheckRun, telegrams: Telegrams
+) -> None:
     machine.run("gpu-sim xid 4 79")
     check_run()
     assert len(telegrams()) == 1
@@ -124,7 +126,7 @@ def test_an_error_of_the_driver_is_told(machine: Machine, check_run: CheckRun, t
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_memory_nearly_full_for_two_runs_is_told(
+def test_memory_nearly_full_for_two_runs_is_reported(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     card = cards(machine)[0]
@@ -144,7 +146,7 @@ def test_memory_nearly_full_for_two_runs_is_told(
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_what_telegram_does_not_take_is_told_later(
+def test_what_telegram_does_not_take_is_reported_later(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     upstream.disturb(machine.lab, "api.telegram.org", status=502)
@@ -158,7 +160,7 @@ def test_what_telegram_does_not_take_is_told_later(
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 
 
-def test_telegram_being_unreachable_does_not_stop_the_mending(
+def test_telegram_being_unreachable_does_not_stop_the_repair(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
     upstream.disturb(machine.lab, "api.telegram.org", status=500)

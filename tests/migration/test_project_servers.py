@@ -81,7 +81,7 @@ def test_nango_finds_its_migrations_done_and_unlocked(machine: Machine, moved: R
 
 
 @pytest.mark.checklist("2.2")
-def test_what_the_old_redis_has_is_told(moved: Run) -> None:
+def test_what_the_old_redis_has_is_reported(moved: Run) -> None:
     assert "augmenter-redis: 2 keys" not in moved.output
     assert "augmenter-redis: 1 keys in index 0 are not taken over" in moved.output
 
@@ -99,7 +99,7 @@ def test_a_second_run_changes_nothing(moved: Run) -> None:
     assert migrate().changed == []
 
 
-def test_whoever_goes_back_is_told_that_it_is_in_no_copy(machine: Machine, moved: Run) -> None:
+def test_writes_after_going_back_are_reported_as_in_no_copy(machine: Machine, moved: Run) -> None:
     """As docs/operating/migrating.md says."""
     old = "augmenter-db"
     machine.run(f"docker start {old}")

@@ -84,7 +84,7 @@ def parallel(machine: Machine, instance: str) -> str:
 
 
 @pytest.mark.checklist("0.2", "0.3")
-def test_everything_is_saved_and_stopped_and_a_person_is_told_what_to_do(server: Machine) -> None:
+def test_everything_is_saved_and_stopped_and_a_person_learns_what_to_do(server: Machine) -> None:
     server.run("touch /run/before")
     done = deploy(*to(NEW))
     assert done.rc == 0, done.output
@@ -146,7 +146,7 @@ def test_after_the_boot_it_is_verified_retuned_and_started(server: Machine) -> N
     assert deploy(*on(NEW)).changed == []
 
 
-def test_one_that_is_given_up_leaves_everything_as_it_was(server: Machine) -> None:
+def test_an_abandoned_one_leaves_everything_as_it_was(server: Machine) -> None:
     before = rows(server)
     assert deploy(*on(NEW), *to(OLD)).rc == 0
     assert not any(active(server).values())

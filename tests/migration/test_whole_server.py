@@ -216,7 +216,7 @@ def test_an_application_is_answered_with_the_key_that_it_had(server: Machine, ad
     assert litellm(server, "/v1/models", key=KEY)["data"]
 
 
-def test_what_they_stand_in_for_is_there_and_well(server: Machine, adopted: Run) -> None:
+def test_what_they_replace_is_there_and_healthy(server: Machine, adopted: Run) -> None:
     states = server.run("docker ps --format '{{.Names}} {{.Status}}'").stdout.splitlines()
     assert len(states) > 20
     assert all("(healthy)" in state for state in states), states

@@ -11,7 +11,7 @@ import pytest
 
 from lab.machine import Machine
 from lab.upstream import traffic
-from tests.host.conftest import await_answer, await_well, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
+from tests.host.conftest import await_answer, await_healthy, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
 from tests.services.conftest import data_plane, deploy, machine, messages, no_cron, password, statuses  # noqa: F401 - fixtures
 from tests.services.declared import everything
 
@@ -70,4 +70,4 @@ def broken(machine: Machine, no_cron: None) -> Iterator[Callable[..., None]]:  #
     for kind, name in stopped:
         machine.run(f"systemctl start {name}" if kind == "unit" else f"docker start {name}")
     await_answer(machine, *(name for kind, name in stopped if kind == "unit"))
-    await_well(machine)
+    await_healthy(machine)

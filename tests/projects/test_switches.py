@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.machine import Machine
-from tests.host.conftest import Run, await_well, cards, mend_instances
+from tests.host.conftest import Run, await_healthy, cards, repair_instances
 from tests.projects.conftest import PROJECTS
 
 Deploy = Callable[..., Run]
@@ -77,7 +77,7 @@ def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy)
         assert "qwen3:4b" in loaded
     finally:
         machine.run(f"gpu-sim free {index}")
-        mend_instances(machine)
+        repair_instances(machine)
 
 
 def test_phases_in_another_order_give_the_same_host(machine: Machine, deploy: Deploy) -> None:
@@ -97,7 +97,7 @@ def test_phases_in_another_order_give_the_same_host(machine: Machine, deploy: De
         done = deploy("--data", f"phase={phase}")
         assert done.rc == 0, done.output
     assert written() == before
-    await_well(machine)
+    await_healthy(machine)
     assert deploy().changed == []
 
 

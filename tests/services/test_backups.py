@@ -111,7 +111,7 @@ def changed(machine: Machine, **differently: Any) -> None:
     machine.run(f"cat >{TRIED}/backup.json", input=json.dumps(settings(machine) | own | differently))
 
 
-def test_everything_that_was_given_has_a_backup(machine: Machine) -> None:
+def test_everything_deployed_has_a_backup(machine: Machine) -> None:
     """Counted on the host itself: what its servers have, and the volumes of its containers."""
     pieces = set(machine.run(f"cd {backups.root} && ls -d */*/*").stdout.split())
     servers = [one["container"] for one in settings(machine)["postgres"]]
@@ -212,7 +212,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_dump_is_refused_and_told(
+def test_a_damaged_dump_is_refused_and_reported(
     machine: Machine, messages: Telegrams, tried: str, damage: str
 ) -> None:
     made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres")
@@ -242,7 +242,7 @@ def test_a_renamed_container_makes_the_backup_alert_not_lie(
     assert ended.startswith("🟢")
 
 
-def test_what_is_gone_or_too_small_is_told(machine: Machine, messages: Telegrams, tried: str) -> None:
+def test_what_is_gone_or_too_small_is_reported(machine: Machine, messages: Telegrams, tried: str) -> None:
     said = settings(machine)["postgres"]
     (ours,) = [one for one in said if one["container"] == "shared-postgres"]
     ours |= {"databases": [*ours["databases"], "was_here"], "min_kib": {"litellm": 10**6}}
@@ -262,7 +262,7 @@ def test_what_is_gone_or_too_small_is_told(machine: Machine, messages: Telegrams
     assert "".join(text[0] for text in messages()) == "🔴🔴🟢🟢"
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(
+def test_a_disk_without_room_is_reported_before_anything_is_written(
     machine: Machine, messages: Telegrams, tried: str
 ) -> None:
     changed(machine, reserve_mib=10**6)

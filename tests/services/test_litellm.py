@@ -21,7 +21,7 @@ from group_data.shared import gateway
 from lab.machine import Machine
 from lab.paths import CHECKOUT
 from lab.upstream import traffic
-from tests.host.conftest import Run, await_answer, await_true, await_well, without_cron
+from tests.host.conftest import Run, await_answer, await_healthy, await_true, without_cron
 from tests.services.declared import everything
 
 SECRETS = Secrets.open("lab")
@@ -66,7 +66,7 @@ def forget_cooldowns(machine: Machine) -> None:
     )
     machine.run(f"docker exec {gateway.container} python3 -c {shlex.quote(forget)}")
     machine.run(f"docker restart {gateway.container}")
-    await_well(machine)
+    await_healthy(machine)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_team_that_was_changed_by_hand_is_as_declared_again(ask: Ask, deploy: 
     assert (info["max_budget"], info["models"]) == (team.budget_usd, list(team.models))
 
 
-def test_a_team_that_nobody_declares_is_told_of_and_goes_on_request_with_its_keys(
+def test_a_team_that_nobody_declares_is_named_and_removed_on_request_with_its_keys(
     ask: Ask, deploy: Callable[..., Run]
 ) -> None:
     key = "sk-left-over-0123456789abcdef"
@@ -289,7 +289,7 @@ def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures:
         ill = verify()
     finally:
         machine.run("docker start flower")
-        await_well(machine)
+        await_healthy(machine)
     said = ill.stdout + ill.stderr
     assert ill.returncode != 0
     assert "LiteLLM, route groq-qwen3-32b" in said

@@ -221,7 +221,7 @@ def test_a_project_reads_its_own_team_and_no_other(tenant: Tenant) -> None:
     assert attack(tenant, program, teams=teams) == expected
 
 
-def test_a_kept_answer_is_given_to_its_own_project_only(tenants: list[Tenant]) -> None:
+def test_a_cached_answer_stays_in_its_own_project(tenants: list[Tenant]) -> None:
     program = """
     kept = {**question, "model": arguments["model"], "cache": {"use-cache": True, "ttl": 60}}
     kept["messages"] = [{"role": "user", "content": arguments["words"]}]

@@ -10,7 +10,7 @@ import pytest
 from blueprint import redis
 from blueprint.model.types import REDIS_DATABASES
 from lab.machine import Machine
-from tests.host.conftest import await_well
+from tests.host.conftest import await_healthy
 from tests.services.data_plane import DataPlane
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
@@ -295,7 +295,7 @@ def test_each_project_has_its_channels_and_no_other(tenants: list[Tenant]) -> No
         assert run(tenant, program, channels=channels) == expected, tenant.project.name
 
 
-def test_a_result_is_heard_by_whoever_knows_its_name(tenants: list[Tenant]) -> None:
+def test_a_result_is_heard_by_all_who_know_its_name(tenants: list[Tenant]) -> None:
     """Celery tells results on channels with a UUID in their names, which only who has put the job knows."""
     program = """
     client = connection()
@@ -355,6 +355,6 @@ def test_a_script_that_never_ends_is_ended(
     assert admin.info()["run_id"] == run_id
     writing = "redis.call('SET', KEYS[1], 1, 'EX', 60) while true do end"
     assert "connection lost" in run(tenants[0], program, script=writing)
-    await_well(machine)  # whoever was connected connects again
+    await_healthy(machine)  # whoever was connected connects again
     kept = data_plane.redis(redis.ADMIN, REDIS_DATABASES - 1)
     assert kept.getdel("tenants:kept") == "1"

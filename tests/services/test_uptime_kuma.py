@@ -16,7 +16,7 @@ from group_data.all import cron_jobs
 from group_data.gpu import ollama_instances
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Deploy, Telegrams, await_true, await_well
+from tests.host.conftest import Deploy, Telegrams, await_healthy, await_true
 from tests.services.conftest import Statuses
 
 DOWN, UP = 0, 1
@@ -74,7 +74,7 @@ def test_everything_of_the_requirements_is_watched_and_up(
 
 
 @pytest.mark.checklist("3.4")
-def test_a_service_that_stops_is_told_once_and_so_is_its_return(
+def test_a_service_that_stops_is_reported_once_and_so_is_its_return(
     machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
 ) -> None:
     name = "flower-voicejury"
@@ -83,7 +83,7 @@ def test_a_service_that_stops_is_told_once_and_so_is_its_return(
         await_true(lambda: statuses()[name] == DOWN, NOTICED_S, "monitor that is down")
     finally:
         machine.run(f"docker start {name}")
-        await_well(machine)
+        await_healthy(machine)
     await_true(lambda: statuses()[name] == UP, NOTICED_S, "monitor that is up again")
     await_true(lambda: len(told_of(name)) >= 2, 120, "second message")
     down, up = told_of(name)
@@ -91,7 +91,7 @@ def test_a_service_that_stops_is_told_once_and_so_is_its_return(
     assert "Up" in up
 
 
-def test_a_job_that_fails_is_told_at_once(
+def test_a_job_that_fails_is_reported_at_once(
     machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
 ) -> None:
     name = "docker-cleanup"

@@ -261,7 +261,7 @@ def test_a_backup_that_is_old(machine: Machine, check_run: CheckRun, messages: T
     over()
 
 
-def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_told(
+def test_redis_that_runs_out_of_memory_recovers_and_its_restart_is_reported(
     machine: Machine, check_run: CheckRun, messages: Telegrams
 ) -> None:
     """The kernel kills it: a script's memory is not what `maxmemory` counts."""

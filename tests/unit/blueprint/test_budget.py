@@ -75,7 +75,7 @@ def test_what_is_taken_for_certain_must_fit() -> None:
     without_voicejury("i7_9700k", shared_stacks=beside(memory="32g", measured_memory=f"{room + 1}m"))
 
 
-def test_limits_are_ceilings_that_are_told_of() -> None:
+def test_limits_are_ceilings_that_are_reported() -> None:
     full = without_voicejury(shared_stacks=beside(memory="32g"))
     (sentence,) = [sentence for sentence in full.warnings() if "the limits add up to" in sentence]
     assert f"memory: the limits add up to {full.memory_budget().limits_mib} MiB" in sentence
@@ -83,7 +83,7 @@ def test_limits_are_ceilings_that_are_told_of() -> None:
 
 
 @pytest.mark.parametrize(("expected", "told"), [(9000, 0), (9001, 1)])
-def test_nine_tenths_of_the_memory_are_told_of(expected: int, told: int) -> None:
+def test_nine_tenths_of_the_memory_are_reported(expected: int, told: int) -> None:
     budget = MemoryBudget((MemoryUse("a", "b", 9500, expected),), 8000, 2000)
     assert len(list(budget.warnings())) == told
     assert not list(budget.problems("file"))
@@ -147,7 +147,7 @@ def test_what_stays_on_the_card_counts_while_the_container_works() -> None:
     assert "is asked for whisper 1229 + separator 6964 = 8193 MiB" in problem
 
 
-def test_a_card_above_nine_tenths_is_told_of() -> None:
+def test_a_card_above_nine_tenths_is_reported() -> None:
     warnings = without_voicejury(
         shared_stacks=beside(**WORKER | {"vram_mib": 7400}, unloads_model_of="light")
     ).warnings()
@@ -173,7 +173,7 @@ def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], said:
     assert said in problem
 
 
-def test_what_needs_a_card_is_given_with_one() -> None:
+def test_what_needs_a_card_is_declared_with_one() -> None:
     with pytest.raises(DeclarationError, match="vram_mib is 5, but must be given with gpu"):
         container(vram_mib=5)
     with pytest.raises(DeclarationError, match="unloads_model_of is 'light', but must be given with gpu"):
@@ -204,7 +204,7 @@ def test_swap_and_models_must_fit_the_disk() -> None:
     )
 
 
-def test_a_disk_that_the_estimates_fill_is_told_of() -> None:
+def test_a_disk_that_the_estimates_fill_is_reported() -> None:
     (sentence,) = [
         sentence for sentence in declared(swap_gib=190).warnings() if sentence.startswith("disk: ")
     ]
@@ -244,7 +244,7 @@ def test_no_size() -> None:
 # --- what is counted elsewhere, and told of here
 
 
-def test_connections_above_nine_tenths_are_told_of() -> None:
+def test_connections_above_nine_tenths_are_reported() -> None:
     total = without_voicejury().connections.total
     allowed = total + 1
     (sentence,) = [

@@ -56,7 +56,7 @@ def test_the_container_has_the_file(tmp_path: Path) -> None:
     assert mounted["target"] == "/etc/clickhouse-server/config.d/limits.xml"
 
 
-def test_the_owner_is_told_what_langfuse_asks_for() -> None:
+def test_the_owner_learns_what_langfuse_recommends() -> None:
     (sentence,) = [one for one in declared().warnings() if "makers" in one]
     assert sentence.endswith(
         "clickhouse 512 of 8192, minio 128 of 4096, langfuse-web 512 of 4096, langfuse-worker 384 of 4096"

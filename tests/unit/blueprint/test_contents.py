@@ -69,7 +69,7 @@ def test_another_profile_changes_heavy_and_light_and_nothing_else() -> None:
     assert "OLLAMA_NUM_PARALLEL=12\n" in then["light"]
 
 
-def test_whisper_is_told_its_quantization_under_the_name_it_reads() -> None:
+def test_whisper_gets_its_quantization_under_the_name_it_reads() -> None:
     environment = contents.whisper_environment(declared())
     assert environment["ASR_QUANTIZATION"] == "int8"
     assert environment["ASR_MODEL"] == "large-v3-turbo"
@@ -101,7 +101,7 @@ def test_cron_files_lock_log_and_set_their_path() -> None:
     assert "flock -E 75 -n /var/lib/sourcefast/locks/docker-cleanup.lock" in jobs["docker-cleanup"][3]
 
 
-def test_a_template_keeps_its_last_line_and_refuses_what_it_was_not_given(
+def test_a_template_keeps_its_last_line_and_refuses_missing_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").mkdir()

@@ -106,7 +106,7 @@ def test_a_budget_must_stay_below_what_the_server_accepts(accepted: int, fits: b
         assert "= 44 of 44" in str(problems[0])
 
 
-def test_each_role_may_have_the_connections_that_its_databases_are_given() -> None:
+def test_each_role_may_have_the_connections_that_its_databases_have() -> None:
     server = PostgresServer(reserve=7)
     assert postgres.connection_limits(server, DATABASES) == {
         "litellm": 2 + 10,
@@ -123,7 +123,7 @@ def test_each_role_may_have_the_connections_that_its_databases_are_given() -> No
     assert postgres.connection_limits(server, two)["both"] == 8
 
 
-def test_what_connects_past_the_pooler_is_told_how_often_it_may() -> None:
+def test_what_connects_past_the_pooler_has_its_limit() -> None:
     """Prisma's own pools and knex' grow with the cores, beyond what their database is given."""
     blueprint = declared()
     most: dict[str, int] = {}
@@ -238,7 +238,7 @@ def test_the_default_user_is_closed_and_every_user_has_its_databases_only() -> N
         assert "+select" in rules[user]
 
 
-def test_a_server_that_knows_no_databases_in_its_acls_is_told_them_by_select() -> None:
+def test_a_server_that_knows_no_databases_in_its_acls_gets_them_by_select() -> None:
     rules = acl(RedisServer(image="redis:7-bookworm", acl_databases=False))
     assert rules["augmenter"][-3:] == ["-select", "+select|0", "+select|7"]
     assert rules["coach-credit"][-2:] == ["-select", "+select|6"]

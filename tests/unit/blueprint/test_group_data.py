@@ -163,7 +163,7 @@ def test_command_line_beats_host_beats_environment_beats_all() -> None:
     assert blueprint.sources["gpus"] == "group_data/gpu.py"
 
 
-def test_what_may_be_given_and_what_not() -> None:
+def test_what_may_be_overridden_and_what_not() -> None:
     overrides = {"swap_gib": "8", "swapiness": 1, "whisper": {}, "phase": [0, "litellm"]}
     problems = group_data.validate_overrides(overrides, "--data")
     first, second, third = map(str, problems)

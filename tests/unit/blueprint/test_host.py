@@ -145,7 +145,7 @@ def test_jobs_that_collide() -> None:
     declared(cron_jobs=[job(*first, "disk"), job(*second, "disk")])
 
 
-def test_a_job_that_nobody_would_bring() -> None:
+def test_a_job_of_no_phase() -> None:
     jobs = [CronJob(name="wach", schedule="1 1 * * *", phase="monitorin")]
     phase, script = refused(cron_jobs=jobs)
     assert (
@@ -264,7 +264,7 @@ def test_an_unknown_and_a_missing_key() -> None:
     assert "swappiness is missing" in second
 
 
-def test_only_plain_keys_can_be_given() -> None:
+def test_only_plain_keys_can_be_overridden() -> None:
     assert {"phase", "swap_gib", "open_tcp_ports", "hardware_profile", "ollama_sha256"} <= set(plain_keys())
     assert not {"gpus", "whisper", "profile", "docker", "cron_jobs"} & set(plain_keys())
 

@@ -85,7 +85,7 @@ def test_a_model_of_ours_is_asked_at_its_instances_port(config: Any) -> None:
     }
 
 
-def test_a_model_that_nobody_stands_in_for_is_retried() -> None:
+def test_a_model_without_a_fallback_is_retried() -> None:
     models = litellm.config(gateway(fallbacks={}), INSTANCES, 10)["model_list"]
     assert not [model for model in models if "num_retries" in model["litellm_params"]]
 

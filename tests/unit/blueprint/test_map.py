@@ -115,7 +115,7 @@ def test_every_card_is_on_it(blueprint: Blueprint, page: Page) -> None:
     assert whisper.image in page.text
 
 
-def test_what_the_projects_are_given_is_on_it(blueprint: Blueprint, page: Page) -> None:
+def test_what_the_projects_have_is_on_it(blueprint: Blueprint, page: Page) -> None:
     for database in blueprint.databases:
         extensions = ", ".join(database.extensions) or "none"
         assert f"{database.name} {database.role} {extensions} {database.pool} {database.direct}" in page.text

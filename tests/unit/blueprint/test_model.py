@@ -171,7 +171,7 @@ def test_all_nonsense_of_one_declaration_is_named_at_once() -> None:
     ]
 
 
-def test_the_file_is_added_by_whoever_reads_it() -> None:
+def test_the_reader_adds_the_file() -> None:
     with pytest.raises(DeclarationError) as refused:
         OllamaRelease(version="0.1", sha256="a" * 64)
     (problem,) = refused.value.in_file("group_data/gpu.py").problems

@@ -166,7 +166,7 @@ def tell(folder: Path, job: str, status: int) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize(
     ("status", "state", "message"), [(0, "up", "OK"), (3, "down", "ended with status 3")]
 )
-def test_a_job_s_end_is_told(
+def test_a_job_s_end_is_reported(
     tmp_path: Path, received: tuple[int, list[str]], status: int, state: str, message: str
 ) -> None:
     port, paths = received
@@ -177,7 +177,7 @@ def test_a_job_s_end_is_told(
     assert parse_qs(urlsplit(path).query) == {"status": [state], "msg": [message]}
 
 
-def test_a_round_that_was_left_out_is_not_told(tmp_path: Path, received: tuple[int, list[str]]) -> None:
+def test_a_round_that_was_left_out_is_not_reported(tmp_path: Path, received: tuple[int, list[str]]) -> None:
     port, paths = received
     (tmp_path / "backup").write_text(heartbeat("token", port))
     assert tell(tmp_path, "backup", 75).returncode == 0

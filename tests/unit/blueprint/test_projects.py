@@ -84,7 +84,7 @@ def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[
 
 
 @pytest.mark.checklist("2.9")
-def test_a_service_is_told_everything_that_is_shared(secrets: Secrets) -> None:
+def test_a_service_gets_everything_that_is_shared(secrets: Secrets) -> None:
     told = environment(declared(), secrets, "renov-backend")
     password = secrets.generated("postgres/renov_bati")
     assert told["DATABASE_URL"] == f"postgresql://renov_bati:{password}@pgbouncer:6432/renov_bati"
@@ -103,7 +103,7 @@ def test_a_service_is_told_everything_that_is_shared(secrets: Secrets) -> None:
     assert not {"WHISPER_URL", "GROQ_API_KEY", "FIRECRAWL_API_KEY"} & told.keys()
 
 
-def test_a_key_of_others_is_told_to_who_needs_it_alone(secrets: Secrets) -> None:
+def test_a_provided_key_goes_only_where_it_is_needed(secrets: Secrets) -> None:
     told = environment(declared(), secrets, "renov-crawler-worker")
     assert (told["FIRECRAWL_API_KEY"], told["GOOGLE_PLACES_API_KEY"]) == ("fc", "gp")
 
@@ -220,7 +220,7 @@ def test_dashboards_follow_from_brokers_and_queues() -> None:
     }
 
 
-def test_who_may_select_which_index_follows_from_what_was_given() -> None:
+def test_who_may_select_which_index_follows_from_what_is_applied() -> None:
     def users(*phases: str) -> dict[int, tuple[str, ...]]:
         return {index.index: index.users for index in applied(declared(), *phases).redis_indexes}
 
@@ -247,7 +247,7 @@ def test_a_phase_alone_keeps_what_others_brought(secrets: Secrets) -> None:
         assert contents(one, secrets)[part] == contents(other, secrets)[part]
 
 
-def test_monitors_are_of_what_was_given() -> None:
+def test_monitors_follow_from_what_is_applied() -> None:
     def watched(*phases: str) -> set[str]:
         return {monitor.name for monitor in applied(declared(), *phases).monitors}
 
@@ -347,7 +347,7 @@ def test_an_index_of_somebody_else() -> None:
     assert "coach_credit.redis.1 is that of litellm" in problem
 
 
-def test_what_a_container_gets_wrong_is_told_with_its_project_s_file() -> None:
+def test_what_a_container_gets_wrong_is_reported_with_its_project_s_file() -> None:
     backend = replace(the("coach_credit").services[0], aliases=("nango",))
     (problem,) = refused(**project("coach_credit", services=(backend, the("coach_credit").services[1])))
     assert problem.startswith(

@@ -180,7 +180,7 @@ def test_a_section_without_lines_takes_new_ones(tmp_path: Path) -> None:
     assert Secrets.open("lab", tmp_path, {}).generated("redis/litellm")
 
 
-def test_the_fact_tells_hashes_of_what_is_there(tmp_path: Path) -> None:
+def test_the_fact_returns_hashes_of_what_exists(tmp_path: Path) -> None:
     file, alone, gone = (str(tmp_path / name) for name in ("web.env", "alone", "gone"))
     Path(file).write_text("SALT=old\nEMPTY=''\nSALTED=x\nSALT=a=b\n")
     Path(alone).write_text("word\nmore\n")

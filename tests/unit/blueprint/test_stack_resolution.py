@@ -385,7 +385,7 @@ def test_what_agrees_is_no_problem() -> None:
         ),
     ],
 )
-def test_what_does_not_agree_is_told(other: dict[str, Any], said: str) -> None:
+def test_what_does_not_agree_is_reported(other: dict[str, Any], said: str) -> None:
     problems = checks(service(publish=18000, domain="web.pro"), service(**{"name": "b", **other}))
     assert len(problems) == 1
     assert said in problems[0]

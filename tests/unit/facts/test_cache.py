@@ -67,7 +67,7 @@ def test_what_was_asked_before_the_person_agreed_is_asked_again(host: Host) -> N
     assert asked(host, folder="/a", executing=True) == 2
 
 
-def test_lists_and_logins_that_look_alike_are_told_apart(host: Host) -> None:
+def test_lists_and_logins_that_look_alike_are_distinguished(host: Host) -> None:
     first = asked(host, Kuma, container="x", _stdin=[login("admin", "one")])
     assert asked(host, Kuma, container="x", _stdin=[login("admin", "two")]) != first
     assert asked(host, Kuma, container="x", _stdin=[login("admin", "one")]) == first

@@ -140,7 +140,7 @@ def test_secure_boot(lines: list[str], desired: bool | None) -> None:
     assert host.parse(answer.splitlines(), now=0).secure_boot is desired
 
 
-def test_a_container_is_told_from_a_virtual_machine() -> None:
+def test_a_container_is_distinguished_from_a_virtual_machine() -> None:
     state = host.parse(ANSWER.splitlines(), now=0)
     assert replace(state, virtualization="systemd-nspawn").container
     assert not replace(state, virtualization="kvm").container

@@ -110,7 +110,7 @@ def test_a_database_that_nobody_declared_is_saved_too(host: BackupHost) -> None:
     assert len(host.stamps("postgres/shared-postgres/more")) == 1
 
 
-def test_a_missing_database_is_told_once_each_way(host: BackupHost) -> None:
+def test_a_missing_database_is_reported_once_each_way(host: BackupHost) -> None:
     databases = host.engine["containers"]["shared-postgres"]["databases"]
     gone = databases.pop("litellm")
     text = f"database {PIECE}: is declared for this host, and does not exist"
@@ -194,7 +194,7 @@ def test_a_run_that_is_asked_to_end_cleans_up(host: BackupHost) -> None:
     assert host.stamps() == []
 
 
-def test_a_shrunken_backup_is_kept_and_told(host: BackupHost) -> None:
+def test_a_shrunken_backup_is_kept_and_reported(host: BackupHost) -> None:
     host.back_up()
     database = host.engine["containers"]["shared-postgres"]["databases"]["litellm"]
     database["dump"] = "x" * 1000 + "END"
@@ -209,7 +209,7 @@ def test_a_shrunken_backup_is_kept_and_told(host: BackupHost) -> None:
     assert [text[0] for text in host.messages()] == ["🟢"]
 
 
-def test_a_backup_below_its_minimum_is_told(host: BackupHost) -> None:
+def test_a_backup_below_its_minimum_is_reported(host: BackupHost) -> None:
     host.configure(min_dump_kib=100)
     assert host.back_up() == NOTIFIED
     assert host.messages() == [f"🔴 backup {PIECE}: 3.9 KiB, less than the 100 KiB that it must have"]
@@ -403,7 +403,7 @@ def test_a_restore_drops_no_database_that_is_somebody_else_s(host: BackupHost) -
     assert "DROP DATABASE" not in (host.programs / "asked").read_text()
 
 
-def test_now_saves_what_is_there_and_tells_nobody(host: BackupHost) -> None:
+def test_now_saves_everything_and_notifies_nobody(host: BackupHost) -> None:
     def now(*pieces: str) -> subprocess.CompletedProcess[str]:
         return host.run("backup-now.sh", "--config", str(host.config), *pieces)
 

@@ -145,7 +145,7 @@ def test_a_path_that_is_not_to_the_letter_that_of_a_route_is_refused(path: str) 
 
 
 @pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/index.html", "/ui/_next/static/chunks/app/page-1a.js"])
-def test_the_page_is_there_for_whoever_may_log_in(path: str) -> None:
+def test_the_page_is_there_for_all_who_may_log_in(path: str) -> None:
     assert allowed(Kind.NOBODY, "GET", path, on_domain=True) == 200
     assert allowed(Kind.NOBODY, "POST", path, on_domain=True) == 401
 

@@ -95,7 +95,7 @@ def test_both_names_of_a_thing_are_understood() -> None:
     assert read(renamed) == found
 
 
-def test_all_problems_are_told_at_once_and_no_value_with_them() -> None:
+def test_all_problems_are_reported_at_once_and_no_value_with_them() -> None:
     wrong = {
         "PORT": "http",
         "DATABASE_URL": "mysql://secret",
@@ -130,7 +130,7 @@ def test_all_problems_are_told_at_once_and_no_value_with_them() -> None:
         ({"REDIS_URL": "redis://u:p@r:6379/5"}, "backend"),
     ],
 )
-def test_a_container_is_what_it_is_told(environment: dict[str, str], role: str) -> None:
+def test_a_container_has_the_role_of_its_environment(environment: dict[str, str], role: str) -> None:
     assert program.role(read(environment)) == role
 
 
@@ -334,7 +334,7 @@ def test_postgres_is_the_url_s_role_and_database(monkeypatch: pytest.MonkeyPatch
         wires.postgres("postgresql://augmenter:x@pgbouncer:6432/coach_credit")
 
 
-def test_a_refusing_postgres_is_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusing_postgres_is_reported_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise psycopg.OperationalError("connection failed:\nFATAL: password authentication failed")
 
@@ -438,7 +438,7 @@ def test_a_dear_check_is_made_at_the_start_and_then_rarely() -> None:
     assert model.count == 3
 
 
-def test_a_check_that_breaks_is_a_failure_and_tells_nothing() -> None:
+def test_a_check_that_breaks_is_a_failure_without_details() -> None:
     def broken() -> None:
         raise KeyError("sk-secret")
 

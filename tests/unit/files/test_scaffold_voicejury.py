@@ -132,7 +132,7 @@ def test_ollama_gives_the_card_back(world: tuple[World, httpx.Client, Settings])
     assert fake.bodies["ollama"] == {"model": "qwen3:4b", "keep_alive": 0}
 
 
-def test_a_model_that_stays_is_waited_for_and_told(world: tuple[World, httpx.Client, Settings]) -> None:
+def test_a_model_that_stays_is_waited_for_and_reported(world: tuple[World, httpx.Client, Settings]) -> None:
     fake, client, settings = world
     fake.gives_way = False
     slept: list[float] = []

@@ -86,7 +86,7 @@ def word(text: str) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in text.encode()) + '"'
 
 
-def test_what_is_measured_follows_from_what_was_given() -> None:
+def test_what_is_measured_follows_from_what_is_applied() -> None:
     blueprint = declared()
     phases = {LITELLM, MONITORING, *(project.phase for project in blueprint.projects)}
     whole = json.loads(watch.settings_json(Applied(blueprint, phases), "sourcefast"))

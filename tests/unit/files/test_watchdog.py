@@ -158,7 +158,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         service.stop()
 
 
-def test_all_well_says_nothing(machine: Machine) -> None:
+def test_a_healthy_host_reports_nothing(machine: Machine) -> None:
     done = machine.run()
     assert (done.returncode, done.stdout) == (0, "")
     assert machine.telegram.received == []
@@ -238,7 +238,7 @@ def test_dead_instance_is_restarted_once(machine: Machine) -> None:
     assert len(machine.restarts) == 2  # another incident
 
 
-def test_restart_that_fails_is_told(machine: Machine) -> None:
+def test_restart_that_fails_is_reported(machine: Machine) -> None:
     machine.instances["light"].status = 500
     machine.program("systemctl", "echo 'Unit is masked.'; exit 1")
     (text,) = machine.messages()

@@ -122,7 +122,7 @@ def test_what_was_made_is_asked_for_again(after: dict[str, BackupState], good: b
 APPLIED = Applied(declared(), {LITELLM, MONITORING})
 
 
-def test_pieces_follow_from_what_was_given() -> None:
+def test_pieces_follow_from_what_is_applied() -> None:
     assert backup.pieces(APPLIED) == {
         "shared-postgres": tuple(
             f"postgres/shared-postgres/{name}"

@@ -101,7 +101,7 @@ def test_what_runs_is_stopped_in_order() -> None:
     assert commands(containers.stopped, {Statuses: Statuses.default()}, ["one"]) == []
 
 
-def test_the_host_tells_of_the_containers_that_it_has(bench: Bench) -> None:
+def test_the_host_lists_its_containers(bench: Bench) -> None:
     bench.program("docker", 'log "$*"; echo "/one running"; exit 1')
     done = bench.run("facts/containers.sh", "one", "none")
     assert (done.returncode, Statuses().process(done.stdout.splitlines())) == (0, {"one": "running"})

@@ -183,7 +183,7 @@ def test_one_path_is_declared_once() -> None:
         commands(files.tree, {Tree: TreeState()}, entries=[File("/f", ""), Absent("/f")])
 
 
-def test_says_in_words_that_all_is_well() -> None:
+def test_says_in_words_that_all_is_as_declared() -> None:
     entries: list[Entry] = [File("/a", ""), File("/b", ""), Directory("/c"), Absent("/d")]
     assert files.summary(entries) == "2 files, 1 directory, 1 absence"
 

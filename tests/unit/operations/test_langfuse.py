@@ -230,7 +230,7 @@ def test_the_pair_that_langfuse_made_at_its_start_is_taken_as_it_is() -> None:
 # --- the operation and its scripts
 
 
-def test_one_script_is_told_everything_and_shows_nothing() -> None:
+def test_one_script_gets_everything_and_shows_nothing() -> None:
     [command] = commands(
         langfuse.projects, {Langfuse: LangfuseState(answers=True)}, desired=[SHOP], **ARGUMENTS
     )
@@ -366,7 +366,7 @@ def test_without_anything_cached_no_redis_is_asked(engine: Path) -> None:
 # --- what is declared
 
 
-def test_langfuse_s_first_project_is_the_one_that_its_container_is_told_to_make() -> None:
+def test_langfuse_s_first_project_is_the_one_that_its_container_makes() -> None:
     first = initial(declared().shared_stacks)
     assert (first.organisation, first.project, first.owner) == (
         "sourcefast",

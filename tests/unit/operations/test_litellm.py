@@ -188,7 +188,7 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
         ({"models": ("small", "small")}, ["LiteLLM: model small"], []),
     ],
 )
-def test_who_administers_spends_or_stands_in_for_a_model_undeclared_is_a_problem(
+def test_who_administers_spends_or_replaces_a_model_undeclared_is_a_problem(
     change: dict[str, Any], problems: list[str], said: list[str]
 ) -> None:
     assert named(replace(AS_WANTED, **change)) == (problems, said)

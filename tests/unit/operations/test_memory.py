@@ -34,7 +34,7 @@ def found(state: MemoryState) -> str:
         return steps[0].args[0] if steps else host.noops[0]
 
 
-def test_too_little_is_told() -> None:
+def test_too_little_is_reported() -> None:
     said = found(MemoryState(1842))
     assert "memory for api, worker" in said
     assert "1842 MiB available" in said

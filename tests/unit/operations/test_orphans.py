@@ -17,7 +17,7 @@ OURS = Orphan("web", project="web", folder=f"{ROOT}/web")
 
 
 @pytest.mark.checklist("2.10")
-def test_what_is_told() -> None:
+def test_the_report() -> None:
     found = [
         OURS,
         Orphan("whisper"),
@@ -31,7 +31,7 @@ def test_what_is_told() -> None:
     assert list(findings([OURS], ROOT, [])) == []
 
 
-def test_it_is_only_told() -> None:
+def test_it_is_only_reported() -> None:
     with scripted_host({Orphans: [Orphan("stranger")]}) as host:
         assert list(orphans.report._inner(ROOT)) == []
     assert "stranger (running)" in host.logged[0]

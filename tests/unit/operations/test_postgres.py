@@ -357,7 +357,7 @@ def test_values_are_compared_by_what_they_mean(one: str, other: str, alike: bool
     assert postgres_difference.same(one, other) is alike
 
 
-def test_why_a_server_does_not_answer_is_told(bench: Bench) -> None:
+def test_why_a_server_does_not_answer_is_reported(bench: Bench) -> None:
     bench.program(
         "docker", "cat >/dev/null; echo 'psql: error: the database system is starting up' >&2; exit 2"
     )

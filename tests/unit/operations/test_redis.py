@@ -62,7 +62,7 @@ def test_the_hash_of_a_password_does_not_leave_the_fact() -> None:
     assert digest not in repr(read_redis(RECORDED))
 
 
-def test_a_server_that_is_not_there_or_refuses_is_told_apart() -> None:
+def test_a_server_that_is_not_there_or_refuses_is_distinguished() -> None:
     assert read_redis([]) == Redis.default() == RedisState()
     refused = read_redis(["@@ping", "NOAUTH Authentication required."])
     assert not refused.answers
@@ -159,7 +159,7 @@ def test_a_setting_is_one_line(settings: dict[str, str]) -> None:
         (replace(AS_DECLARED, users={}), 4),
     ],
 )
-def test_the_check_tells_what_is_not_as_declared(state: RedisState, wrong: int) -> None:
+def test_the_check_reports_what_is_not_as_declared(state: RedisState, wrong: int) -> None:
     with scripted_host({Redis: state}) as host:
         done = list(redis.redis._inner("shared-redis", SETTINGS, ACL, "admin", PASSWORD_FILE))
         assert bool(done) == bool(wrong)
@@ -205,7 +205,7 @@ def test_a_pooler_is_asked_again_as_a_client_would_ask(waited: list[float]) -> N
     assert ANSWER_S <= sum(waited[2:]) < ANSWER_S + ASKED_AGAIN_S
 
 
-def test_what_keeps_docker_from_asking_the_server_is_told(bench: Bench) -> None:
+def test_what_keeps_docker_from_asking_the_server_is_reported(bench: Bench) -> None:
     bench.program("docker", "echo OCI runtime exec failed >&2; exit 126")
     fact = Redis().command("shared-redis", ["maxmemory"], "admin", "/p")
     state = read_redis(
@@ -217,7 +217,7 @@ def test_what_keeps_docker_from_asking_the_server_is_told(bench: Bench) -> None:
     assert "OCI runtime exec failed" in step.args[0]
 
 
-def test_what_keeps_docker_from_asking_the_pooler_is_told(bench: Bench) -> None:
+def test_what_keeps_docker_from_asking_the_pooler_is_reported(bench: Bench) -> None:
     words = shlex.split(
         Answers().command("db", "pgbouncer", 6432, "monitor", "/p", ["litellm"]).get_raw_value()
     )
@@ -227,7 +227,7 @@ def test_what_keeps_docker_from_asking_the_pooler_is_told(bench: Bench) -> None:
     assert Answers().process(done.stdout.splitlines()) == {REFUSAL: said}
 
 
-def test_what_keeps_psql_from_asking_the_pooler_is_told(bench: Bench) -> None:
+def test_what_keeps_psql_from_asking_the_pooler_is_reported(bench: Bench) -> None:
     words = shlex.split(
         Answers().command("db", "pgbouncer", 6432, "monitor", "/p", ["litellm"]).get_raw_value()
     )

@@ -158,7 +158,7 @@ def test_the_bucket_is_created_with_a_signed_request(docker: dict[str, str], sta
         (lambda: Server(200, head=404), "not there after"),
     ],
 )
-def test_a_refusal_is_told(docker: dict[str, str], storage: type[Server], message: str) -> None:
+def test_a_refusal_is_reported(docker: dict[str, str], storage: type[Server], message: str) -> None:
     done = create(docker, storage())  # type: ignore[call-arg]
     assert done.returncode == 1
     assert message in done.stderr and "secret word" not in done.stdout + done.stderr

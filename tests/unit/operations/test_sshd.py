@@ -173,7 +173,7 @@ def test_settings_that_sshd_does_not_read_fail_the_run() -> None:
     assert "sshd: MaxAuthTries" in failed.args[0]
 
 
-def test_contradictions_are_told_in_every_run() -> None:
+def test_contradictions_are_reported_in_every_run() -> None:
     state = read_sshd([*ANSWER, "@@ours", *OURS.splitlines()])
     with scripted_host({Sshd: state}) as host:
         list(sshd.settings._inner(path=PATH, settings=SETTINGS))

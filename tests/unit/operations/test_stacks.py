@@ -396,7 +396,7 @@ def settled(*answers: StacksState) -> list[str]:
         return [step.args[0] for step in stacks.settled._inner(ROOT, [outline])]
 
 
-def test_a_run_ends_when_everything_was_found_healthy_on_what_it_stands_on(waited: list[float]) -> None:
+def test_a_run_ends_when_everything_was_found_healthy_on_what_it_depends_on(waited: list[float]) -> None:
     found = as_declared(front())  # both were started at 200
     before = with_container(with_container(found, "web", checked=201.0), "late", checked=199.0)
     after = with_container(before, "late", checked=210.0)
@@ -602,7 +602,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_digest_of_a_build_is_of_all_that_it_is_given(folder: Path) -> None:
+def test_the_digest_of_a_build_covers_all_of_its_inputs(folder: Path) -> None:
     digest = Build(folder).digest
     assert Build(folder).digest == digest
     assert Build(folder, {"MAJOR": "16"}).digest != digest
@@ -634,7 +634,7 @@ def test_an_image_is_built_when_its_folder_is_another(folder: Path) -> None:
 # --- what is no longer declared
 
 
-def test_what_is_no_longer_declared_is_told_and_not_touched() -> None:
+def test_what_is_no_longer_declared_is_reported_and_not_touched() -> None:
     state = as_declared(front())
     old = Container(name="old", project="back", folder=f"{ROOT}/back")
     orphan = Container(name="orphan", project="front", folder=FOLDER)

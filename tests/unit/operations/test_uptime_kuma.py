@@ -197,7 +197,7 @@ def test_a_paused_one_is_resumed() -> None:
     assert difference(changed("redis", active=False)) == [("resume", "redis")]
 
 
-def test_one_that_tells_nobody_is_made_to() -> None:
+def test_a_monitor_without_notification_gets_one() -> None:
     assert difference(changed("redis", notifications=frozenset())) == [("edit", "redis")]
     assert difference(changed("redis", notifications=frozenset()), telegram=None) == []
 
@@ -268,7 +268,7 @@ def test_before_it_is_there_a_run_would_change_something(state: KumaState) -> No
     assert len(commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, [])) == 1
 
 
-def test_another_password_is_an_error_that_says_how_to_mend_it() -> None:
+def test_another_password_is_an_error_that_says_how_to_fix_it() -> None:
     answers: dict[type[Any], Any] = {Kuma: KumaState(refused="Incorrect username or password.")}
     with pytest.raises(OperationError, match="reset-password") as caught:
         commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, WANTED)

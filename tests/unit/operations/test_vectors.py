@@ -68,7 +68,7 @@ def test_what_is_missing_or_otherwise_is_said() -> None:
         assert f"found {other.method} {other.operators}" in said
 
 
-def test_it_is_told_and_nothing_is_made() -> None:
+def test_it_is_reported_and_nothing_is_made() -> None:
     with scripted_host({Vectors: ()}) as host:
         steps = list(postgres.report_vectors._inner("shared-postgres", "augmenter", [WANTED]))
     assert steps == []

@@ -200,7 +200,7 @@ def test_waiting_ends_with_an_answer(waiting: Bench) -> None:
     assert waiting.calls[0].endswith("http://127.0.0.1:9000/docs")
 
 
-def test_waiting_tells_how_far_the_download_is(waiting: Bench) -> None:
+def test_waiting_shows_the_progress_of_the_download(waiting: Bench) -> None:
     size = waiting.folder / "size"
     size.write_text("10")
     waiting.program(

@@ -123,7 +123,7 @@ def test_a_phase_that_a_host_is_not_for_is_not_left_out_without_a_word(
     assert "phase litellm is skipped: server is not in the group shared" in said
 
 
-def test_a_fresh_machine_is_given_one_phase_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deployed(monkeypatch, "all", ["gpu", "shared"], recorded=()) == {
         "hardware": {"hardware"},
         "litellm": {"hardware", "litellm"},

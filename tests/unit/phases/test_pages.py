@@ -62,7 +62,7 @@ def test_declarations_that_make_no_sense_are_one_sentence(
     assert capsys.readouterr().err == "group_data/shop.py: shop.number is 4, but must be another.\n"
 
 
-def test_what_a_project_is_given_is_on_its_page(texts: Mapping[str, str]) -> None:
+def test_what_a_project_has_is_on_its_page(texts: Mapping[str, str]) -> None:
     for project in declared().projects:
         text = texts[f"{project.number}-{project.phase}.md"]
         for database in project.databases:

@@ -75,7 +75,7 @@ def report(lines: list[str], host: str) -> list[str]:
     return part[: next((number for number, line in enumerate(part) if not line or "-->" in line), len(part))]
 
 
-def test_after_a_run_that_went_well(tmp_path: Path) -> None:
+def test_after_a_successful_run(tmp_path: Path) -> None:
     status, lines = run(
         tmp_path,
         """

@@ -90,7 +90,7 @@ def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
     assert whats(line().problems) == ["ollama@heavy.service"]
 
 
-def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
+def test_an_open_firewall_and_what_docker_misses_are_reported() -> None:
     line = numbers.reachable(APPLIED, FirewallState(), EngineState())
     assert line.found.startswith("open to the world: 22, 80, 443; to containers: 80, 443, 11434")
     assert "IPv4: there is no chain HOST-CONTAINERS" in [problem.found for problem in line.problems]
@@ -108,7 +108,7 @@ def test_an_open_firewall_and_what_docker_misses_are_told() -> None:
     assert len(numbers.reachable(APPLIED, well, replace(engine, rules={})).problems) == 7
 
 
-def test_who_may_log_in_is_told() -> None:
+def test_who_may_log_in_is_reported() -> None:
     line = numbers.logins(SshdState(lines=(Line("a:1", "maxauthtries", "9"),)))
     assert "MaxAuthTries 9 in a:1" in line.found
     assert "sshd: PasswordAuthentication" in whats(line.problems)
@@ -148,7 +148,7 @@ def test_databases_are_there_and_answer_through_the_pooler() -> None:
 
 
 @pytest.mark.checklist("V.2")
-def test_each_team_is_told_with_what_it_spent() -> None:
+def test_each_team_is_reported_with_what_it_spent() -> None:
     (team, *_) = declared().teams
     actual = TeamState(team.name, team.shown_as, 50.0, "30d", (), spend=1.25)
     (line,) = numbers.spend([team], ProxyState(teams=(actual,)))
