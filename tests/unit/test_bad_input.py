@@ -70,7 +70,12 @@ def test_a_misspelt_key_of_the_command_line(checkout: Path) -> None:
 
 
 def test_a_value_of_another_kind(checkout: Path) -> None:
-    stops(checkout, ["--data: swap_gib is 'much', but must be a whole number."], "--data", "swap_gib=much")
+    stops(
+        checkout,
+        ["--data: swap_gib is 'much', but must be a whole number from 0 to 1024 (GiB)."],
+        "--data",
+        "swap_gib=much",
+    )
 
 
 def test_data_without_a_value(checkout: Path) -> None:
