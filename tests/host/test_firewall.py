@@ -49,8 +49,8 @@ def listening(machine: Machine, *ports: int) -> Iterator[None]:
 
 @pytest.fixture
 def listeners(machine: Machine) -> Iterator[None]:
-    """On the web's ports, and on some that nobody should reach."""
-    with listening(machine, 80, 443, 5432, 8000, 65535):
+    """On the open ports that SSH does not have, and on some that nobody should reach."""
+    with listening(machine, *set(open_tcp_ports) - {22}, 5432, 8000, 65535):
         yield
 
 

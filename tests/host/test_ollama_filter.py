@@ -220,7 +220,8 @@ def test_a_streamed_answer_comes_piece_by_piece(machine: Machine) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused(machine: Machine) -> None:
-    code = ASK.replace("json.loads(sys.argv[1])", "[('POST', '/api/generate', 'a' * 9 * 2**20, 11434)]")
+    question = f"('POST', '/api/generate', 'a' * 9 * 2**20, {ollama_instances[0].port})"
+    code = ASK.replace("json.loads(sys.argv[1])", f"[{question}]")
     done = python_in_container(machine, code, options=HOST_GATEWAY)
     assert done.returncode == 0, done.stderr
     assert [status for status, _ in json.loads(done.stdout)] == [413]

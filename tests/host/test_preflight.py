@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from blueprint import group_data
+from group_data.gpu import gpus, ollama_instances
+from group_data.lab import hardware_profile
 from lab import profile
 from lab.authority import write_private
 from lab.machine import Machine
@@ -22,16 +25,22 @@ STATE = (
     r"-printf '%p %y %m %u %s %T@\n' | sort; dpkg-query -W; systemctl list-unit-files --no-legend; "
     "getent passwd; ls -I 'systemd-private*' /tmp"
 )
+# Of an instance, the index of a card, and a profile that is not the lab's.
+PORT = ollama_instances[0].port
+CARD = 2
+OTHER_PROFILE = next(name for name in group_data.read().profiles if name != hardware_profile)
 
 
 @pytest.fixture(scope="module")
 def unfit(bare: Machine) -> Machine:
     """A bare machine with another processor, less memory, a port taken, and a card that is not in its slot."""
-    listen = "import signal, socket; s = socket.create_server(('', 11434)); signal.pause()"
-    profile.present(bare.root, "i7_9700k")
-    bare.run("gpu-sim take-away 2")
+    listen = "import signal, socket; s = socket.create_server(('', PORT)); signal.pause()".replace(
+        "PORT", str(PORT)
+    )
+    profile.present(bare.root, OTHER_PROFILE)
+    bare.run(f"gpu-sim take-away {CARD}")
     bare.run(f'systemd-run --quiet --unit=squatter python3 -c "{listen}"')
-    await_true(lambda: ":11434" in bare.run("ss -Hltn").stdout, 60, "program on port 11434")
+    await_true(lambda: f":{PORT}" in bare.run("ss -Hltn").stdout, 60, f"program on port {PORT}")
     return bare
 
 
@@ -51,7 +60,7 @@ def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
         refused.output
     )
     problems = re.findall(r"(?m)^- (.*)$", refused.output)
-    assert problems == ["processor", "memory", "port 11434", "GPU at 06:00.0"]
+    assert problems == ["processor", "memory", f"port {PORT}", f"GPU at {gpus[CARD].bus}"]
     for label in ("found:", "expected:", "fix:"):
         assert refused.output.count(label) == 4
     assert "taken by python3" in refused.output

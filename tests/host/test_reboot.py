@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from group_data.gpu import ollama_instances
 from lab.machine import Machine
 from lab.network import outside_namespace
 from tests.host.conftest import (
@@ -28,7 +29,7 @@ from tests.host.test_ollama_filter import serves
 
 pytestmark = pytest.mark.usefixtures("quiet")
 POLL = str(Path(__file__).with_name("poll.py"))
-EARLY, PUBLISHED, OLLAMA, SSH = 8003, 4001, 11434, 22
+EARLY, PUBLISHED, OLLAMA, SSH = 8003, 4001, ollama_instances[0].port, 22
 
 # Listens before there is a network, so that a firewall which comes late is seen.
 EARLY_LISTENER = f"""\

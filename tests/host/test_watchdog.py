@@ -85,13 +85,14 @@ def test_a_blocked_instance_is_restarted(machine: Machine, check_run: CheckRun, 
 def test_one_that_stays_silent_is_restarted_once(
     machine: Machine, check_run: CheckRun, telegrams: Telegrams
 ) -> None:
-    machine.run("echo 3600 >/var/lib/gpu-sim/ollama-delay-11434")
+    delay = f"/var/lib/gpu-sim/ollama-delay-{INSTANCES['heavy'].port}"
+    machine.run(f"echo 3600 >{delay}")
     check_run()
     restarted = machine.run("systemctl show --value -p InvocationID ollama@heavy").stdout
     check_run()
     assert machine.run("systemctl show --value -p InvocationID ollama@heavy").stdout == restarted
     assert len(telegrams()) == 1
-    machine.run("rm /var/lib/gpu-sim/ollama-delay-11434")
+    machine.run(f"rm {delay}")
     check_run()
     assert [text[0] for text in telegrams()] == ["🔴", "🟢"]
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from group_data.voicejury import voicejury
 from lab.machine import Machine
 from tests.host.conftest import Run, await_healthy, cards, repair_instances
 from tests.projects.conftest import PROJECTS
+from tests.services.declared import everything
 
 Deploy = Callable[..., Run]
+HEAVY, LIGHT = map(everything().blueprint.instance, ("heavy", "light"))
+WORKER = next(service for service in voicejury.services if service.unloads_model_of)
 MARK = "/var/lib/sourcefast/time-sharing/voicejury-worker-heavy"
 COACH = "Phase 5: coach_credit | Containers of coach-credit, of PgBouncer and of the dashboards"
 YIELDS = "Phase 6: voicejury | Ollama light yields its card to voicejury-worker-heavy and returns"
@@ -51,7 +55,10 @@ def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], R
     assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
     assert past_litellm("ollama").changed == [COACH]
     told = environment(machine, "coach-backend")
-    assert (told["LLM_PROVIDER"], told["OLLAMA_HOST"]) == ("ollama", "http://host.docker.internal:11434")
+    assert (told["LLM_PROVIDER"], told["OLLAMA_HOST"]) == (
+        "ollama",
+        f"http://host.docker.internal:{HEAVY.port}",
+    )
     assert told["GROQ_API_KEY"].startswith("gsk_")
     assert not {"LITELLM_URL", "LITELLM_API_KEY"} & told.keys()
     assert past_litellm("ollama").changed == []
@@ -63,18 +70,18 @@ def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], R
 def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy) -> None:
     """Tried at the first deploy; again where its mark is gone, and it fails where the card's memory is not free."""
     assert machine.run(f"cat {MARK}").stdout.strip()
-    (uuid,) = (card for card in cards(machine) if card.startswith("GPU-85c38fae"))
+    (uuid,) = (card for card in cards(machine) if card.startswith(LIGHT.gpu))
     index = machine.run(f"nvidia-smi --id={uuid} --query-gpu=index --format=csv,noheader").stdout.strip()
     try:
         machine.run(f"rm {MARK}; gpu-sim fill {index} 3300")
         failed = deploy("--data", "phase=voicejury")
         assert failed.rc != 0
-        assert "5120 MiB without qwen3:4b" in failed.output
+        assert f"{WORKER.vram_mib} MiB without {LIGHT.model}" in failed.output
         assert machine.run(f"test -e {MARK}", check=False).returncode != 0
         machine.run(f"gpu-sim free {index}")
         assert deploy("--data", "phase=voicejury").changed == [YIELDS]
-        loaded = machine.run("curl -fsS http://127.0.0.1:11435/api/ps").stdout
-        assert "qwen3:4b" in loaded
+        loaded = machine.run(f"curl -fsS http://127.0.0.1:{LIGHT.port}/api/ps").stdout
+        assert LIGHT.model in loaded
     finally:
         machine.run(f"gpu-sim free {index}")
         repair_instances(machine)
