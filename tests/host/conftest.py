@@ -64,7 +64,7 @@ Telegrams = Callable[[], list[str]]
 def pyinfra_command(*arguments: str, deploy: Sequence[str] = ("deploy.py", *HARDWARE)) -> list[str]:
     """pyinfra's command line on this project, with its answer as JSON.
 
-    :param deploy: the deploy, and what it is always given
+    :param deploy: the deploy, and its constant arguments
     """
     # With -y pyinfra does not look for what would change, which is all that a dry run is for.
     sure = [] if "--dry" in arguments else ["-y"]
@@ -111,7 +111,7 @@ def run_pyinfra(*arguments: str, env: Mapping[str, str] | None = None, project: 
 def ended(command: Sequence[str], env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
     """Run pyinfra to its end.
 
-    :param env: variables beside those of this process
+    :param env: variables in addition to this process'
     :param project: folder of the project
     """
     done = subprocess.run(
@@ -253,16 +253,16 @@ def await_healthy(machine: Machine) -> None:
     health = "{{with .State.Health}}{{.Status}} {{.FailingStreak}}{{else}}healthy 0{{end}}"
     asked = f"docker ps --quiet | xargs docker inspect --format '{{{{.Name}}}} {health}'"
 
-    def well() -> bool:
+    def healthy() -> bool:
         said = machine.run(asked, check=False).stdout.splitlines()
         return bool(said) and all(line.endswith(" healthy 0") for line in said)
 
-    await_true(well, 600, "health of every container")
+    await_true(healthy, 600, "health of every container")
 
 
 @pytest.fixture
 def telegrams(machine: Machine) -> Iterator[Telegrams]:
-    """Texts that the simulated Telegram has taken since the test began, in order; it is well again afterwards."""
+    """Texts that the simulated Telegram has taken since the test began, in order; it works again afterwards."""
     before = len(upstream.telegrams(machine.lab))
     yield lambda: [message["text"] for message in upstream.telegrams(machine.lab)[before:]]
     upstream.recover(machine.lab)
@@ -314,7 +314,7 @@ def host_addresses(machine: Machine) -> list[str]:
 def listening_ports(machine: Machine, address: str = "") -> set[int]:
     """TCP ports on which something listens on the server.
 
-    :param address: of IPv4, at which it would be reached if it were not for the firewall; by default any
+    :param address: IPv4 address at which it is reachable without the firewall; by default any
     """
     lines = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
     listeners = [line.rpartition(":") for line in lines]

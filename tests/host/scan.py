@@ -105,7 +105,7 @@ def _open(address: str, ports: Sequence[int]) -> list[int]:
 
 
 def scan_udp(address: str, ports: Sequence[int] = UDP_PORTS) -> list[int]:
-    """The ports of `address` from which something comes back, be it that nobody listens there, in order."""
+    """The ports of `address` that answer, also by a refusal, in order."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     found = []
     for port in ports:

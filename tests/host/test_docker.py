@@ -136,7 +136,7 @@ def test_containers_live_on_while_the_engine_restarts(machine: Machine, detached
 
 @pytest.fixture
 def edited_settings(machine: Machine) -> Iterator[None]:
-    """daemon.json as somebody else's installer leaves it: own keys, one of ours changed, one gone."""
+    """daemon.json as a foreign installer leaves it: own keys, one of ours changed, one gone."""
     edit = (
         "import json, pathlib; p = pathlib.Path('/etc/docker/daemon.json'); d = json.loads(p.read_text()); "
         "d['dns'] = ['198.18.0.53']; d['log-opts']['labels'] = 'coolify'; d['log-opts']['max-size'] = '1m'; "
@@ -167,7 +167,7 @@ def test_settings_of_others_are_kept_and_ours_come_back(
 @pytest.mark.parametrize(
     ("by_hand", "said"),
     [
-        # A key of somebody else's that dockerd does not know: it is kept, and dockerd's own validation refuses it.
+        # A foreign key that dockerd does not know: it stays, and dockerd's own validation refuses it.
         ("""sed -i '1a "no-such-key": 1,' {file}; sed -i s/10m/9m/ {file}""", "no-such-key"),
         ("sed -i 1d {file}", "found no JSON object"),
     ],

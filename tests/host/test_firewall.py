@@ -49,7 +49,7 @@ def listening(machine: Machine, *ports: int) -> Iterator[None]:
 
 @pytest.fixture
 def listeners(machine: Machine) -> Iterator[None]:
-    """On the open ports that SSH does not have, and on some that nobody should reach."""
+    """On the open ports that SSH does not have, and on some that must stay closed."""
     with listening(machine, *set(open_tcp_ports) - {22}, 5432, 8000, 65535):
         yield
 
@@ -102,7 +102,7 @@ def test_a_stranger_reaches_ssh_and_the_web_only(machine: Machine, outside: Outs
     assert reached(machine, outside) == declared_open()
 
 
-# All that somebody may do who means "the firewall". `nft flush ruleset` is the second one: there are no other tables,
+# All ways to clear "the firewall". `nft flush ruleset` is the second one: there are no other tables,
 # and the program itself belongs to no package of ours.
 FLUSHES = {
     # With the policy that Docker gives the chain at the first boot.
@@ -207,7 +207,7 @@ def test_containers_reach_of_the_host_what_is_listed(machine: Machine) -> None:
 
 
 def test_containers_reach_no_address_of_the_link(machine: Machine, outside: Outside) -> None:
-    """Where a hoster's machines are told what they are, with passwords: played by a stranger who has that address."""
+    """A hoster's metadata service, with passwords, simulated by a stranger with that address."""
     metadata = "169.254.169.254"
     connect = f"import socket; socket.create_connection(('{metadata}', 80), 3)"
     assert outside("ip", "address", "replace", f"{metadata}/32", "dev", "eth0").returncode == 0

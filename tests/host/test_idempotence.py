@@ -53,8 +53,8 @@ def test_a_dry_run_lists_what_differs_and_changes_nothing(machine: Machine, depl
         assert "- # by hand" in dry.output, dry.output
         assert machine.run(f"sha256sum {TELEGRAM} {WATCHDOG}; stat -c %a {WARMUP}").stdout == before
     finally:
-        mended = deploy()
-    assert mended.changed == DIFFERING
+        repaired = deploy()
+    assert repaired.changed == DIFFERING
 
 
 def test_no_output_shows_the_secret_of_a_file_that_is_written(machine: Machine, deploy: Deploy) -> None:

@@ -1,4 +1,4 @@
-"""The five instances: each with its model on its own card, whatever happens to it (requirements 4.4)."""
+"""The five instances: each with its model on its own card, also after failures (requirements 4.4)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stored(machine: Machine, instance: OllamaInstance) -> set[str]:
 
 
 def invocations(machine: Machine) -> dict[str, str]:
-    """What tells one start of an instance from the next."""
+    """An identity of one start of an instance."""
     return {name: show(machine, instance.unit, "InvocationID") for name, instance in INSTANCES.items()}
 
 
@@ -232,9 +232,9 @@ def test_an_instance_waits_for_its_card(machine: Machine) -> None:
         await_true(lambda: show(machine, instance.unit, "SubState") == "start-pre", 60, "wait for the card")
         time.sleep(3)
         assert show(machine, instance.unit, "SubState") == "start-pre"
-        told = machine.run(f"/opt/scripts/wait-for-gpu.sh {card} 0", check=False)
-        assert told.returncode == 1
-        assert f"expected: card {card}" in told.stderr
+        waiting = machine.run(f"/opt/scripts/wait-for-gpu.sh {card} 0", check=False)
+        assert waiting.returncode == 1
+        assert f"expected: card {card}" in waiting.stderr
     finally:
         machine.run("gpu-sim give-back")
     await_true(lambda: all_warm(machine), 300, "warm instance once its card is back")

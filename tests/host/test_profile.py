@@ -21,14 +21,14 @@ UNITS = [
 
 
 def starts(machine: Machine) -> dict[str, str]:
-    """What tells one start of a unit from the next."""
+    """An identity of one start of a unit."""
     said = machine.run(f"systemctl show --property=Id,InvocationID {' '.join(UNITS)}").stdout
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in said.strip().split("\n\n")]
     return {block["Id"]: block["InvocationID"] for block in blocks}
 
 
 def parallel(machine: Machine) -> dict[str, int]:
-    """How many requests at once each running process was told to take."""
+    """The number of parallel requests of each running process."""
     found = {}
     for instance in ollama_instances:
         pid = machine.run(f"systemctl show --value -p MainPID {instance.unit}").stdout.strip()

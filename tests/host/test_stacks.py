@@ -129,8 +129,8 @@ def test_variables_arrive_as_they_are_written(machine: Machine, apply: Apply) ->
     env = {f"V{number}": text for number, text in enumerate(HOSTILE)}
     done = apply(case(web(env=env)))
     assert done.rc == 0, done.output
-    given = dict(variable.split("=", 1) for variable in container(machine)["Config"]["Env"])
-    assert {name: given[name] for name in env} == env
+    actual = dict(variable.split("=", 1) for variable in container(machine)["Config"]["Env"])
+    assert {name: actual[name] for name in env} == env
 
 
 def test_only_what_changed_is_made_anew(machine: Machine, apply: Apply) -> None:
@@ -143,9 +143,9 @@ def test_only_what_changed_is_made_anew(machine: Machine, apply: Apply) -> None:
     assert after[0] != before[0]
     assert after[1] == before[1]
     assert apply(case(web(env={"LEVEL": "2"}), other), "-v").changed == []
-    told = apply(case(web(env={"LEVEL": "2"})))
-    assert "test-other" in told.output
-    assert "not declared" in told.output
+    run = apply(case(web(env={"LEVEL": "2"})))
+    assert "test-other" in run.output
+    assert "not declared" in run.output
     assert container(machine, "test-other")["Id"] == before[1]
     assert apply(case(web(), removed=["test-other"])).rc == 0
     assert machine.run("docker inspect test-other", check=False).returncode != 0
@@ -215,9 +215,9 @@ def test_what_does_not_become_healthy_fails_with_its_own_words(
     assert said in failed.output
     assert "test-web: found it" in failed.output
     again = apply(case(web(entrypoint=entrypoint), timeout_s=8))
-    assert again.rc != 0, "a run that failed must not be taken for one that went well"
-    mended = apply(deployed)
-    assert mended.rc == 0, mended.output
+    assert again.rc != 0, "a failed run must not count as a successful one"
+    repaired = apply(deployed)
+    assert repaired.rc == 0, repaired.output
 
 
 SAVED = "/run/stacktest-saved"
@@ -272,9 +272,9 @@ def test_a_removed_stack_is_named_and_removed_on_request_but_its_volume_stays(
 ) -> None:
     machine.run("docker exec test-web sh -c 'echo kept >/data/kept'")
     empty = {"root": ROOT, "stacks": []}
-    told = apply(empty)
-    assert told.rc == 0
-    assert "stacks that are not declared: stacktest" in told.output
+    run = apply(empty)
+    assert run.rc == 0
+    assert "stacks that are not declared: stacktest" in run.output
     assert served(machine) == "first"
     gone = apply({**empty, "removed": ["stacktest"]})
     assert gone.rc == 0, gone.output
@@ -292,7 +292,7 @@ def test_a_volume_goes_on_request_and_only_after_its_archive_was_compared(
     saved = f"{ROOT}-removed"
     gone = {"root": ROOT, "stacks": [], "removed": ["stacktest"], "saved": saved}
     try:
-        # Somebody else's container has it, too: it is nobody's to remove.
+        # A foreign container has it, too: a run may not remove it.
         machine.run(
             f"docker run -d --name test-lodger -v stacktest_data:/data --entrypoint sleep {IMAGE} 999"
         )

@@ -1,4 +1,4 @@
-"""A second checkout's lab beside the first: they do not meet, a killed one is mended, and it goes without trace."""
+"""A second checkout's lab beside the first: they do not meet, a killed one is repaired, and it leaves no trace."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ OK = 4.5
 
 
 def installed(machine: Machine) -> list[str]:
-    """Services that are there beside the packages' and the lab's own, each instance of a template by itself."""
+    """Services besides the packages' and the lab's own, each instance of a template by itself."""
     found = machine.run(
         f"find {SYSTEMD} -maxdepth 1 -type f -name '*.service' -printf '%f\\n'"
     ).stdout.split()

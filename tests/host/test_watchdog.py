@@ -1,4 +1,4 @@
-"""The GPU watchdog on the real machine: one message when something begins, one when it is over, and what it mends."""
+"""The GPU watchdog on the real machine: one message when an incident begins, one when it ends, and its repairs."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_run_that_meets_the_lock_is_left_out(
     job = r"sed -n 's/^\*\/5 .* root //p' /etc/cron.d/gpu-watchdog"
     assert "flock" in machine.run(job).stdout
     machine.run("systemctl stop ollama@twitch")
-    assert machine.run(f"{job} | sh -e", check=False).returncode == 75  # told apart from a failure
+    assert machine.run(f"{job} | sh -e", check=False).returncode == 75  # distinct from a failure
     assert machine.run("systemctl is-active ollama@twitch", check=False).stdout == "inactive\n"
     assert telegrams() == []
 

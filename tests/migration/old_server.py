@@ -1,4 +1,4 @@
-"""A server as it was before: containers that nobody here made, with data in named volumes."""
+"""An old server: hand-made containers, with data in named volumes."""
 
 from __future__ import annotations
 

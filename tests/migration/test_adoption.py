@@ -1,4 +1,4 @@
-"""A server that ran before us: shared-postgres and shared-redis of somebody else's, with data in named volumes."""
+"""An old server: foreign shared-postgres and shared-redis, with data in named volumes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def before(machine: Machine) -> dict[str, Any]:
     old_server.redis(machine, REDIS, "shared_redisdata")
     redis_cli(machine, REDIS, "MSET", "a", "1", "b", "2", "c", "3")
     redis_cli(machine, REDIS, "-n", "1", "SETEX", "cached", "86400", "x")
-    redis_cli(machine, REDIS, "-n", "1", "SET", "lasting", "x")
+    redis_cli(machine, REDIS, "-n", "1", "SET", "permanent", "x")
     redis_cli(machine, REDIS, "-n", "6", "RPUSH", "bull:scoring:wait", "1", "2", "3")
     return {"rows": sql(machine, POSTGRES, "litellm", ROWS), "ids": ids(machine)}
 
@@ -88,7 +88,7 @@ def inspected(machine: Machine, container: str) -> dict[str, Any]:
         ((), ("musl", "glibc", "indexes on text", "shared_pgdata", "postgres_migrate=true")),
         (ADOPT[:2], ("database qdrant", "nothing says what becomes of them", "databases_left")),
     ],
-    ids=["Alpine, unasked", "a database that nobody declares"],
+    ids=["Alpine, unasked", "an undeclared database"],
 )
 def test_what_is_refused_is_refused_before_anything_is_changed(
     machine: Machine, before: dict[str, Any], arguments: tuple[str, ...], words: tuple[str, ...]

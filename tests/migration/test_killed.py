@@ -15,7 +15,7 @@ from tests.migration.old_server import sql
 
 SCRIPT = FILES / "migration" / "postgres-copy.sh"
 STATE = "/var/lib/sourcefast/migrations"
-# In the place of a program: once its arguments have the words of a file, whoever called it is killed while it works.
+# In the place of a program: once its arguments have the words of a file, its caller is killed while it works.
 KILLER = """\
 #!/bin/bash
 program=/usr/bin/${0##*/}
@@ -41,7 +41,7 @@ NEW, OLD = "augmenter-new", "augmenter-db"
 
 @pytest.fixture(scope="module")
 def servers(machine: Machine) -> Iterator[Machine]:
-    """Two servers, and programs that can be told to kill."""
+    """Two servers, and programs that kill their caller on request."""
     for name in (OLD, NEW):
         old_server.postgres(machine, name, f"{name.replace('-', '_')}_pgdata")
     sql(machine, NEW, "postgres", "CREATE ROLE shop LOGIN;")
@@ -60,7 +60,7 @@ def untouched(servers: Machine) -> Machine:
     for name in ("shop", "shop_migrating", "shop_replaced"):
         sql(servers, NEW, "postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE);")
     sql(servers, NEW, "postgres", "CREATE DATABASE shop OWNER shop;")
-    # As good as empty: what an extension brings is nobody's.
+    # Counts as empty: it has only an extension's objects.
     sql(servers, NEW, "shop", "CREATE EXTENSION postgis CASCADE; CREATE EXTENSION postgis_topology;")
     servers.run(f"rm -rf {STATE}")
     return servers

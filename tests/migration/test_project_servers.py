@@ -115,7 +115,7 @@ def test_writes_after_going_back_are_reported_as_in_no_copy(machine: Machine, mo
 
 
 def test_what_is_there_already_is_not_overwritten(machine: Machine, moved: Run) -> None:
-    # As after the loss of the record: the new database has its content, which nobody knows to be the copy.
+    # As after the loss of the record: the new database has its content, but no record says that it is the copy.
     machine.run("rm /var/lib/sourcefast/migrations/augmenter-db/augmenter")
     done = migrate()
     assert done.rc != 0

@@ -61,8 +61,8 @@ def await_all_well(machine: Machine) -> None:
 
 
 def _all_well(machine: Machine) -> bool:
-    well = "docker ps --filter health=healthy --format '{{.Names}}'"
-    up = set(machine.run(well).stdout.split()) >= {*CONTAINERS, whisper.name}
+    healthy = "docker ps --filter health=healthy --format '{{.Names}}'"
+    up = set(machine.run(healthy).stdout.split()) >= {*CONTAINERS, whisper.name}
     return up and all(active(machine).values()) and all_warm(machine)
 
 

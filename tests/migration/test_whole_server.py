@@ -131,7 +131,7 @@ def kuma_before(machine: Machine) -> None:
 
 
 def rows(machine: Machine, augmenter: str) -> dict[str, Any]:
-    """What nobody may lose.
+    """Data that must not be lost.
 
     :param augmenter: container with augmenter.PRO's databases
     """

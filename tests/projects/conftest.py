@@ -54,7 +54,7 @@ def job(machine: Machine) -> Job:  # noqa: F811 - likewise
 
 @pytest.fixture
 def broken(machine: Machine, no_cron: None) -> Iterator[Callable[..., None]]:  # noqa: F811 - likewise
-    """Stop containers and units; they run again, and are well, after the test. The providers recover too."""
+    """Stop containers and units; they run again, and are healthy, after the test. The providers recover too."""
     stopped: list[tuple[str, str]] = []
 
     def stop(*, containers: tuple[str, ...] = (), units: tuple[str, ...] = ()) -> None:

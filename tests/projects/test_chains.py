@@ -48,7 +48,7 @@ def test_an_analysis_goes_through_all_six_steps(machine: Machine, job: Job) -> N
     answer = job(WORKER, *ANALYZE, performance())
     steps = found(answer)
     assert list(steps) == STEPS
-    # The engine tells the container's own process which card it has, and nobody who comes in later.
+    # The engine sets the card in the environment of the container's own process only.
     environment = machine.run(f"docker exec {WORKER} cat /proc/1/environ").stdout.split("\0")
     assert f"NVIDIA_VISIBLE_DEVICES={','.join(steps['0 card'])}" in environment
     assert steps["4 transcription"] == "shared-whisper"

@@ -62,7 +62,7 @@ def test_the_worker_of_voicejury_has_its_card_by_the_full_uuid_and_nobody_else_h
 def test_every_wire_of_a_backend_works(
     machine: Machine, forward: Callable[[str, int], int], name: str, port: int
 ) -> None:
-    """Its own database through the pooler, its index, its key: the container tries them with what it was told."""
+    """Its own database through the pooler, its index, its key: the container tries them with its environment."""
     network = "{{.NetworkSettings.Networks.coolify.IPAddress}}"
     address = machine.run(f"docker inspect --format '{network}' {name}").stdout.strip()
     answer = httpx.get(f"http://127.0.0.1:{forward(address, port)}/api/health", timeout=60, trust_env=False)

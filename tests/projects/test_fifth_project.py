@@ -29,7 +29,7 @@ STATE = (".lab", "secrets")
 
 @pytest.fixture(scope="module")
 def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Deploy from a copy of the project that has the file: whoever adds one does no more than that."""
+    """Deploy from a copy of the project that has the file: nothing else is needed to add one."""
     copy = tmp_path_factory.mktemp("project")
     for name in PROGRAMS:
         shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -47,7 +47,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 
 @pytest.fixture
 def gone_again(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
-    """What no deploy takes away, because it holds data, goes by hand; the others' state is as it was."""
+    """Data, which no deploy removes, is removed by hand; the others' state is as it was."""
     yield
     removed = deploy("--data", "remove=shop,flower-shop", "--data", "remove_teams=shop")
     assert removed.rc == 0, removed.output
@@ -84,7 +84,7 @@ def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     done = owner("--data", "phase=shop")
     assert done.rc == 0, done.output
     health = "docker inspect --format '{{.State.Health.Status}}' " + " ".join(CONTAINERS)
-    # Its own wires: database, index, key, each with what it was given.
+    # Its own connections: database, index, key, each with its credentials.
     await_true(lambda: set(machine.run(health).stdout.split()) == {"healthy"}, 600, "health of the shop")
     with data_plane.connect("shop", "shop", server=POOLER) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -98,11 +98,11 @@ def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     assert {"shop-backend", "flower-shop"} <= statuses().keys()
     assert owner("--data", "phase=all").changed == []
 
-    # Without its file a run says what is left of it, and takes away what it is asked to.
-    told = deploy()
-    assert told.rc == 0, told.output
-    assert "stacks that are not declared: shop; " in told.output
-    assert "containers that are not declared: flower-shop; " in told.output
+    # Without its file a run names what is left of it, and removes what it is asked to.
+    run = deploy()
+    assert run.rc == 0, run.output
+    assert "stacks that are not declared: shop; " in run.output
+    assert "containers that are not declared: flower-shop; " in run.output
     assert {*CONTAINERS} <= names(machine)
     removed = deploy("--data", "remove=shop,flower-shop")
     assert removed.rc == 0, removed.output

@@ -64,7 +64,7 @@ def test_a_bullmq_job_that_cannot_be_done_says_why(machine: Machine) -> None:
 def test_a_job_waits_for_a_worker_that_is_away(
     machine: Machine, broken: Callable[..., None], data_plane: DataPlane
 ) -> None:
-    """What is put while nobody works on the queue is done once somebody does."""
+    """A job that is queued while no worker runs is done once one does."""
     assert renov_bati.broker is not None
     broken(containers=("renov-etl-worker",))
     late = job_of(machine, "renov-backend", "--queue", "etl", "--timeout", "3")

@@ -1,4 +1,4 @@
-"""The tables that a project is given, tried as its application would use them (requirements 5.2, 5.4 and 8.2)."""
+"""The tables of a project, tried as its application would use them (requirements 5.2, 5.4 and 8.2)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ WRITTEN = (
 
 
 def environment(machine: Machine, container: str) -> dict[str, str]:
-    """What a running container was told."""
+    """The environment of a running container."""
     template = "{{range .Config.Env}}{{println .}}{{end}}"
     said = machine.run(f"docker inspect --format '{template}' {container}").stdout
     return dict(line.partition("=")[::2] for line in said.splitlines() if line)
@@ -54,13 +54,13 @@ def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], R
     before = environment(machine, "coach-backend")
     assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
     assert past_litellm("ollama").changed == [COACH]
-    told = environment(machine, "coach-backend")
-    assert (told["LLM_PROVIDER"], told["OLLAMA_HOST"]) == (
+    switched = environment(machine, "coach-backend")
+    assert (switched["LLM_PROVIDER"], switched["OLLAMA_HOST"]) == (
         "ollama",
         f"http://host.docker.internal:{HEAVY.port}",
     )
-    assert told["GROQ_API_KEY"].startswith("gsk_")
-    assert not {"LITELLM_URL", "LITELLM_API_KEY"} & told.keys()
+    assert switched["GROQ_API_KEY"].startswith("gsk_")
+    assert not {"LITELLM_URL", "LITELLM_API_KEY"} & switched.keys()
     assert past_litellm("ollama").changed == []
     assert past_litellm("litellm").changed == [COACH]
     assert environment(machine, "coach-backend") == before

@@ -80,7 +80,7 @@ def password() -> str:
 
 @pytest.fixture
 def statuses(forward: Callable[[str, int], int], password: str) -> Iterator[Statuses]:  # noqa: F811 - likewise
-    """Every monitor's status, as Uptime Kuma tells a Prometheus: not the way that the deploy asks."""
+    """Every monitor's status, as Uptime Kuma reports it to Prometheus: another way than the deploy's."""
     with httpx.Client(auth=("admin", password), timeout=60, trust_env=False) as client:
         url = f"http://127.0.0.1:{forward('127.0.0.1', 3001)}/metrics"
         yield lambda: {name: int(status) for name, status in METRIC.findall(client.get(url).text)}

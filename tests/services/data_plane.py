@@ -20,9 +20,9 @@ SECRETS = CHECKOUT / "secrets" / "lab.yaml"
 
 
 class DataPlane:
-    """Whoever has a password, and whoever has none, at the door of each server.
+    """Logins to each server, with and without a password.
 
-    :param databases: all databases that the lab's server was given
+    :param databases: all databases of the lab's server
     :param indexes: the table of Redis' indexes
     """
 
@@ -90,7 +90,7 @@ class DataPlane:
         )
 
     def sql(self, database: str, statements: str) -> str:
-        """What the superuser is told on the local socket, as a person with root would."""
+        """The superuser's answer on the local socket, as for a person with root."""
         psql = f"docker exec -i shared-postgres psql -XqAt -v ON_ERROR_STOP=1 -d {database}"
         return self.machine.run(f"{psql} <<'SQL'\n{statements}\nSQL").stdout.strip()
 

@@ -1,4 +1,4 @@
-"""Backups on the real machine: what is lost comes back row for row, and what is damaged is refused and told."""
+"""Backups on the real machine: lost data comes back row for row, and damaged backups are refused and reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OBJECTS, TRACES, MONITORS = (
 NOTIFIED = 76  # something failed, and the owner was notified
 # What holds data goes on; everything else that could write meanwhile is stopped.
 DATA = ("shared-postgres", "shared-redis", "clickhouse", "minio", "uptime-kuma")
-# Of every table, a fingerprint of all its rows in whatever order they lie.
+# A fingerprint of all rows of every table, in any order.
 FINGERPRINT = """\
 SELECT format('SELECT %L, count(*), md5(string_agg(md5(t::text), '''' ORDER BY md5(t::text))) FROM %I.%I t;',
               schemaname || '.' || tablename, schemaname, tablename)
@@ -153,7 +153,7 @@ def test_backups_and_logins_are_private(machine: Machine) -> None:
 @pytest.mark.checklist("0.2")
 @pytest.mark.usefixtures("nobody_writes")
 class TestRestoring:
-    """With nobody who writes meanwhile, so that everything can be compared."""
+    """Without writes meanwhile, so that everything can be compared."""
 
     def test_every_database_comes_back_row_for_row(self, machine: Machine) -> None:
         (cluster,) = [one for one in settings(machine)["postgres"] if one["container"] == "shared-postgres"]
@@ -345,7 +345,7 @@ def test_a_copy_elsewhere_is_encrypted_and_comes_back(machine: Machine, tried: s
     machine.run(f"{restic} check && {restic} restore latest --target {TRIED}/back", timeout=120)
     assert machine.run(f"diff -r {TRIED}/disk/backups {TRIED}/back{TRIED}/disk/backups").stdout == ""
     assert machine.run(f"grep -rl folder/host {TRIED}/elsewhere", check=False).stdout == ""
-    # Where it cannot go, the backup itself is made all the same, and the owner is told.
+    # Without its destination, the backup itself is made all the same, and the owner is notified.
     changed(machine, restic={**repository, "repository": "/proc/nowhere"}, **only_a_folder)
     assert "copy elsewhere: restic" in made(machine, f"{DATABASES} {tried}", status=NOTIFIED)
     assert len(machine.run(f"ls {TRIED}/disk/backups/folder/host/*").stdout.split()) == 3

@@ -66,7 +66,7 @@ def bullmq(machine: Machine, index: int, statement: str) -> None:
 
 @pytest.fixture
 def page(machine: Machine, forward: Callable[[str, int], int]) -> Iterator[Page]:
-    """A client of a container's page; without a password's name, nobody is logged in."""
+    """A client of a container's page; without a password's name, it is not logged in."""
     clients: list[httpx.Client] = []
 
     def open_page(name: str, port: int, password: str | None = None) -> httpx.Client:

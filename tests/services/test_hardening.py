@@ -65,13 +65,13 @@ def test_nobody_has_the_engine_s_socket_or_a_folder_of_the_system(containers: di
 @pytest.fixture(scope="module")
 def processes(machine: Machine) -> dict[str, list[dict[str, str]]]:
     """The kernel's account of every process of every container, by the container's name."""
-    told = machine.run(
+    said = machine.run(
         "for name in $(docker ps --format '{{.Names}}'); do for pid in $(docker top $name -eo pid | tail -n +2); do "
         "echo \"@@$name\"; grep -E '^(Uid|CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status; "
         "done; done 2>/dev/null"
     ).stdout
     found: dict[str, list[dict[str, str]]] = {}
-    for block in told.split("@@")[1:]:
+    for block in said.split("@@")[1:]:
         name, *lines = block.splitlines()
         status = {line.partition(":")[0]: line.partition(":")[2].strip() for line in lines}
         if status:  # some have ended since

@@ -35,7 +35,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture
 def ask(machine: Machine, forward: Callable[[str, int], int]) -> Iterator[Ask]:
-    """Ask the gateway over HTTP, with the master key unless another one is given; None sends no body."""
+    """Ask the gateway over HTTP, by default with the master key; None sends no body."""
     network = "{{.NetworkSettings.Networks.coolify.IPAddress}}"
     address = machine.run(f"docker inspect --format '{network}' {gateway.container}").stdout.strip()
     port = forward(address, gateway.port)
@@ -71,7 +71,7 @@ def forget_cooldowns(machine: Machine) -> None:
 
 @pytest.fixture
 def failures(machine: Machine) -> Iterator[None]:
-    """What a test breaks stays broken, without a watchdog that mends it, and works again afterwards."""
+    """What a test breaks stays broken, without a watchdog's repair, and works again afterwards."""
     with without_cron(machine):
         yield
     traffic.recover(machine.lab)
@@ -93,9 +93,9 @@ def verified(machine: Machine, **changed: Any) -> list[str]:
         "traced": True,
     }
     program = shlex.quote(PROGRAM.read_text())
-    told = shlex.quote(json.dumps(asked | changed))
+    settings = shlex.quote(json.dumps(asked | changed))
     command = (
-        f"echo {told} | docker exec -i {gateway.container} python3 -c {program} {gateway.port} 60 verify"
+        f"echo {settings} | docker exec -i {gateway.container} python3 -c {program} {gateway.port} 60 verify"
     )
     return machine.run(command, timeout=900).stdout.splitlines()
 
@@ -121,7 +121,7 @@ def test_the_gateway_is_not_published(machine: Machine) -> None:
 
 @pytest.mark.checklist("1.7", "V.1")
 def test_health_costs_nothing(machine: Machine, ask: Ask) -> None:
-    def models_asked() -> int:  # others may be told something on Telegram at any moment
+    def models_asked() -> int:  # other messages may reach Telegram at any moment
         return sum(bool(request["model"]) for request in traffic.requests(machine.lab))
 
     before = models_asked()
@@ -185,7 +185,7 @@ def test_each_model_of_ours_that_is_down_is_stood_in_for_by_the_next_in_its_chai
         if chain := gateway.fallbacks.get(model.name):
             assert answer.status_code == 200, answer.text
             assert answer.headers["x-litellm-model-group"] == chain[0]
-        else:  # declared so: nobody stands in for it
+        else:  # declared so: it has no fallback
             assert answer.status_code >= 400, answer.text
         machine.run(f"systemctl start ollama@{model.instance}.service")
         await_answer(machine, f"ollama@{model.instance}.service")
@@ -235,9 +235,9 @@ def test_a_team_that_nobody_declares_is_named_and_removed_on_request_with_its_ke
     key = "sk-left-over-0123456789abcdef"
     assert ask("/team/new", {"team_id": "left-over", "team_alias": "left-over"}).status_code == 200
     assert ask("/key/generate", {"key": key, "team_id": "left-over"}).status_code == 200
-    told = deploy(*LITELLM_ONLY)
-    assert told.changed == []
-    assert "team left-over is not declared; it stays, or goes with --data remove_teams=NAME" in told.output
+    run = deploy(*LITELLM_ONLY)
+    assert run.changed == []
+    assert "team left-over is not declared; it stays, or goes with --data remove_teams=NAME" in run.output
     assert ask("/v1/models", key=key).status_code == 200
     gone = deploy(*LITELLM_ONLY, "--data", "remove_teams=left-over")
     assert gone.rc == 0, gone.output
@@ -266,7 +266,7 @@ def test_a_rotated_key_takes_the_place_of_the_old_one_everywhere(
     assert ask("/v1/models", key=team_key(other)).status_code == 200
     # Its containers have the new one, and with it their health is green.
     files = machine.run(f"grep -l {shlex.quote(new)} /opt/sourcefast/{project.name}/*.env").stdout.split()
-    assert files, f"no container of {team} was given its key"
+    assert files, f"no container of {team} has its key"
     assert machine.run(f"grep -r {shlex.quote(old)} /opt/sourcefast", check=False).stdout == ""
 
 
@@ -278,9 +278,9 @@ def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures:
             command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=1800
         )
 
-    well = verify()
-    said = well.stdout + well.stderr
-    assert well.returncode == 0, said
+    healthy = verify()
+    said = healthy.stdout + healthy.stderr
+    assert healthy.returncode == 0, said
     for line in ("cores", "RAM", "disk", "GPUs", "Ollama", "containers", "databases", "backups", "monitors"):
         assert f"ok    {line}" in said
     traffic.disturb(machine.lab, "api.groq.com", missing_models=("qwen/qwen3-32b",))

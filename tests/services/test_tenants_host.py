@@ -9,7 +9,7 @@ from tests.host.conftest import REACHES, host_addresses, listening_ports
 from tests.services.tenants import Tenant
 
 TRY = REACHES + "print(json.dumps(reaches(**arguments)))"
-# Where a hoster tells a machine what it is, a neighbour without an address of his own, neighbours as a group.
+# A hoster's metadata service, a neighbour without an address of his own, neighbours as a group.
 LINK = ["169.254.169.254", "169.254.1.1", "224.0.0.251"]
 
 

@@ -134,12 +134,12 @@ def test_what_others_add_is_named_and_left_alone(machine: Machine, deploy: Calla
     try:
         done = deploy()
         assert done.changed == []
-        for told in (
+        for sentence in (
             "by-hand (By hand)",
             "pk-lf-by-hand (of sourcefast)",
             "guest@example.org (VIEWER of sourcefast)",
         ):
-            assert told in done.output
+            assert sentence in done.output
         assert "administrators of Langfuse that are not declared: guest@example.org" in done.output
         assert sql(machine, "SELECT count(*) FROM api_keys WHERE id = 'by-hand'") == "1"
     finally:

@@ -320,7 +320,7 @@ def test_a_project_is_served_at_the_domain(world: Ask) -> None:
             assert world(path, key=key_of(project))[0] == 403, path
 
 
-# What a stranger may say to be taken for somebody inside. Traefik's own headers can be taken off on the way.
+# A stranger's attempts to pass as an insider. Traefik's own headers can be taken off on the way.
 PRETENDING = [
     (),
     ("--header", "X-Forwarded-For: 127.0.0.1"),

@@ -23,7 +23,7 @@ USERS = {
     for service in stack.services
     if service.private
 }
-# Ports on which they listen beside the declared one.
+# Ports on which they listen besides the declared one.
 MORE_PORTS = {"clickhouse": [9000], "temporal-es": [9300]}
 
 CONNECT = """

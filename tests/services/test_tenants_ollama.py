@@ -1,4 +1,4 @@
-"""Ollama from each project's own container: its questions are answered, nobody's models are managed or moved."""
+"""Ollama from each project's own container: it answers questions, and no container manages or moves models."""
 
 from __future__ import annotations
 

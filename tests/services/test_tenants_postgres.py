@@ -242,7 +242,7 @@ def litellm(machine: Machine) -> Callable[..., None]:
 
 
 def kuma(machine: Machine, sql: str) -> None:
-    """Change Uptime Kuma's database as somebody with root would."""
+    """Change Uptime Kuma's database as a person with root could."""
     program = (
         "const { Database } = require('@louislam/sqlite3'); const db = new Database('/app/data/kuma.db');"
         f" db.exec({json.dumps(sql)}, (error) => {{ if (error) throw error; }});"
@@ -255,7 +255,7 @@ def kuma(machine: Machine, sql: str) -> None:
 def strays(
     tenants: list[Tenant], data_plane: DataPlane, litellm: Callable[..., None]
 ) -> Iterator[Callable[[], None]]:
-    """Everything that nobody declared is there at once; calling it, or the end of the test, takes it away."""
+    """Everything undeclared at once; calling it, or the end of the test, removes it."""
     machine, tenant = data_plane.machine, tenants[-1]
     database = own_database(tenant)
     names = {"role": database.role, "name": database.name}
@@ -316,16 +316,16 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         "minio: user stray": "there: it may read what its policies say, which only its root can tell",
         "Uptime Kuma: stray": "2 users, each of which may do everything",
     }
-    told = " ".join(done.output.split())
+    report = " ".join(done.output.split())
     for what, found in problems.items():
-        assert f"- {what} found: {found} expected:" in told
+        assert f"- {what} found: {found} expected:" in report
     for found in (
         "extension dblink, which reaches beyond it",
         "function public.stray() as postgres",
         "event trigger stray",
         f"EXECUTE on pg_read_file(text) for {database.role}",
     ):
-        assert f"- {inside} found: {found} expected:" in told
+        assert f"- {inside} found: {found} expected:" in report
     for said in (
         "roles of shared-postgres that are not declared: stray_idle;",
         f"{inside}: found tables, schemas or functions of postgres, which its owner cannot change;",
@@ -335,7 +335,7 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         "buckets of minio that are not declared: stray;",
         "API keys in Uptime Kuma that are not declared: stray;",
     ):
-        assert said in told
+        assert said in report
 
     # What is declared is as declared.
     limit = connection_limits(everything().blueprint.postgres, everything().blueprint.databases)[

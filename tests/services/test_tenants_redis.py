@@ -33,7 +33,7 @@ def connection():
     return redis.Redis.from_url(server, retry=Retry(NoBackoff(), 0), **options)
 
 def refusal(client, *words):
-    "What the server said when it refused; None where it did what it was told."
+    "The server's refusal; None where it obeyed."
     try:
         client.execute_command(*words)
     except redis.exceptions.ResponseError as error:
@@ -73,7 +73,7 @@ def secrets(data_plane: DataPlane) -> Any:
         client.delete(SECRET)
 
 
-# A connection begins in index 0. What is tried there, and in a database that it was denied, by whoever does not own it.
+# A connection begins in index 0. Tried there, and in a denied database, by users who do not own it.
 READING: list[tuple[Any, ...]] = [
     ("GET", SECRET),
     ("SET", SECRET, "mine"),
@@ -296,7 +296,7 @@ def test_each_project_has_its_channels_and_no_other(tenants: list[Tenant]) -> No
 
 
 def test_a_result_is_heard_by_all_who_know_its_name(tenants: list[Tenant]) -> None:
-    """Celery tells results on channels with a UUID in their names, which only who has put the job knows."""
+    """Celery publishes results on channels with a UUID in their names, which only the sender of the job knows."""
     program = """
     client = connection()
     client.execute_command("SELECT", first)
@@ -355,6 +355,6 @@ def test_a_script_that_never_ends_is_ended(
     assert admin.info()["run_id"] == run_id
     writing = "redis.call('SET', KEYS[1], 1, 'EX', 60) while true do end"
     assert "connection lost" in run(tenants[0], program, script=writing)
-    await_healthy(machine)  # whoever was connected connects again
+    await_healthy(machine)  # clients connect again
     kept = data_plane.redis(redis.ADMIN, REDIS_DATABASES - 1)
     assert kept.getdel("tenants:kept") == "1"

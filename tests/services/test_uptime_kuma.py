@@ -1,4 +1,4 @@
-"""Uptime Kuma: everything that is declared is up, what goes down is told once, what a person adds is left alone."""
+"""Uptime Kuma: everything declared is up, a failure is reported once, and a person's monitors stay."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def person(machine: Machine, password: str) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def told_of(telegrams: Telegrams) -> Callable[[str], list[str]]:
-    """What was told of a monitor since the test began; of a job that missed its round there may be more."""
+    """Messages about a monitor since the test began; a job that missed its round may have more."""
     return lambda name: [text for text in telegrams() if f"[{name}]" in text]
 
 
