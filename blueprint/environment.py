@@ -184,7 +184,7 @@ def _production(roles: tuple[str, ...], reserved: Sequence[str], root: Path) -> 
     try:
         _Document.model_validate(document)
     except ValidationError as error:
-        problems += problems_of(error, of=_Document, file=PRODUCTION_FILE, show=_kind)
+        problems += problems_of(error, of=_Document, file=PRODUCTION_FILE, show=yaml_files.kind)
     declared = document.get("hosts")
     for name, fields in declared.items() if isinstance(declared, dict) else ():
         try:
@@ -215,7 +215,7 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
     where = f"hosts.{name}"
     problems = list(_name_problems(name, reserved))
     if not isinstance(fields, dict):
-        problem = Violation(PRODUCTION_FILE, where, _kind(fields), "a mapping with address")
+        problem = Violation(PRODUCTION_FILE, where, yaml_files.kind(fields), "a mapping with address")
         raise DeclarationError([*problems, problem])
     try:
         entry = _Entry.model_validate(fields, context=roles)
@@ -256,9 +256,3 @@ def _name_problems(name: str, reserved: Sequence[str]) -> Iterator[Violation]:
         yield Violation(
             PRODUCTION_FILE, "the name of a host", f"{name}, as a group is called", "one of its own"
         )
-
-
-def _kind(value: object) -> str:
-    """What a value is, without showing it: files get mixed up, and this one may be a file of secrets."""
-    names: dict[type, str] = {dict: "a mapping", list: "a list", str: "text"}
-    return names.get(type(value), f"a {type(value).__name__}") if value else "empty"

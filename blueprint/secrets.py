@@ -17,17 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyrage  # type: ignore[import-untyped]  # a binding without stubs
 import yaml
+from pydantic import PlainValidator, TypeAdapter, ValidationError
 
-from blueprint import yaml_files
+from blueprint import age, yaml_files
 from blueprint.problems import DeclarationError, Violation
-
-IDENTITY_VARIABLE = "SOURCEFAST_AGE_IDENTITY"
-RECIPIENTS_FILE = "recipients"
-_SECRET_KEY = "AGE-SECRET-KEY-"  # noqa: S105 - what one begins with
+from blueprint.validation import problems_of, unexpected
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 # What stands in an example, or in a file that nobody has filled in yet.
@@ -38,6 +36,23 @@ _PLACEHOLDER = re.compile(
 )
 # Control characters, and those without a width, such as a page that is copied from has them.
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
+
+
+def _single_value(text: object) -> None:
+    """Refuse what no provider issues, but an empty value, which is none. No message shows it."""
+    if not isinstance(text, str | None):
+        raise unexpected("text, in quotes where it begins with [", found=yaml_files.kind(text))
+    if not text or not text.strip():
+        return
+    if _UNSEEN & set(map(unicodedata.category, text)):
+        raise unexpected("one line", found="text with a line break or another character that does not show")
+    if text != text.strip():
+        raise unexpected("the value alone", found="text with a blank before or behind it")
+    if _PLACEHOLDER.fullmatch(text):
+        raise unexpected("the value", "fill it in, or take its line away", found="a placeholder")
+
+
+_VALUES = TypeAdapter(dict[str, Annotated[object, PlainValidator(_single_value)]])
 
 
 class Secret(str):
@@ -95,7 +110,7 @@ class Secrets:
     @property
     def names(self) -> list[str]:
         """Of all that have a value, "postgres/litellm"."""
-        return [name for name in _leaves(self._values) if self.has(name)]
+        return [name for name in map("/".join, _leaves(self._values)) if self.has(name)]
 
     def generated(self, name: str, make: Callable[[], str] = password) -> Secret:
         """A secret that only the platform uses: made the first time it is asked for, the same ever after.
@@ -219,16 +234,32 @@ class Secrets:
         if mode & 0o077:
             raise self._refused("the file's mode", f"{mode:04o}", "0600", f"run `chmod 600 {path}`")
         values = yaml_files.parse(self._decrypt(content) if encrypted else content, self.file, text_only=True)
-        if problems := list(_problems(values, self.file)):
-            raise DeclarationError(problems)
+        self._validate(_leaves(values))
         return values
+
+    def _validate(self, leaves: Mapping[tuple[str, ...], object]) -> None:
+        """Refuse names and values that cannot be meant; a name that cannot may be a value, and is not shown."""
+        problems: list[Violation] = []
+        for path in leaves:
+            if wrong := [part for part in path if not _NAME.fullmatch(part)]:
+                above = "/".join(path[: path.index(wrong[0])])
+                found = "one with a slash" if "/" in wrong[0] else "one with other characters"
+                expected = "letters, digits, -, _ and ., nested where a secret's name has a slash"
+                key = f"a name below {above}" if above else "a name"
+                problems.append(Violation(self.file, key, found, expected))
+        try:
+            _VALUES.validate_python({"/".join(path): value for path, value in leaves.items()})
+        except ValidationError as error:
+            problems += problems_of(error, file=self.file)
+        if problems:
+            raise DeclarationError(problems)
 
     def _write(self) -> None:
         content = yaml.safe_dump(self._values, allow_unicode=True, sort_keys=True).encode()
         recipients = self._recipients()
         try:
             if recipients or self._encrypted.exists():
-                everyone = recipients or [identity.to_public() for identity in self._identities()]
+                everyone = recipients or [key.to_public() for key in self._identities()]
                 _replace(self._encrypted, pyrage.encrypt(content, everyone))
                 self._plain.resolve().unlink(missing_ok=True)
                 self._plain.unlink(missing_ok=True)
@@ -242,41 +273,10 @@ class Secrets:
     # age
 
     def _recipients(self) -> list[pyrage.x25519.Recipient]:
-        path = self._folder / RECIPIENTS_FILE
-        recipients: list[pyrage.x25519.Recipient] = []
-        problems: list[Violation] = []
-        expected = "public keys such as age1…, one a line"
-        try:
-            lines = _lines(path, str(path))
-        except FileNotFoundError:
-            return []
-        for number, line in lines.items():
-            try:
-                recipients.append(pyrage.x25519.Recipient.from_str(line))
-            except pyrage.RecipientError:
-                found = "a secret key" if line.startswith(_SECRET_KEY) else "no age public key"
-                problems.append(Violation(str(path), f"line {number}", found, expected))
-        if not lines:
-            remedy = "delete it to keep the secrets in clear"
-            problems.append(Violation(str(path), "the file", "without a key", expected, remedy))
-        if problems:
-            raise DeclarationError(problems)
-        return recipients
+        return age.recipients(self._folder / "recipients")
 
     def _identities(self) -> list[pyrage.x25519.Identity]:
-        text = self._variables.get(IDENTITY_VARIABLE) or ""
-        found = "a file without an age identity" if text else "not set"
-        try:
-            if text and (lines := _lines(yaml_files.expanded(text), f"{IDENTITY_VARIABLE}={text}")):
-                return [pyrage.x25519.Identity.from_str(line) for line in lines.values()]
-        except FileNotFoundError:
-            found = f"{text}, where no file is"
-        except pyrage.IdentityError:
-            found = "a file that is no age identity"
-        expected = (
-            f"the path of a file as age-keygen writes it ({_SECRET_KEY}1…) that opens {self._encrypted}"
-        )
-        raise DeclarationError([Violation("environment variable", IDENTITY_VARIABLE, found, expected)])
+        return age.identities(self._variables, self._encrypted)
 
     def _decrypt(self, content: bytes) -> bytes:
         try:
@@ -284,58 +284,21 @@ class Secrets:
         except pyrage.DecryptError as error:
             other = "No matching keys" in str(error)
             found = "encrypted for another identity" if other else "damaged, or not encrypted by age"
-            raise self._refused("the file", found, f"one that {IDENTITY_VARIABLE}'s identity opens") from None
+            raise self._refused(
+                "the file", found, f"one that {age.IDENTITY_VARIABLE}'s identity opens"
+            ) from None
 
     def _refused(self, key: str, found: str, expected: str, remedy: str = "") -> DeclarationError:
         return DeclarationError([Violation(self.file, key, found, expected, remedy)])
 
 
-def _leaves(node: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _leaves(node: Mapping[str, Any]) -> dict[tuple[str, ...], object]:
+    """Values by the names that lead to them, outermost first."""
+    leaves: dict[tuple[str, ...], object] = {}
     for name, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}{name}/")
-        else:
-            yield f"{path}{name}"
-
-
-def _problems(node: Mapping[str, Any], file: str, path: str = "") -> Iterator[Violation]:
-    """What is wrong with a file's names and values; neither a value is shown nor a name that may be one."""
-    for name, value in node.items():
-        key = f"{path}{name}"
-        if not _NAME.fullmatch(name):
-            flat = "/" in name
-            yield Violation(
-                file,
-                f"a name below {path[:-1]}" if path else "a name",
-                "one with a slash" if flat else "one with other characters",
-                "letters, digits, -, _ and .",
-                "write what stands behind the slash below what stands before it, as in an own line"
-                if flat
-                else "",
-            )
-        elif isinstance(value, dict):
-            yield from _problems(value, file, f"{key}/")
-        elif isinstance(value, list):
-            yield Violation(file, key, "a list", "text", "put it in quotes")
-        elif value and value.strip():
-            if _UNSEEN & set(map(unicodedata.category, value)):
-                yield Violation(
-                    file, key, "text with a line break or another character that does not show", "one line"
-                )
-            elif value != value.strip():
-                yield Violation(file, key, "text with a blank before or behind it", "the value alone")
-            elif _PLACEHOLDER.fullmatch(value):
-                yield Violation(file, key, "a placeholder", "the value", "fill it in, or take its line away")
-
-
-def _lines(path: Path, file: str) -> dict[int, str]:
-    """Lines that are neither empty nor a comment, by their numbers."""
-    try:
-        text = yaml_files.read(path, file).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DeclarationError([Violation(file, "the file", "no text", "text in UTF-8")]) from None
-    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
-    return {number: line for number, line in lines.items() if line and not line.startswith("#")}
+        below = _leaves(value) if isinstance(value, dict) else {(): value}
+        leaves |= {(name, *path): leaf for path, leaf in below.items()}
+    return leaves
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -126,10 +126,14 @@ def parse(content: bytes, file: str, *, text_only: bool = False) -> dict[str, An
         expected = error.expected if isinstance(error, _Refused) else "YAML"
         raise DeclarationError([Violation(file, key, str(found), expected)]) from None
     if not isinstance(document, dict | None):
-        raise _problem(
-            file, "a list" if isinstance(document, list) else "text", "a mapping of keys to values"
-        )
+        raise _problem(file, kind(document), "a mapping of keys to values")
     return document or {}
+
+
+def kind(value: object) -> str:
+    """What a value is, without showing it: files get mixed up, and any may be one of secrets."""
+    names: dict[type, str] = {dict: "a mapping", list: "a list", str: "text"}
+    return names.get(type(value), f"a {type(value).__name__}") if value else "empty"
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -197,7 +197,7 @@ def test_a_secret_without_quotes_is_what_is_written(tmp_path: Path, value: str) 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("[hunter2]", "telegram/token is a list, but must be text; put it in quotes."),
+        ("[hunter2]", "telegram/token is a list, but must be text, in quotes where it begins with [."),
         ('"hunter2\\n"', "telegram/token is text with a line break or another character that does not show"),
         ('"hunter2\\nb"', "is text with a line break"),
         ('"hunter2\\0"', "is text with a line break or another character that does not show"),
@@ -429,10 +429,10 @@ def test_recipients_that_are_none(tmp_path: Path, identity: tuple[str, str]) -> 
     (tmp_path / "recipients").write_text(f"# owner\nage1nonsense\n{public}\n{secret}\n")
     message = refused(tmp_path)
     assert (
-        f"{tmp_path}/recipients: line 2 is no age public key, but must be public keys such as age1…"
+        f"{tmp_path}/recipients: line 2 is something else, but must be a public key of age, such as age1…."
         in message
     )
-    assert f"{tmp_path}/recipients: line 4 is a secret key, but must be public keys" in message
+    assert f"{tmp_path}/recipients: line 4 is a private key, but must be a public key of age" in message
     assert secret not in message
 
 
