@@ -40,7 +40,7 @@ class Page:
 def pages() -> Mapping[str, str]:
     """All pages by the names of their files, the one that counts the containers among them.
 
-    :raises DeclarationError: where the declarations make no sense
+    :raises DeclarationError: the declarations are wrong
     """
     blueprint = group_data.read().blueprint("production")
     found = [_page(blueprint, phase) for phase in phases_of(blueprint)]
@@ -85,9 +85,8 @@ def _exceptions(service: Service) -> Iterator[tuple[str, str, str]]:
 
 def _page(blueprint: Blueprint, phase: Phase) -> Page:
     jobs = tuple(job for job in blueprint.cron_jobs if job.phase == phase.name)
-    return Page(
-        phase, blueprint.stacks_of(phase.name), jobs, tuple(sorted(phase.provided_secrets(blueprint)))
-    )
+    secrets = tuple(sorted(phase.provided_secrets(blueprint)))
+    return Page(phase, blueprint.stacks_of(phase.name), jobs, secrets)
 
 
 def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
@@ -96,10 +95,8 @@ def _beside(blueprint: Blueprint) -> Iterator[tuple[str, str]]:
     stacks = {service.name: stack.name for stack in blueprint.stacks for service in stack.services}
     for name in (*stacks, blueprint.whisper.name):
         if name not in drawn:
-            why = required_containers.BESIDE.get(
-                name, f"of {stacks.get(name)}, which is not in the requirements"
-            )
-            yield name, why
+            other = f"of {stacks.get(name)}, which is not in the requirements"
+            yield name, required_containers.BESIDE.get(name, other)
 
 
 def main() -> int:

@@ -82,10 +82,8 @@ def unmet_requirements(
     excluded = too_large(blueprint)
     others = ",".join(name for name in names if name not in excluded)
     for violation in (excluded[name] for name in names if name in excluded):
-        remedy = (
-            f"leave it out (--data phase={others}); or {violation.remedy}" if others else violation.remedy
-        )
-        yield replace(violation.problem, remedy=remedy)
+        prefix = f"leave it out (--data phase={others}); or " if others else ""
+        yield replace(violation.problem, remedy=f"{prefix}{violation.remedy}")
     if HARDWARE in names:
         yield from preflight.unfit(blueprint)
 
@@ -117,21 +115,19 @@ def _provided_secrets(
     yield from missing
     for name in sorted(names - {one.key for one in missing}):
         if not holdable(secrets.provided(name)):
-            found, expected = (
-                "a text with \\' or with \\ at its end",
-                "one that an environment file of Compose can hold",
-            )
+            expected = "one that an environment file of Compose can hold"
+            found = "a text with \\' or with \\ at its end"
             yield Violation(secrets.file, name, found, expected, "have another one issued")
 
 
 def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[str]) -> Iterator[Violation]:
     """A problem for each secret that encrypts data and that this machine has with another value, or not at all."""
     places = secret_places.places(blueprint)
-    asked = [(place.path, place.variable) for place in places if place.path]
-    yield from secret_places.problems(places, standing(asked), secrets, recorded)
+    keys = [(place.path, place.variable) for place in places if place.path]
+    yield from secret_places.problems(places, standing(keys), secrets, recorded)
 
 
 def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Hashes of what the host has in these places."""
+    """Hashes of the secrets in these places of the host."""
     found: dict[tuple[str, str], str] = host.get_fact(Standing, places=places)
     return found

@@ -101,11 +101,11 @@ class Run:
         return Applied(self.blueprint, self.recorded.union(names))
 
     def next_step(self) -> str:
-        """What a person runs for the phases that this run leaves out; nothing where it leaves none out."""
+        """The run for the phases that remain after this one; empty if none remain."""
         excluded = self.recorded.union(self.names, too_large(self.blueprint))
         for phase in self.phases:
             if phase.name not in excluded and phase.group in host.groups:
                 return (
-                    f"--data phase={phase.name} deploys the next phase, a run without it all remaining phases"
+                    f"--data phase={phase.name} deploys the next phase, a run without it all remaining ones"
                 )
         return ""

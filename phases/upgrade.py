@@ -1,7 +1,7 @@
 """The hardware upgrade of requirements 12, phase 0: everything saved and stopped, and after the boot started again.
 
-`--data upgrade_to=PROFILE` starts one: it leaves a mark on the host, a file named after the profile. The next run, with
-that profile, verifies the new machine, as any run does, retunes and starts everything, and removes the mark. `--data
+`--data upgrade_to=PROFILE` starts one, with a marker on the host: a file named after the profile. The next run, with
+that profile, verifies the new machine, as any run does, retunes and starts everything, and removes the marker. `--data
 upgrade_to=` with the profile that the machine still has abandons the upgrade.
 """
 
@@ -28,7 +28,7 @@ CRON = "cron.service"
 
 
 def folder(blueprint: Blueprint) -> str:
-    """Folder of the host with the mark of a pending upgrade."""
+    """Folder of the host with the marker of a pending upgrade."""
     return f"{blueprint.paths.state}/upgrade"
 
 
@@ -70,12 +70,12 @@ def start(applied: Applied, pending: str | None) -> None:
     """
     blueprint = applied.blueprint
     target = blueprint.upgrade_to
-    if pending is None and (pieces := _everything(applied)):
-        whole = saving(applied)
+    whole = saving(applied)
+    if pending is None and (pieces := sorted({piece for some in whole.pieces.values() for piece in some})):
         backup.fresh(name="Full backup, read back", pieces=pieces, command=whole.command, root=whole.root)
     text = f"from {blueprint.hardware_profile}\n"
     files.tree(
-        name=f"Mark of the upgrade to {target}",
+        name=f"Marker of the upgrade to {target}",
         entries=[Directory(folder(blueprint), mode="0700"), File(f"{folder(blueprint)}/{target}", text)],
     )
     # Jobs that watch, repair and back up stop first: they would start stopped services again, or alert the owner.
@@ -89,10 +89,6 @@ def start(applied: Applied, pending: str | None) -> None:
         ],
     )
     notices.notify(name="What to do now", lines=instructions(target))
-
-
-def _everything(applied: Applied) -> list[str]:
-    return sorted({piece for pieces in saving(applied).pieces.values() for piece in pieces})
 
 
 def stop_order(applied: Applied) -> list[str]:
@@ -113,17 +109,14 @@ def instructions(target: str) -> list[str]:
 
 @deploy("End of the hardware upgrade")
 def finish(blueprint: Blueprint, profile: str, stopped: Collection[str]) -> None:
-    """Remove the mark once everything runs again.
+    """Remove the marker once everything runs again.
 
     :param profile: what the upgrade was to
     :param stopped: phases that the host has and this run did not apply: their containers are still stopped
     """
     systemd.units(name="Cron runs again", units=[Unit(CRON, enabled=None)])
     if stopped:
-        names = ",".join(sorted(stopped))
-        notices.notify(
-            name="Phases that are still stopped",
-            lines=[f"still stopped for the upgrade: --data phase={names}"],
-        )
+        text = f"still stopped for the upgrade: --data phase={','.join(sorted(stopped))}"
+        notices.notify(name="Phases that are still stopped", lines=[text])
         return
     files.tree(name=f"The upgrade to {profile} is done", entries=[Absent(f"{folder(blueprint)}/{profile}")])

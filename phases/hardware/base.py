@@ -9,7 +9,7 @@ from blueprint.model import System
 from operations import apt, files, systemd
 from operations.apt import Package
 from operations.systemd import Unit
-from phases.hardware.scripts import scripts
+from phases import jobs
 from specs.files import Directory, Entry, File
 
 SYSCTL = "/etc/sysctl.d/90-swappiness.conf"
@@ -18,6 +18,21 @@ JOURNALD = "/etc/systemd/journald.conf.d/size.conf"
 SYSTEMD = "/etc/systemd/system"
 WEB_SERVER = (
     "nginx.service"  # of the distribution's nginx: it would serve the web's ports, which are the proxy's
+)
+
+# What units, cron jobs and people call on the host.
+SCRIPTS = (
+    "base/swapfile.sh",
+    "cleanup/docker-cleanup.sh",
+    "common/incidents.py",
+    "gpu/gpu-power-limits.sh",
+    "gpu/gpu-watchdog.sh",
+    "gpu/gpu_watchdog.py",
+    "gpu/wait-for-gpu.sh",
+    "monitoring/heartbeat.sh",
+    "ollama/ollama-filter.sh",
+    "ollama/ollama-maintenance.sh",
+    "ollama/ollama-warmup.sh",
 )
 
 
@@ -71,5 +86,5 @@ def entries(blueprint: Blueprint) -> list[Entry]:
         ),
         File("/etc/apt/apt.conf.d/20auto-upgrades", render("base/20auto-upgrades.j2")),
         File("/etc/apt/apt.conf.d/52security-upgrades", render("base/52security-upgrades.j2")),
-        *scripts(blueprint),
+        *jobs.scripts(blueprint, SCRIPTS),
     ]

@@ -15,7 +15,7 @@ from blueprint.phases import LITELLM, MONITORING
 from facts.stamp import Stamp
 from operations import telegram
 from phases import backup, jobs, watch
-from phases.hardware.scripts import scripts as hardware_scripts
+from phases.hardware.base import SCRIPTS
 from specs.files import Directory, Entry, File
 from tests.unit.declared import declared
 from tests.unit.hosts import commands, scripted_host
@@ -38,7 +38,7 @@ def entries(secrets: Secrets) -> list[Entry]:
     applied = Applied(blueprint, {LITELLM, MONITORING})
     with scripted_host({}):
         return [
-            *hardware_scripts(blueprint),
+            *jobs.scripts(blueprint, SCRIPTS),
             *backup.entries(applied, secrets),
             *watch.entries(applied, secrets),
         ]

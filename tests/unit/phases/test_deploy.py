@@ -137,12 +137,12 @@ def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.Monk
         (
             "hardware",
             [],
-            ["--data phase=litellm deploys the next phase, a run without it all remaining phases"],
+            ["--data phase=litellm deploys the next phase, a run without it all remaining ones"],
         ),
         (
             "litellm",
             ["hardware"],
-            ["--data phase=monitoring deploys the next phase, a run without it all remaining phases"],
+            ["--data phase=monitoring deploys the next phase, a run without it all remaining ones"],
         ),
         ("hardware", ALL, []),
         ("all", [], []),

@@ -20,11 +20,11 @@ from operations import files, systemd
 from operations import gpu as gpu_operations
 from operations.systemd import Unit
 from phases import record
+from phases.hardware.base import SCRIPTS
 from phases.hardware.base import entries as base_entries
 from phases.hardware.nvidia import POWER_LIMITS, power_limits
 from phases.hardware.ollama import entries as ollama_entries
 from phases.hardware.ollama import placements as ollama_placements
-from phases.hardware.scripts import SCRIPTS
 from phases.hardware.upkeep import entries as upkeep_entries
 from phases.hardware.whisper import unit as whisper_unit
 from phases.jobs import FILES
