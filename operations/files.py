@@ -17,6 +17,7 @@ from pyinfra.operations.util.files import generate_color_diff
 from facts.cache import cached_fact
 from facts.files import Contents, FileState, Tree, TreeState
 from operations import script
+from operations.environment_files import changed_variables
 from specs.files import Absent, Directory, Entry, File, Link
 
 
@@ -126,7 +127,8 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
     and is renamed into place; not one file is replaced before all have passed. What is there and of another
     kind is not removed: that is an error, and so is a directory that neither exists nor is declared.
 
-    With `--diff`, changed text files that are neither secret nor private on the host are shown as a diff.
+    With `--diff`, changed text files that are neither secret nor private on the host are shown as a diff. The log of
+    any run names the variables of an environment file (.env) that change.
 
     + entries: what is wanted, directories in the order in which they have to be made
     """
@@ -154,6 +156,12 @@ def apply(entries: Sequence[Entry], actual: TreeState) -> StringCommand | None:
     changes = difference(entries, actual)
     if not changes:
         return None
+    if state.is_executing or state.config.DIFF:
+        replaced = [
+            change.entry for change in changes if change.action == "file" and change.path in actual.entries
+        ]
+        for line in changed_variables(entry for entry in replaced if isinstance(entry, File)):
+            host.log(line)
     if state.config.DIFF:
         _show(changes, actual)
     return script.run("host/apply-tree.sh", payload=payload(changes), stream=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import yaml
 from pyinfra.api.exceptions import OperationError, OperationValueError
 
 from facts.files import TreeState
@@ -12,10 +14,12 @@ from facts.stacks import Container, StacksState, normalized_reference
 from operations import files
 from specs.files import Directory, Entry
 from specs.problems import Problem
-from specs.stacks import ComposeStack, Outline
+from specs.stacks import DIGEST, ComposeStack, Outline, literal
 
 # Touched when a container has read its changed files again.
 RELOADED = ".reloaded"
+# Why a container is recreated whose label says so; `changed_declaration` says what has changed.
+REMADE = "was made from another declaration"
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _start(stack: ComposeStack, name: str, actual: StacksState, builds: Iterable
     reference = stack.services[name]["image"]
     image = actual.images.get(normalized_reference(reference))
     if container.digest != stack.digest(name):
-        return Start(name, "was made from another declaration", recreates=True)
+        return Start(name, REMADE, recreates=True)
     if reference in builds or (image and image.id != container.image_id):
         return Start(name, f"was made from another {reference}", recreates=True)
     networks = stack.networks_of(name)
@@ -139,6 +143,35 @@ def _start(stack: ComposeStack, name: str, actual: StacksState, builds: Iterable
     if container.health != "healthy":
         return Start(name, f"is {container.health}", waits=True)
     return None
+
+
+def changed_declaration(step: Difference, container: str, written: str) -> str:
+    """What has changed since a container was made, as far as the files that an earlier run wrote tell it.
+
+    :param step: what has to be done for its stack
+    :param written: compose.yaml of the host
+    """
+    stack = step.stack
+    before, after = _written(written, container), {"labels": {}} | literal(stack.services[container])
+    words = []
+    for key in sorted(before.keys() | after.keys()) if before else ():
+        old, new = before.get(key), after.get(key)
+        if old != new:
+            shown = isinstance(old, str | int | float) and isinstance(new, str | int | float)
+            words.append(f"{key} from {old} to {new}" if shown else key)
+    read = sorted(set(step.files).intersection(stack.read_by(container)))
+    words += [path.removeprefix(f"{stack.folder}/") for path in read]
+    return ", ".join(words) or "an earlier run wrote its files and did not recreate it"
+
+
+def _written(compose: str, container: str) -> dict[str, Any]:
+    """A service of compose.yaml; nothing where a person has made something else of it."""
+    try:
+        service = yaml.safe_load(compose)["services"][container]
+        labels = {key: value for key, value in service.get("labels", {}).items() if key != DIGEST}
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return {}
+    return {**service, "labels": labels}
 
 
 def _must_reload(stack: ComposeStack, name: str, actual: StacksState, changed: set[str]) -> bool:

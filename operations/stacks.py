@@ -12,14 +12,24 @@ from pyinfra.context import host, state
 
 from facts.backups import Backups, BackupState
 from facts.cache import cached_fact
+from facts.files import Contents
 from facts.stacks import BUILD, Container, Stacks, StacksState
 from operations import backup, files, script
 from operations.backup import Saving
 from operations.checks import check, insist, insistent
 from operations.notices import notice
-from operations.stack_difference import RELOADED, Difference, below, difference, undeclared, without_adopted
+from operations.stack_difference import (
+    RELOADED,
+    REMADE,
+    Difference,
+    below,
+    changed_declaration,
+    difference,
+    undeclared,
+    without_adopted,
+)
 from specs.problems import Problem
-from specs.stacks import NAME, ComposeStack, Outline
+from specs.stacks import COMPOSE_FILE, NAME, ComposeStack, Outline
 
 # A container that runs may come to its health by itself: on a busy machine a health check comes late, and what stood
 # on a server that was restarted connects again. Docker asks every 30 s, and a slow answer may take as long.
@@ -151,12 +161,17 @@ def _in_place(name: str, stacks: Iterable[ComposeStack], actual: StacksState) ->
     )
 
 
-def _report_reasons(todo: Iterable[Difference]) -> None:
+def _report_reasons(todo: Sequence[Difference]) -> None:
     if not (state.is_executing or state.config.DIFF):
         return
+    remade = [step for step in todo if any(start.reason == REMADE for start in step.starts)]
+    paths = [f"{step.stack.folder}/{COMPOSE_FILE}" for step in remade]
+    written = cached_fact(Contents, paths=paths) if paths else {}
     for step in todo:
+        text = written.get(f"{step.stack.folder}/{COMPOSE_FILE}", b"").decode()
         for start in step.starts:
-            host.log(f"{start.container}: {start.reason}")
+            what = f": {changed_declaration(step, start.container, text)}" if start.reason == REMADE else ""
+            host.log(f"{start.container}: {start.reason}{what}")
         for name in step.reloads:
             host.log(f"{name}: its files changed since it read them")
 

@@ -164,11 +164,14 @@ class ComposeStack:
     def _environment(self, service: str) -> list[str]:
         return [f"{self.folder}/{name}" for name in self.services[service].get("env_file", ())]
 
+    def read_by(self, service: str) -> list[str]:
+        """Files that a container is made from: its environment, and what it has mounted and does not read again."""
+        mounted = [] if service in self.reload else self.mounted(service)
+        return self._environment(service) + mounted
+
     def digest(self, service: str) -> str:
         """Hash of everything that a container is made from: what it is declared as, and the files that it reads."""
-        read = self._environment(service)
-        if service not in self.reload:
-            read += self.mounted(service)
+        read = self.read_by(service)
         contents = [[path, self.contents[path].sha256, self.contents[path].owner] for path in sorted(read)]
         return _sha256([self.services[service], contents])
 
@@ -178,7 +181,7 @@ class ComposeStack:
             name: {**service, "labels": {**service.get("labels", {}), DIGEST: self.digest(name)}}
             for name, service in self.services.items()
         }
-        document = _literal({"name": self.name, **self.project, "services": services})
+        document = literal({"name": self.name, **self.project, "services": services})
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
 
     def entries(self) -> list[Entry]:
@@ -220,12 +223,12 @@ def _sha256(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _literal(value: Any) -> Any:
+def literal(value: Any) -> Any:
     """A document in which Compose finds nothing to interpolate."""
     if isinstance(value, str):
         return value.replace("$", "$$")
     if isinstance(value, Mapping):
-        return {_literal(key): _literal(item) for key, item in value.items()}
+        return {literal(key): literal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_literal(item) for item in value]
+        return [literal(item) for item in value]
     return value

@@ -13,12 +13,14 @@ import yaml
 from pyinfra.api.exceptions import OperationError
 
 from facts.backups import Backups
-from facts.files import FileState, TreeState
+from facts.environment_files import Variables
+from facts.files import Contents, FileState, TreeState
 from facts.script import SCRIPTS
 from facts.stacks import Container, Image, Stacks, StacksState, normalized_reference, read_stacks
 from operations import stacks
 from operations.backup import Saving
 from operations.checks import ASKED_AGAIN_S
+from operations.environment_files import variables
 from operations.script import FILES
 from operations.stack_difference import RELOADED, Undeclared, difference, managed, undeclared
 from operations.stacks import SETTLED_S
@@ -44,6 +46,8 @@ def definition(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+# What a run asks to say why it recreates a container, of a host that no longer has it.
+UNREAD: dict[Any, Any] = {Contents: {}, Variables: {}}
 MOUNT = {"type": "bind", "source": f"{FOLDER}/web/web.conf", "target": "/etc/web.conf"}
 FOLDER_MOUNT = {"type": "bind", "source": f"{FOLDER}/web", "target": "/etc/web"}
 
@@ -114,7 +118,7 @@ def with_container(state: StacksState, name: str, **changes: Any) -> StacksState
 
 def scripts(stack: ComposeStack, state: StacksState, **options: Any) -> list[str]:
     """The scripts that `up` runs."""
-    steps = commands(stacks.up, {Stacks: state}, root=ROOT, stacks=[stack], **options)
+    steps = commands(stacks.up, {**UNREAD, Stacks: state}, root=ROOT, stacks=[stack], **options)
     return [step.script for step in steps]
 
 
@@ -216,7 +220,7 @@ def test_a_network_of_its_own_is_made_before_what_is_on_it_starts() -> None:
 def test_two_stacks_on_a_network_make_it_once() -> None:
     stack = front(networks=frozenset({"front_private"}))
     other = replace(stack, networks=frozenset({"front_private", "back_private"}))
-    steps = commands(stacks.up, {Stacks: as_declared(stack)}, root=ROOT, stacks=[stack, other])
+    steps = commands(stacks.up, {**UNREAD, Stacks: as_declared(stack)}, root=ROOT, stacks=[stack, other])
     made = [step for step in steps if step.script == "docker/networks.sh"]
     assert [step.get_raw_value().split()[-2:] for step in made] == [["front_private", "back_private"]]
 
@@ -308,7 +312,7 @@ def test_a_stack_that_makes_no_sense_is_refused(fields: dict[str, Any], said: st
 
 def test_what_is_as_declared_is_left_alone() -> None:
     assert not difference(front(), as_declared(front()))
-    with scripted_host({Stacks: as_declared(front())}) as host:
+    with scripted_host({**UNREAD, Stacks: as_declared(front())}) as host:
         assert list(stacks.up._inner(root=ROOT, stacks=[front()])) == []
     assert host.noops == ["front: as declared"]
     assert len(host.asked) == 1
@@ -318,7 +322,7 @@ def test_on_a_bare_host_everything_is_done_in_order() -> None:
     step = difference(front(), StacksState())
     assert step.pulls == (IMAGE,)
     assert step.levels() == [["web"], ["late"]]
-    steps = commands(stacks.up, {Stacks: StacksState()}, root=ROOT, stacks=[front()])
+    steps = commands(stacks.up, {**UNREAD, Stacks: StacksState()}, root=ROOT, stacks=[front()])
     assert [step.script for step in steps] == ["docker/pull.sh", "host/apply-tree.sh", "stacks/up.sh"]
     assert steps[-1].payload == "=web\n=late\n"
     assert "canary" not in "".join(map(str, steps))
@@ -335,7 +339,7 @@ def test_a_changed_file_changes_its_container_only() -> None:
 def test_the_container_that_a_dead_run_did_not_make_is_made() -> None:
     state = as_declared(front(text="y"))
     old = with_container(state, "web", digest=front().digest("web"))
-    (up,) = commands(stacks.up, {Stacks: old}, root=ROOT, stacks=[front(text="y")])
+    (up,) = commands(stacks.up, {**UNREAD, Stacks: old}, root=ROOT, stacks=[front(text="y")])
     assert (up.script, up.payload) == ("stacks/up.sh", "web\n")
 
 
@@ -358,12 +362,74 @@ def test_what_is_not_as_it_should_be_is_brought_up(
     assert (start.container, start.reason, start.recreates) == ("web", reason, recreates)
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ({"text": "y"}, "web/web.conf"),
+        ({"canary": "another"}, "web.env"),
+        ({"image": "web:0"}, f"image from web:0 to {IMAGE}"),
+        ({"mem_limit": "256m"}, "mem_limit"),
+        ({"command": ["other", "$HOME"]}, "command"),
+        ({"labels": {"a": "b"}, "canary": "another"}, "labels, web.env"),
+        ({}, "an earlier run wrote its files and did not recreate it"),
+    ],
+)
+def test_a_recreated_container_says_what_has_changed(before: dict[str, Any], said: str) -> None:
+    """By compose.yaml and the hashes of the files, as an earlier run wrote them."""
+    texts = {key: before[key] for key in before.keys() & {"text", "canary"}}
+    fields = {key: value for key, value in before.items() if key not in texts}
+    now, project = front(), front().project
+    services = {**project["services"], "web": {**project["services"]["web"], **fields}}
+    old = front(**texts, project={**project, "services": services})
+    state = with_container(as_declared(old), "web", digest="older")
+    answers: dict[Any, Any] = {
+        Stacks: state,
+        Variables: {},
+        Contents: {f"{FOLDER}/compose.yaml": old.compose().encode()},
+    }
+    with scripted_host(answers) as host:
+        list(stacks.up._inner(root=ROOT, stacks=[now]))
+    assert f"web: was made from another declaration: {said}" in host.logged
+    assert "canary" not in "".join(host.logged)
+
+
+def test_the_log_names_the_variables_that_change_and_no_value() -> None:
+    env = f"{FOLDER}/web.env"
+    now = front(
+        files=(*front().files[:1], File(env, "KEPT='a\nb'\nTOKEN=canary\nNEW=canary\n"), *front().files[2:])
+    )
+    before = variables("TOKEN=other-canary\nKEPT='a\nb'\nOLD=canary\n")
+    state = as_declared(front(canary="other"))
+    with scripted_host({Stacks: state, Variables: {env: before}, Contents: {}}) as host:
+        list(stacks.up._inner(root=ROOT, stacks=[now]))
+    assert f"{env}: TOKEN changed, NEW added, OLD removed" in host.logged
+    assert "canary" not in "".join(host.logged)
+
+
+def test_nothing_more_is_asked_where_nothing_differs() -> None:
+    with scripted_host({Stacks: as_declared(front())}) as host:
+        list(stacks.up._inner(root=ROOT, stacks=[front()]))
+    assert len(host.asked) == 1
+
+
+def test_the_host_tells_variables_by_hashes(tmp_path: Path) -> None:
+    text = "PLAIN=a=b\nQUOTED='it\\'s'\nEMPTY=\nLINES='one\nTWO=three\n'\nLAST=x\n"
+    (tmp_path / "a.env").write_text(text)
+    script = SCRIPTS / "environment-files.sh"
+    done = subprocess.run(
+        ["sh", str(script), str(tmp_path / "a.env"), str(tmp_path / "none")], capture_output=True, text=True
+    )
+    answer = Variables().process(done.stdout.splitlines())
+    assert answer == {str(tmp_path / "a.env"): variables(text)}
+    assert list(variables(text)) == ["PLAIN", "QUOTED", "EMPTY", "LINES", "LAST"]
+
+
 @pytest.mark.parametrize("health", ["unhealthy", "starting"])
 def test_a_container_that_comes_to_its_health_by_itself_is_no_change(health: str) -> None:
     stack = front()
     well = as_declared(stack)
     unwell = with_container(well, "web", health=health)
-    with scripted_host({Stacks: InTurn([unwell, unwell, well])}) as host:
+    with scripted_host({**UNREAD, Stacks: InTurn([unwell, unwell, well])}) as host:
         assert list(stacks.up._inner(root=ROOT, stacks=[stack])) == []
     assert host.noops == ["front: as declared"]
     assert host.logged == [f"waiting for web, which is {health}"]
@@ -392,7 +458,7 @@ def test_nobody_waits_for_the_health_of_one_while_there_is_something_to_do(
 def settled(*answers: StacksState) -> list[str]:
     """What the check reports where the host gives these answers, one after the other."""
     outline = replace(OUTLINE, stateful=frozenset({"web"}))
-    with scripted_host({Stacks: InTurn(answers)}):
+    with scripted_host({**UNREAD, Stacks: InTurn(answers)}):
         return [step.args[0] for step in stacks.settled._inner(ROOT, [outline])]
 
 
@@ -454,7 +520,7 @@ def reloading(text: str = "x") -> ComposeStack:
 def test_a_container_that_reads_its_files_again_is_reloaded() -> None:
     state = as_declared(reloading())
     assert not difference(reloading(), state)
-    apply, reload = commands(stacks.up, {Stacks: state}, root=ROOT, stacks=[reloading("y")])
+    apply, reload = commands(stacks.up, {**UNREAD, Stacks: state}, root=ROOT, stacks=[reloading("y")])
     assert (apply.script, reload.script) == ("host/apply-tree.sh", "stacks/reload.sh")
     assert str(reload).endswith(f"stacks/reload.sh {FOLDER}/{RELOADED} web kill -HUP 1")
 
@@ -491,7 +557,7 @@ def test_data_is_saved_before_its_container_is_made_anew() -> None:
         scripts(stack, state, before_recreate=replace(saving, pieces={"late": ["volume/late"]}))
     save, read_back, apply, up = commands(
         stacks.up,
-        {Stacks: state, Backups: {}},
+        {**UNREAD, Stacks: state, Backups: {}},
         root=ROOT,
         stacks=[stack],
         before_recreate=saving,
@@ -589,7 +655,7 @@ def test_a_stack_makes_way_for_the_container_that_does_its_work() -> None:
 
 def test_a_stack_lies_in_the_root() -> None:
     with pytest.raises(ValueError, match="is not in /srv"):
-        commands(stacks.up, {Stacks: StacksState()}, root="/srv", stacks=[front()])
+        commands(stacks.up, {**UNREAD, Stacks: StacksState()}, root="/srv", stacks=[front()])
 
 
 # --- images that are built
@@ -626,7 +692,7 @@ def test_an_image_is_built_when_its_folder_is_another(folder: Path) -> None:
     assert [start.recreates for start in step.starts] == [True, True]
     missing = difference(stack, replace(state, images={}, containers={}))
     assert (missing.builds, missing.pulls) == ((IMAGE,), ())
-    (made, up) = commands(stacks.up, {Stacks: stale}, root=ROOT, stacks=[stack])
+    (made, up) = commands(stacks.up, {**UNREAD, Stacks: stale}, root=ROOT, stacks=[stack])
     assert str(made).endswith(f"stacks/build.sh {IMAGE} stack.build={build.digest} MAJOR=16")
     assert up.script == "stacks/up.sh"
 
@@ -652,7 +718,7 @@ def test_what_is_no_longer_declared_is_reported_and_not_touched() -> None:
     left = undeclared(ROOT, [OUTLINE], replace(state, tree=TreeState(tree), containers=containers))
     assert left == Undeclared(("back", "gone"), ("orphan",), (f"{FOLDER}/orphan.env",))
     assert undeclared(ROOT, [OUTLINE], state) == Undeclared()
-    assert commands(stacks.report_undeclared, {Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
+    assert commands(stacks.report_undeclared, {**UNREAD, Stacks: state}, root=ROOT, declared=[OUTLINE]) == []
 
 
 def test_only_what_is_asked_for_and_there_is_removed() -> None:
@@ -661,7 +727,9 @@ def test_only_what_is_asked_for_and_there_is_removed() -> None:
     state = replace(state, containers={**state.containers, "foreign": foreign})
 
     def removed(*names: str) -> list[str]:
-        return [str(step) for step in commands(stacks.removed, {Stacks: state}, root=ROOT, names=names)]
+        return [
+            str(step) for step in commands(stacks.removed, {**UNREAD, Stacks: state}, root=ROOT, names=names)
+        ]
 
     assert removed("back", "foreign") == []
     (step,) = removed("front", "back", "late")
