@@ -1,8 +1,8 @@
 #!/bin/sh
-# What each Ollama instance says of itself, and on which card its programs compute. Arguments: ports.
+# State of each Ollama instance, and the card on which its programs compute. Arguments: ports.
 set -u
 
-ask() { # one line of JSON, or an empty one
+query() { # one line of JSON, or an empty one
     curl --silent --fail --connect-timeout 2 --max-time 5 --noproxy '*' "http://127.0.0.1:$1$2" | tr -d '\n'
     echo
 }
@@ -11,7 +11,7 @@ if command -v curl >/dev/null; then
     for port in "$@"; do
         echo "@@instance $port"
         for path in /api/version /api/tags /api/ps; do
-            ask "$port" "$path"
+            query "$port" "$path"
         done
     done
 fi
@@ -20,7 +20,7 @@ if command -v nvidia-smi >/dev/null; then
     echo '@@processes'
     timeout 30 nvidia-smi --query-compute-apps=gpu_uuid,pid --format=csv,noheader |
         while IFS=', ' read -r gpu pid; do
-            # The control group names the unit a process belongs to: the runners are children of the server.
+            # The control group has the unit of a process: the runners are children of the server.
             # (A line for each hierarchy of version 1; the last folder of the path that is a service.)
             unit=$(grep -o '[^/]*\.service' "/proc/$pid/cgroup" 2>/dev/null | tail -n 1)
             echo "$gpu $pid $unit"

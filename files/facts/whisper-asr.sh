@@ -1,12 +1,12 @@
 #!/bin/sh
-# What runs in a container of openai-whisper-asr-webservice. Arguments: the container, and its port on the loopback.
+# State of a container of openai-whisper-asr-webservice. Arguments: the container, and its port on the loopback.
 set -u
 exec 2>/dev/null
 container=$1 port=$2
 
 command -v docker >/dev/null || exit 0
 
-# Of its environment only what begins with ASR_: the settings of the service, none of which is secret.
+# Only the variables that begin with ASR_: the settings of the service, none of which is secret.
 echo '@@container'
 docker inspect --type container --format '{"image":{{json .Config.Image}},"status":{{json .State.Status}},
 "memory":{{json .HostConfig.Memory}},"devices":{{json .HostConfig.DeviceRequests}},
@@ -19,8 +19,8 @@ curl --silent --output /dev/null --write-out '%{http_code}' --connect-timeout 2 
     "http://127.0.0.1:$port/docs"
 echo
 
-# The cache as huggingface_hub lays it out: a folder for each model, in it blobs (those that are still being downloaded
-# end in .incomplete) and snapshots, whose files are links to blobs. `test -e` follows them.
+# The layout of huggingface_hub's cache: a folder for each model, with blobs (those of a running download end in
+# .incomplete) and snapshots, whose files are links to blobs. `test -e` follows them.
 echo '@@models'
 # shellcheck disable=SC2016 # expanded in the container
 docker exec "$container" sh -c '

@@ -35,7 +35,7 @@ refuse() {
 # One run at a time: the staging directories of another living run are not abandoned.
 exec 9</
 flock --wait 300 9 ||
-    refuse "found another run at work on this host's files for 5 minutes, expected to be alone; nothing was changed"
+    refuse "found another run at work on this host's files for 5 minutes, expected none; nothing was changed"
 
 actions=() paths=() modes=() owners=() secrets=() details=() hashes=()
 while true; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings units of systemd to their wanted state; sent by operations/systemd.py.
+# Brings units of systemd to their desired state; sent by operations/systemd.py.
 #
 # Standard input: lines of an action and a unit. The actions are daemon-reload (for all units), unmask, mask (and stop),
 # enable, disable, stop, reset-failed, reload, restart and start; they are done in this order, each for all its units at
@@ -24,7 +24,7 @@ if named daemon-reload; then systemctl daemon-reload; fi
 if named unmask; then systemctl unmask --quiet -- "${units[@]}"; fi
 if named mask; then
     systemctl mask --quiet -- "${units[@]}"
-    for unit in "${units[@]}"; do # `mask --now` fails for a unit that is not there
+    for unit in "${units[@]}"; do # `mask --now` fails for a missing unit
         [[ $(property ActiveState "$unit") =~ ^(inactive|failed)$ ]] || systemctl stop -- "$unit"
     done
 fi
@@ -42,9 +42,9 @@ fi
 
 read -r -a starting <<<"${units_of[start]-} ${units_of[restart]-}"
 if ((${#starting[@]})); then
-    # A unit that has run into its start limit could not be started before the limit's interval is over.
+    # Without a reset, a unit at its start limit could not start before the interval of the limit is over.
     systemctl reset-failed -- "${starting[@]}" 2>/dev/null || true
-    # What comes of it is looked at below, unit by unit.
+    # The result of each unit is checked below.
     if named restart; then systemctl restart -- "${units[@]}" || true; fi
     if named start; then systemctl start -- "${units[@]}" || true; fi
 
@@ -55,7 +55,7 @@ if ((${#starting[@]})); then
         active=$(property ActiveState "$unit")
         case $active in
         active | reloading)
-            # `Restart=` hides a process that dies at once: it is another one by now.
+            # `Restart=` hides a process that dies at once, but the invocation is another one then.
             [[ $(property InvocationID "$unit") == "${invocation[$unit]}" ]] || failed+=("$unit")
             ;;
         inactive)
@@ -76,7 +76,7 @@ if ((${#failed[@]})); then
         journalctl --no-pager --quiet --lines=20 --output=short-iso --unit="$unit" 2>&1 | sed 's/^/    /' >&2 || true
     done
     for unit in "${failed[@]}"; do
-        printf '%s: found %s (%s, result %s), expected it up and staying up; see its log lines above\n' "$unit" \
+        printf '%s: found %s (%s, result %s), expected it to start and stay up; see its log lines above\n' "$unit" \
             "$(property ActiveState "$unit")" "$(property SubState "$unit")" "$(property Result "$unit")" >&2
     done
     exit 1

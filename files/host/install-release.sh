@@ -14,7 +14,7 @@ refuse() {
     exit 1
 }
 for program in curl tar zstd; do
-    [[ -n $(type -P "$program") ]] || refuse "found no $program on this host, expected it to unpack the archive; install it"
+    [[ -n $(type -P "$program") ]] || refuse "found no $program on this host, which unpacks the archive; install it"
 done
 
 mkdir -p -- "$destination" "${stamp%/*}"
@@ -51,7 +51,7 @@ printf 'unpacking %s MiB\n' "$(($(stat -c %s -- "$work/archive") / 1048576))"
 mkdir -- "$work/new" "$work/old"
 tar -xf "$work/archive" --no-same-owner -C "$work/new"
 for path in "$@"; do
-    [[ -e $work/new/$path ]] || refuse "found no $path in the archive, expected to install it; nothing was changed"
+    [[ -e $work/new/$path ]] || refuse "found no $path in the archive, expected it there; nothing was changed"
 done
 
 rm -f -- "$stamp"

@@ -249,7 +249,7 @@ SQL
 umask 077
 mkdir -p -- "$folder"
 exec 9>"$state/lock"
-flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected to be alone"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected none"
 if [[ -e $record ]]; then
     ! marked "$database" || run_sql "$target" postgres <<<'ALTER DATABASE :"db" RESET migration.source;'
     rm -f -- "$folder/$database.copy"

@@ -33,10 +33,10 @@ redis() {
 umask 077
 mkdir -p -- "$state"
 exec 9>"$state/lock"
-flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected to be alone"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected none"
 
 if docker inspect --type container -- "$aside" >/dev/null 2>&1; then
-    fail "found $aside there already, expected that name: remove or rename one of the two"
+    fail "found a container $aside, expected that name to be free: remove or rename one of the two"
 fi
 networks=$(docker inspect --format '{{range $name, $_ := .NetworkSettings.Networks}}{{println $name}}{{end}}' -- "$container")
 if [[ ! -e $state/$container.networks ]]; then printf '%s\n' "$networks" | grep . >"$state/$container.networks" || true; fi

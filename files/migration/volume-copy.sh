@@ -55,7 +55,7 @@ keys_of_the_copy() {
 umask 077
 mkdir -p -- "$state/volumes"
 exec 9>"$state/lock"
-flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected to be alone"
+flock --wait 900 9 || fail "found another migration at work for 15 minutes, expected none"
 if [[ -e $record ]]; then
     echo "$volume: holds the data of $container already"
     exit 0
@@ -63,7 +63,7 @@ fi
 trap clean_up EXIT
 
 from=$(docker inspect --format "{{range .Mounts}}{{if eq .Destination \"$path\"}}{{.Source}}{{end}}{{end}}" -- "$container")
-[[ -n $from ]] || fail "found no volume at $path, expected its data there: save what it holds by hand"
+[[ -n $from ]] || fail "found no volume at $path, expected one with its data: save what it holds by hand"
 [[ $(docker inspect --format '{{.State.Running}}' -- "$container") == false ]] || fail "found it running, expected it stopped"
 origin=$(docker volume inspect --format '{{index .Labels "migration.source"}}' -- "$volume" 2>/dev/null) || origin=''
 if docker volume inspect -- "$volume" >/dev/null 2>&1; then
@@ -74,7 +74,7 @@ if docker volume inspect -- "$volume" >/dev/null 2>&1; then
     docker rm --force -- "$scratch" >/dev/null 2>&1 || true # of a killed run
     users=$(docker ps --all --filter "volume=$volume" --format '{{.Names}}' | paste -sd ' ')
     if [[ -n $users ]]; then
-        fail "found volume $volume with $users, and no record that it was copied, expected nobody to have it before: it is" \
+        fail "found volume $volume with $users, and no record that it was copied, expected it to be unused: it is" \
             "not overwritten; where it is the copy that it should be, touch $record"
     fi
     if [[ $origin != "$container" ]]; then docker volume rm -- "$volume" >/dev/null; fi

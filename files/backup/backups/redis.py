@@ -120,4 +120,4 @@ def _put(container: str, folder: Path) -> None:
     write = inside(container, "sh", "-c", f"cat >{RDB}")
     with decompressed(folder / DUMP) as file, Process(write, stdin=subprocess.PIPE) as process:
         while data := file.read(CHUNK):
-            process.stdin.write(data)  # type: ignore[union-attr]  # it was asked for
+            process.stdin.write(data)  # type: ignore[union-attr]  # it is a pipe
