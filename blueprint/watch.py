@@ -1,4 +1,4 @@
-"""Settings of the watch: what is measured follows from what has been applied to the host."""
+"""Settings of the watch, which follow from the phases that the host has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CREDENTIALS = "watch-credentials.json"
 
 
 def direct_groups(gateway: Gateway) -> list[str]:
-    """Models whose cloud answers are no fallbacks: nothing of ours leads to them, so callers ask for them by name."""
+    """Models whose answers are no fallbacks: no chain of ours leads to them, so projects call them by name."""
     ours = {model.name for model in gateway.models if model.instance}
     fallbacks = {target for name in ours for target in gateway.fallbacks.get(name, ())}
     return [model.name for model in gateway.models if model.name not in ours | fallbacks]
@@ -26,12 +26,12 @@ def direct_groups(gateway: Gateway) -> list[str]:
 def settings_json(applied: Applied, host: str) -> str:
     """/etc/sourcefast/watch.json, without a secret in it; `backup.credentials_json` makes the other file.
 
-    :param applied: what has been applied to the host, and is therefore measured
-    :param host: how it is called in messages
+    :param applied: the phases that the host has, whose services are measured
+    :param host: name of the host in messages
     """
     blueprint = applied.blueprint
     paths, watch, backups = blueprint.paths, blueprint.watch, blueprint.backups
-    limits = {key: value for key, value in watch.to_json().items() if isinstance(value, int)}
+    limits = {name: value for name, value in watch.to_json().items() if isinstance(value, int)}
     servers = [service.name for service in applied.services if isinstance(service.data, RedisData)]
     value = {
         "state": f"{paths.state}/watch",
@@ -60,7 +60,7 @@ def settings_json(applied: Applied, host: str) -> str:
 
 
 def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
-    """How the watch logs in to each Redis, as one that can only look, and as whom to each Postgres, on its own socket.
+    """Logins of the watch: a read-only user of each Redis, and the superuser of each Postgres, on its own socket.
 
     :param secret: a secret by its name
     """
@@ -75,7 +75,7 @@ def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
 
 
 def domains(applied: Applied) -> list[str]:
-    """Names that the proxy shows a certificate for, where the host has a proxy of ours."""
+    """Domains for which the proxy has a certificate; none on a host without our proxy."""
     proxied = any(service.public for service in applied.services)
     return sorted({domain for service in applied.services for domain in service.domains}) if proxied else []
 
