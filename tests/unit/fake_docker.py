@@ -1,6 +1,6 @@
 """What the fake docker of tests of the host's scripts says (fake_docker.sh), and the servers in its containers.
 
-It is started for every command in a container: it imports nothing that takes longer than what it is asked for.
+It is started for every command in a container: it imports nothing that takes longer than its answer.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def inside(container: dict[str, Any], command: list[str]) -> int:
 
 
 def psql(container: dict[str, Any], database: str) -> int:
-    """Answers by what is asked; line by line, as a transaction is."""
-    said = {
+    """Answer by the text of a query; line by line, as in a transaction."""
+    answers = {
         "FROM pg_database WHERE datallowconn": [*container.get("databases", {})],
         "FROM pg_roles": ["postgres"],
         "pg_export_snapshot": ["0001-1"],
@@ -129,15 +129,15 @@ def psql(container: dict[str, Any], database: str) -> int:
         "relkind IN": container["row_counts"].get(database, []),
         **container.get("sql", {}),
     }
-    asked = ""
+    query = ""
     for line in sys.stdin:
-        with open(f"{HERE}/asked", "a") as log:  # noqa: PTH123 - without pathlib
+        with open(f"{HERE}/queries", "a") as log:  # noqa: PTH123 - without pathlib
             log.write(line)
-        asked += line
+        query += line
         if line.strip() == f"\\echo {MARK}":
-            say(*next((answer for words, answer in said.items() if words in asked), []), MARK)
-            asked = ""
-    say(*next((answer for words, answer in said.items() if words in asked), []))
+            say(*next((answer for words, answer in answers.items() if words in query), []), MARK)
+            query = ""
+    say(*next((answer for words, answer in answers.items() if words in query), []))
     return 0
 
 

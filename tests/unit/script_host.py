@@ -23,7 +23,7 @@ PASSWORD = "canary-of-redis"  # noqa: S105 - made up
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps what it was sent and can be told to answer badly."""
+    """Keeps what it was sent, and can answer with an error."""
 
     status = 200
 

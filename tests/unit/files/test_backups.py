@@ -53,10 +53,10 @@ class BackupHost(ScriptHost):
                 Database("langfuse", pool=2, direct=10),
             ],
         )
-        said = json.loads(backup.settings_json(Applied(blueprint, {LITELLM}), "sourcefast"))
+        settings = json.loads(backup.settings_json(Applied(blueprint, {LITELLM}), "sourcefast"))
         # Of what is there, this engine has Postgres only.
-        said |= {"redis": [], "clickhouse": [], "buckets": [], "folders": [self.paths.config]}
-        self.config = self.write(backup.SETTINGS, json.dumps(said))
+        settings |= {"redis": [], "clickhouse": [], "buckets": [], "folders": [self.paths.config]}
+        self.config = self.write(backup.SETTINGS, json.dumps(settings))
         self.write(backup.CREDENTIALS, backup.credentials_json({"shared-redis": backup.Login("b", PASSWORD)}))
 
     def back_up(self, *arguments: str) -> int:
@@ -100,8 +100,8 @@ def test_the_counts_and_the_dump_see_one_snapshot(host: BackupHost) -> None:
 def test_a_table_that_somebody_has_to_himself_is_not_waited_for_without_end(host: BackupHost) -> None:
     host.back_up()
     assert "--lock-wait-timeout=10min --dbname=litellm" in host.arguments
-    asked = (host.programs / "asked").read_text()
-    assert asked.count("SET lock_timeout = '10min';") == asked.count("BEGIN ISOLATION LEVEL") == 2
+    sent = (host.programs / "queries").read_text()
+    assert sent.count("SET lock_timeout = '10min';") == sent.count("BEGIN ISOLATION LEVEL") == 2
 
 
 def test_a_database_that_nobody_declared_is_saved_too(host: BackupHost) -> None:
@@ -203,8 +203,8 @@ def test_a_shrunken_backup_is_kept_and_reported(host: BackupHost) -> None:
     assert message.startswith(f"🔴 backup {PIECE}: 1.0 KiB, after 3.9 KiB on ")
     assert len(host.stamps()) == 2
     assert "doubtful" in host.run("backup-list.sh", "--config", str(host.config)).stdout
-    asked = host.run("restore.sh", "--config", str(host.config), "litellm", "newest").stdout
-    assert "doubtful when it was made: 1.0 KiB, after 3.9 KiB on " in asked
+    output = host.run("restore.sh", "--config", str(host.config), "litellm", "newest").stdout
+    assert "doubtful when it was made: 1.0 KiB, after 3.9 KiB on " in output
     assert host.back_up() == 0
     assert [text[0] for text in host.messages()] == ["🟢"]
 
@@ -255,7 +255,7 @@ def test_a_dead_telegram_never_breaks_a_backup_and_loses_nothing(host: BackupHos
     assert host.back_up() == 1
     assert len(host.stamps("postgres/shared-postgres/langfuse")) == 1
     host.engine["containers"]["shared-postgres"]["databases"]["litellm"] = gone
-    assert host.back_up() == 0  # the backup is fine, even though nobody could be told
+    assert host.back_up() == 0  # the backup is fine, even though the message could not be sent
     host.telegram.status = 200
     assert host.back_up() == 0
     assert [text[0] for text in host.messages()] == ["🔴", "🟢"]
@@ -360,9 +360,9 @@ def test_backups_can_be_listed_while_one_is_made(host: BackupHost) -> None:
 
 
 def test_a_scratch_container_that_a_killed_run_left_is_in_nobody_s_way(host: BackupHost) -> None:
-    said = json.loads(host.config.read_text())
-    said["redis"] = [REDIS]
-    host.config.write_text(json.dumps(said))
+    settings = json.loads(host.config.read_text())
+    settings["redis"] = [REDIS]
+    host.config.write_text(json.dumps(settings))
     host.engine["containers"]["shared-redis"] = {"redis": {}}
     host.back_up("--only", "redis")
     calls = host.arguments.splitlines()
@@ -400,7 +400,7 @@ def test_a_restore_drops_no_database_that_is_somebody_else_s(host: BackupHost) -
     done = host.run("restore.sh", "--config", str(host.config), "litellm", "newest", "--yes")
     assert done.returncode == 1
     assert "not restored: a database litellm_restored exists that no restore made" in done.stdout
-    assert "DROP DATABASE" not in (host.programs / "asked").read_text()
+    assert "DROP DATABASE" not in (host.programs / "queries").read_text()
 
 
 def test_now_saves_everything_and_notifies_nobody(host: BackupHost) -> None:
@@ -426,9 +426,9 @@ def test_now_saves_everything_and_notifies_nobody(host: BackupHost) -> None:
 
 
 def test_passwords_are_in_no_argument_list(host: BackupHost) -> None:
-    said = json.loads(host.config.read_text())
-    said["redis"] = [REDIS]
-    host.config.write_text(json.dumps(said))
+    settings = json.loads(host.config.read_text())
+    settings["redis"] = [REDIS]
+    host.config.write_text(json.dumps(settings))
     host.engine["containers"]["shared-redis"] = {"redis": {}}
     host.back_up()
     assert "--env REDISCLI_AUTH" in host.arguments
@@ -510,10 +510,10 @@ def test_a_server_whose_password_was_rotated_is_saved_with_the_one_that_it_runs_
     host: BackupHost, kind: str, piece: str, more: dict[str, object], variable: str
 ) -> None:
     server, container = OwnLogin("the old one"), piece.partition("/")[2]
-    said = json.loads(host.config.read_text())
+    settings = json.loads(host.config.read_text())
     entry = {"container": container, "port": server.server_address[1], "variables": {"password": variable}}
-    said[kind] = [entry | more]
-    host.config.write_text(json.dumps(said))
+    settings[kind] = [entry | more]
+    host.config.write_text(json.dumps(settings))
     login = backup.Login("langfuse", "the new one")
     host.write(backup.CREDENTIALS, backup.credentials_json({container: login}))
     host.engine["containers"][container] = {"env": [f"{variable}=the old one"]}
@@ -525,9 +525,9 @@ def test_a_server_whose_password_was_rotated_is_saved_with_the_one_that_it_runs_
 
 
 def test_a_redis_whose_password_was_rotated_is_saved_with_the_one_of_its_own_file(host: BackupHost) -> None:
-    said = json.loads(host.config.read_text())
-    said["redis"] = [REDIS]
-    host.config.write_text(json.dumps(said))
+    settings = json.loads(host.config.read_text())
+    settings["redis"] = [REDIS]
+    host.config.write_text(json.dumps(settings))
     server = {"redis": {}, "files": {REDIS["password_file"]: "the old one\n"}, "takes": "the old one"}
     host.engine["containers"]["shared-redis"] = server
     # (This engine has no checker of snapshots: that is as far as it goes.)
@@ -535,15 +535,15 @@ def test_a_redis_whose_password_was_rotated_is_saved_with_the_one_of_its_own_fil
         "redis-check-rdb answered" in host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
     )
     server["files"] = {REDIS["password_file"]: "the new one\n"}
-    said = host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
-    assert "WRONGPASS" in said
-    assert "docker restart shared-redis has it read its file" in said
+    output = host.run("backup-now.sh", "--config", str(host.config), "redis").stdout
+    assert "WRONGPASS" in output
+    assert "docker restart shared-redis has it read its file" in output
 
 
 @pytest.mark.parametrize("spoil", [("retention_days", "much"), ("root", None), ("credentials", "/nowhere")])
 def test_wrong_configuration(host: BackupHost, spoil: tuple[str, object]) -> None:
-    said = json.loads(host.config.read_text()) | {spoil[0]: spoil[1]}
-    host.config.write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
+    settings = json.loads(host.config.read_text()) | {spoil[0]: spoil[1]}
+    host.config.write_text(json.dumps({key: value for key, value in settings.items() if value is not None}))
     done = host.run("backup-databases.sh", "--config", str(host.config))
     assert done.returncode == 2
     assert f"wrong configuration: {host.config}" in done.stdout

@@ -370,7 +370,7 @@ def test_no_firewall_is_seen(network: Network) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         ("iptables -t mangle -F HOST-INPUT", "IPv4: HOST-INPUT has other rules"),
         ("iptables -t mangle -F HOST-CONTAINERS", "IPv4: HOST-CONTAINERS has other rules"),
@@ -384,12 +384,12 @@ def test_no_firewall_is_seen(network: Network) -> None:
         ("ip6tables -t mangle -I FORWARD -j ACCEPT", "IPv6: FORWARD does not come to HOST-FORWARD"),
     ],
 )
-def test_damage_is_seen_and_repaired(applied: Network, rules: str, damage: str, said: str) -> None:
+def test_damage_is_seen_and_repaired(applied: Network, rules: str, damage: str, message: str) -> None:
     applied.run("host", *damage.split())
-    assert said in "\n".join(difference(RULESET, applied.state()))
+    assert message in "\n".join(difference(RULESET, applied.state()))
     assert applied.firewall("apply", rules).returncode == 0
     assert difference(RULESET, applied.state()) == []
-    assert applied.reach("outside", HOST[6 if "IPv6" in said else 4], {4000, 5432}) == set()
+    assert applied.reach("outside", HOST[6 if "IPv6" in message else 4], {4000, 5432}) == set()
 
 
 @FAMILIES
@@ -487,7 +487,7 @@ def live(network: Network, iptables: str) -> str:
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Path:
-    """`systemd-run` that notes what it is asked, and `systemctl stop` that knows whether that was armed."""
+    """`systemd-run` that records its arguments, and `systemctl stop` that knows whether that was armed."""
     armed = tmp_path / "armed"
     for name, script in (
         ("systemd-run", f'echo "$*" >{armed}'),

@@ -398,7 +398,7 @@ def test_what_is_nested_is_looked_at_as_well(where: str, value: Any, named: str)
 
 
 def test_a_team_with_a_list_of_models_has_no_others_as_fallbacks() -> None:
-    """LiteLLM looks at `model` itself, by the team as it is this moment."""
+    """LiteLLM itself checks `model`, against the team at this moment."""
     few = Caller(Kind.PROJECT, "shop", frozenset({"cheap"}))
     assert judged(CHAT, caller=few) == CHAT
     assert judged({**CHAT, "model": "gpt-4o"}, caller=few)["model"] == "gpt-4o"
@@ -523,14 +523,14 @@ def test_headers_that_mean_something_else_to_litellm_are_refused(sent: list[tupl
 
 def test_a_log_has_nothing_that_a_caller_made_up() -> None:
     words = frozenset({"v1", "models", "key", "gemini"})
-    for method, path, said in (
+    for method, path, expected in (
         ("GET", "/v1/models", "GET /v1/models"),
         ("GET", f"/key/{SHOP_KEY}/regenerate", "GET /key/…"),
         ("GET", f"/gemini/{SHOP_KEY}", "GET /gemini/…"),
         ("GET", f"/{SHOP_KEY}/models", "GET /…"),
         (SHOP_KEY, "/v1/models", "… /v1/models"),
     ):
-        assert rules.shown(method, path, words) == said
+        assert rules.shown(method, path, words) == expected
 
 
 # --- the layer
@@ -571,9 +571,9 @@ def send(
     method: str = "POST",
 ) -> list[asgi.Message]:
     """What the layer answers to a request, message by message."""
-    given = [("Host", "litellm:4000"), ("Content-Type", "application/json"), *headers]
+    sent = [("Host", "litellm:4000"), ("Content-Type", "application/json"), *headers]
     if key:
-        given.append(("Authorization", f"Bearer {key}"))
+        sent.append(("Authorization", f"Bearer {key}"))
     scope = {
         "type": "http",
         "method": method,
@@ -581,7 +581,7 @@ def send(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in given],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent],
         "server": ("10.0.0.9", port),
         "client": ("10.0.0.8", 1),
     }
@@ -616,7 +616,7 @@ def test_litellm_gets_what_was_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"),
+    ("attempt", "status"),
     [
         ({"key": ""}, 401),
         ({"key": "sk-unknown-0123456789"}, 401),
@@ -633,10 +633,10 @@ def test_litellm_gets_what_was_judged() -> None:
         ({"method": "GET", "path": "/v1/models", "body": b"{}"}, 413),
     ],
 )
-def test_what_is_refused_never_reaches_litellm(asked: dict[str, Any], status: int) -> None:
+def test_what_is_refused_never_reaches_litellm(attempt: dict[str, Any], status: int) -> None:
     app = Litellm()
     layer = guard(app)
-    answer = send(layer, **asked)
+    answer = send(layer, **attempt)
     assert answer[0]["status"] == status
     assert "message" in json.loads(answer[1]["body"])["error"]
     assert app.got == []

@@ -261,10 +261,10 @@ def test_units_are_understood_by_systemd(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    said = [
+    complaints = [
         line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith(tuple(names))
     ]
-    assert said == []
+    assert complaints == []
 
 
 SCRIPTS = [

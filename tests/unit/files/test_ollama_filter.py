@@ -25,12 +25,12 @@ import { createInterface } from 'node:readline';
 const source = readFileSync(process.argv[1], 'utf8');
 const filter = (await import(`data:text/javascript,${encodeURIComponent(source)}`)).default;
 for await (const line of createInterface({ input: process.stdin })) {
-  const asked = JSON.parse(line);
+  const request = JSON.parse(line);
   const answer = { status: 200, body: '', logged: [] };
   filter.handle({
-    method: asked.method, uri: asked.uri, requestText: asked.text, remoteAddress: '10.0.1.7', headersOut: {},
+    method: request.method, uri: request.uri, requestText: request.text, remoteAddress: '10.0.1.7', headersOut: {},
     variables: {
-      instance: asked.instance, server_port: '11434',
+      instance: request.instance, server_port: '11434',
       set body(text) { answer.body = text; },
     },
     warn(text) { answer.logged.push(text); },
@@ -63,11 +63,11 @@ def node() -> subprocess.Popen[str]:
 def ask(method: str, uri: str, body: Any = "", yields_gpu: bool = False) -> Answer:
     instance = json.dumps({"model": MODEL, "context": 4096, "yields_gpu": yields_gpu})
     text = body if isinstance(body, str) else json.dumps(body)
-    asked = {"method": method, "uri": uri, "text": text, "instance": instance}
+    request = {"method": method, "uri": uri, "text": text, "instance": instance}
     process = node()
     assert process.stdin
     assert process.stdout
-    process.stdin.write(json.dumps(asked) + "\n")
+    process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     return Answer(**json.loads(process.stdout.readline()))
 
@@ -202,7 +202,7 @@ def test_what_would_move_the_model_is_refused_by_name(uri: str, body: dict[str, 
 @pytest.mark.parametrize(
     ("body", "goes_on"),
     [
-        # Ollama takes a key in any case, and Unicode's: what it may read is what was looked at.
+        # Ollama takes a key in any case, and Unicode's: it may read only what was checked.
         ('{"model": "%s", "Keep_Alive": 0, "\\u212aeep_alive": 0, "\\u017fhift": false}', {"model": MODEL}),
         ('{"model": "%s", "keep_alive": 0, "keep_alive": null}', {"model": MODEL}),
         # It merges two objects of one name.
@@ -240,10 +240,10 @@ def test_a_message_is_short_and_in_one_line() -> None:
 
 def test_only_the_instance_that_a_container_takes_turns_with_may_be_unloaded() -> None:
     blueprint = declared()
-    said = {
+    instances = {
         one.name: json.loads(contents.ollama_filter(blueprint, one)) for one in blueprint.ollama_instances
     }
-    assert {name for name, settings in said.items() if settings["yields_gpu"]} == {"light"}
-    assert {name: settings["model"] for name, settings in said.items()} == {
+    assert {name for name, settings in instances.items() if settings["yields_gpu"]} == {"light"}
+    assert {name: settings["model"] for name, settings in instances.items()} == {
         one.name: one.model for one in blueprint.ollama_instances
     }

@@ -55,11 +55,11 @@ def test_the_image_has_the_versions_that_are_tested_here() -> None:
     def pins(text: str) -> dict[str, str]:
         return dict(re.findall(r"(?m)^\s*\"?([A-Za-z0-9_-]+)(?:\[\w+\])?==([0-9.]+)", text))
 
-    wanted = pins((PYTHON / "requirements.in").read_text())
+    required = pins((PYTHON / "requirements.in").read_text())
     locked = pins((PYTHON / "requirements.txt").read_text())
     tested = pins((ROOT / "pyproject.toml").read_text())
-    assert wanted and wanted.items() <= locked.items()
-    assert wanted.items() <= tested.items()
+    assert required and required.items() <= locked.items()
+    assert required.items() <= tested.items()
 
 
 # --- settings
@@ -135,7 +135,7 @@ def test_a_container_has_the_role_of_its_environment(environment: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("environment", "arguments", "code", "said"),
+    ("environment", "arguments", "code", "message"),
     [
         ({}, [], 1, "no wire is configured"),
         ({"PORT": "http"}, [], 1, "PORT: must be a number"),
@@ -149,12 +149,12 @@ def test_the_program_refuses_before_it_serves(
     environment: dict[str, str],
     arguments: list[str],
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.setattr(os, "environ", environment)
     monkeypatch.setattr(sys, "argv", ["scaffold", *arguments])
     assert program.main() == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 # --- completions
@@ -169,7 +169,7 @@ class Providers:
     def reset(self) -> None:
         """As it is before a test."""
         self.down: set[str] = set()
-        self.asked: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
 
     def application(self) -> Starlette:
         return Starlette(
@@ -186,7 +186,7 @@ class Providers:
     def _answer(self, name: str, content: Callable[[Any], Any]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> JSONResponse:
             body = json.loads(await request.body() or b"null")
-            self.asked.append((name, request.headers.get("Authorization", ""), body))
+            self.requests.append((name, request.headers.get("Authorization", ""), body))
             if name in self.down:
                 return JSONResponse({"error": "sk-do-not-tell"}, status_code=503)
             return JSONResponse(content(body))
@@ -233,13 +233,13 @@ def test_the_gateway_is_asked_for_our_own_model_with_the_project_s_key(
     fake, client, settings = providers
     answer = llm.complete(client, settings, "ready?")
     assert (answer.text, answer.provider) == ("cheap says yes", "litellm")
-    assert [(name, key, body["model"]) for name, key, body in fake.asked] == [
+    assert [(name, key, body["model"]) for name, key, body in fake.requests] == [
         ("litellm", "Bearer sk-project", "cheap")
     ]
     fake.down = {"litellm"}
     with pytest.raises(llm.LlmError, match=r"^litellm: HTTP 503$"):
         llm.complete(client, settings, "ready?")
-    assert {name for name, _, _ in fake.asked} == {"litellm"}
+    assert {name for name, _, _ in fake.requests} == {"litellm"}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_the_rollback_goes_around_the_gateway(
     fake.down = down
     answer = llm.complete(client, changed(settings, llm_provider="ollama"), "ready?")
     assert (answer.provider, answer.model) == (provider, model)
-    assert "litellm" not in {name for name, _, _ in fake.asked}
+    assert "litellm" not in {name for name, _, _ in fake.requests}
 
 
 def test_the_rollback_says_who_failed(providers: tuple[Providers, httpx.Client, Settings]) -> None:

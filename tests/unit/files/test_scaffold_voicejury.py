@@ -40,7 +40,7 @@ class World:
     def reset(self) -> None:
         """As it is before a test."""
         self.statuses: dict[str, int] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.bodies: dict[str, Any] = {}
         self.loaded, self.gives_way, self.silent = True, True, False
         self.whisper_takes_s = 0
@@ -49,7 +49,7 @@ class World:
         def post(path: str, name: str, answer: Any) -> Route:
             async def serve(request: Request) -> JSONResponse:
                 body = await request.body()
-                self.asked.append(name)
+                self.requests.append(name)
                 if body.startswith(b"{"):
                     self.bodies[name] = json.loads(body)
                 if name == "whisper":
@@ -198,7 +198,7 @@ def test_a_recording_that_is_refused_goes_to_nobody_else(
     fake.statuses = {"whisper": 422}
     with pytest.raises(TranscriptionError, match="recording is refused: HTTP 422"):
         transcribe(client, settings, b"no sound")
-    assert fake.asked == ["whisper"]
+    assert fake.requests == ["whisper"]
 
 
 # --- the jury, tier by tier

@@ -24,7 +24,7 @@ LIGHT = "GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e"
 
 
 class Service(ThreadingHTTPServer):
-    """A server that keeps what it was sent and can be told to answer badly."""
+    """A server that keeps what it was sent and can answer with an error."""
 
     status = 200
 
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Machine:
-    """A host with two cards and two instances, all well until a test breaks something."""
+    """A host with two cards and two instances, healthy until a test breaks something."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -110,10 +110,12 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def cards(self, used: dict[str, int], status: int = 0, said: str = "") -> None:
+    def cards(self, used: dict[str, int], status: int = 0, output: str = "") -> None:
         """What nvidia-smi answers: the memory used on each present card of 8192 MiB."""
         lines = [f"echo '{uuid}, {mib}, 8192'" for uuid, mib in used.items()]
-        self.program("nvidia-smi", "\n".join([*lines, f"echo '{said}'" if said else "", f"exit {status}"]))
+        self.program(
+            "nvidia-smi", "\n".join([*lines, f"echo '{output}'" if output else "", f"exit {status}"])
+        )
 
     def journal(self, *messages: tuple[float, str]) -> None:
         lines = [
@@ -187,7 +189,7 @@ def test_missing_card_once_and_back_once(machine: Machine) -> None:
 
 def test_lost_card_beside_the_others(machine: Machine) -> None:
     machine.cards(
-        {LIGHT: 100}, status=15, said="Unable to determine the device handle for GPU0: GPU is lost."
+        {LIGHT: 100}, status=15, output="Unable to determine the device handle for GPU0: GPU is lost."
     )
     assert [text.split(":")[0] for text in machine.messages()] == ["GPU missing"]
 
@@ -195,7 +197,7 @@ def test_lost_card_beside_the_others(machine: Machine) -> None:
 def test_silent_driver_is_one_incident(machine: Machine) -> None:
     machine.cards({LIGHT: 100})
     machine.run()
-    machine.cards({}, status=9, said="NVIDIA-SMI has failed")
+    machine.cards({}, status=9, output="NVIDIA-SMI has failed")
     assert machine.messages() == [
         "the NVIDIA driver does not answer: nvidia-smi ended with 9: NVIDIA-SMI has failed"
     ]
@@ -296,9 +298,9 @@ def test_unreadable_journal_is_read_again(machine: Machine) -> None:
 def test_journal_is_asked_from_where_it_was_read(machine: Machine) -> None:
     machine.run()
     since = json.loads(machine.state.read_text())["notes"]["journal_since"]
-    machine.program("journalctl", f'echo "$@" >{machine.folder}/asked')
+    machine.program("journalctl", f'echo "$@" >{machine.folder}/arguments')
     machine.run()
-    assert f"-t kernel --since=@{int(since)} -o json" in (machine.folder / "asked").read_text()
+    assert f"-t kernel --since=@{int(since)} -o json" in (machine.folder / "arguments").read_text()
 
 
 def test_dead_telegram_loses_nothing(machine: Machine) -> None:
