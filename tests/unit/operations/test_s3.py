@@ -155,7 +155,7 @@ def test_the_bucket_is_created_with_a_signed_request(docker: dict[str, str], sta
         (lambda: Server(403, "AccessDenied"), "refuses the keys"),
         (lambda: Server(409, "OperationAborted"), "OperationAborted"),
         (lambda: Server(507, "full"), "answers 507: full"),
-        (lambda: Server(200, head=404), "not there after"),
+        (lambda: Server(200, head=404), "does not exist after"),
     ],
 )
 def test_a_refusal_is_reported(docker: dict[str, str], storage: type[Server], message: str) -> None:
