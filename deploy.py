@@ -7,7 +7,7 @@ from phases import adoption, leftovers, preflight, upgrade
 from phases.closing import closing
 from phases.report import Report
 from phases.requirements import require
-from phases.run import Run
+from phases.run import Run, declaration_errors
 
 
 def main() -> None:
@@ -43,4 +43,5 @@ def main() -> None:
         report.next(host, next_step)
 
 
-main()
+with declaration_errors():
+    main()

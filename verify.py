@@ -14,5 +14,5 @@ from phases.verification import verification
 with declaration_errors():
     blueprint = for_host(host.data)
     secrets = Secrets.open(environment_name(os.environ))
-Report.follow(state)
-verification(applied=Applied(blueprint, recorded(blueprint)), secrets=secrets)
+    Report.follow(state)
+    verification(applied=Applied(blueprint, recorded(blueprint)), secrets=secrets)

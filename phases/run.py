@@ -61,13 +61,13 @@ class Run:
     def of_host(cls) -> Run:
         """The run that `--data`, the declarations and the records of the host ask for.
 
-        :raises DeployError: the declarations are wrong, or another hardware upgrade is pending
+        :raises DeclarationError: the declarations or the secrets are wrong
+        :raises DeployError: another hardware upgrade is pending
         """
-        with declaration_errors():
-            blueprint = for_host(host.data)
-            phases = phases_of(blueprint)
-            names = selected_phases(blueprint.phase, {phase.name: phase.number for phase in phases})
-            secrets = Secrets.open(environment_name(os.environ))
+        blueprint = for_host(host.data)
+        phases = phases_of(blueprint)
+        names = selected_phases(blueprint.phase, {phase.name: phase.number for phase in phases})
+        secrets = Secrets.open(environment_name(os.environ))
         pending = upgrade.pending(blueprint)
         starts_upgrade = upgrade.starts(blueprint, pending)
         selected = tuple(phase for phase in phases if phase.name in names and phase.group in host.groups)

@@ -347,3 +347,13 @@ def test_a_file_of_secrets_that_is_wrong(bare: Path, text: str, mode: int, told:
     (bare / "secrets/production.yaml").write_text(text)
     (bare / "secrets/production.yaml").chmod(mode)
     assert told in said(bare, "--data", "phase=hardware")
+
+
+def test_text_where_secrets_nest(bare: Path) -> None:
+    (bare / "secrets/production.yaml").write_text(
+        "telegram: {token: '1:a', chat: '2'}\ngroq: {api_key: g}\nopenai: {api_key: o}\ngemini: {api_key: m}\n"
+        "postgres: hunter2\n"
+    )
+    output = said(bare, "--data", "phase=hardware,litellm")
+    assert "is below the text of postgres, but must be in a mapping postgres; move that text." in output
+    assert "hunter2" not in output
