@@ -115,8 +115,6 @@ def _containers_on_cards(blueprint: Blueprint, cards: str) -> Iterator[Violation
         if len(gpus) != 1:
             yield Violation(file, f"{key}.gpu", service.gpu, f"exactly one of {cards}")
             continue
-        if service.vram_mib is None:
-            yield Violation(file, f"{key}.vram_mib", "missing", "given with gpu, in MiB")
         beside = [
             instance.name
             for instance in blueprint.ollama_instances

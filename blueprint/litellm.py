@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -139,9 +138,6 @@ def problems(
     def problem(key: str, item: str, found: object, expected: str, remedy: str = "") -> Violation:
         return Violation(files.get(key, "host data"), f"{key}.{item}", str(found), expected, remedy)
 
-    models = [model.name for model in gateway.models]
-    for name in _repeated(models):
-        yield problem("gateway", f"models.{name}", f"{name} more than once", "declared once")
     known = [instance.name for instance in instances]
     for model in gateway.models:
         if model.instance and model.instance not in known:
@@ -152,15 +148,6 @@ def problems(
                 f"one of {', '.join(known)}",
                 closest(model.instance, known),
             )
-    for alias, target in gateway.aliases.items():
-        item = f"aliases[{alias!r}]"
-        if alias in models:
-            yield problem("gateway", item, "a model's name", "a name that no model has")
-        if target not in models:
-            expected = "the name of a model" + (", not of an alias" if target in gateway.aliases else "")
-            yield problem("gateway", item, target, expected, closest(target, models))
-    for item, found, expected, remedy in _broken_chains(gateway, models):
-        yield problem("gateway", item, found, expected, remedy)
     for shown, attribute in (("name", "name"), ("alias", "shown_as"), ("key_alias", "key_alias")):
         owners: dict[str, str] = {}
         for key, team in teams.items():
@@ -173,49 +160,3 @@ def problems(
             if name not in gateway.names:
                 expected = f"one of {', '.join(gateway.names)}"
                 yield problem(key, "team.models", name, expected, closest(name, gateway.names))
-
-
-def _broken_chains(gateway: Gateway, models: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Problems of chains: unknown or repeated names, and loops that lead to no model without fallbacks.
-
-    Two models may be each other's fallback (requirements 3.3), if one of them has a further one.
-    """
-    chains = gateway.fallbacks
-    for name, chain in chains.items():
-        item = f"fallbacks[{name!r}]"
-        if name in gateway.aliases:
-            yield (
-                item,
-                "those of an alias",
-                "those of a model",
-                f"an alias has those of {gateway.aliases[name]}",
-            )
-        elif name not in models:
-            yield item, "those of no model", "those of a model", closest(name, models)
-        for target in chain:
-            if target not in models:
-                yield item, target, "names of models", closest(target, models)
-        if name in chain:
-            yield item, f"a loop: {name} itself", "other models", ""
-        for target in _repeated(chain):
-            yield item, f"{target} more than once", "each model once", ""
-        circle = _reachable(name, chains)
-        if name in circle and not any(target not in chains for target in circle):
-            found = f"a loop: {', '.join(sorted(circle))} lead to each other only"
-            yield item, found, "a chain that ends with a model that has no fallbacks", "add a last resort"
-
-
-def _reachable(name: str, chains: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """All models that a failing model can lead to, over any number of failures."""
-    found: set[str] = set()
-    todo = list(chains.get(name, ()))
-    while todo:
-        target = todo.pop()
-        if target not in found:
-            found.add(target)
-            todo += chains.get(target, ())
-    return found
-
-
-def _repeated(values: Iterable[str]) -> list[str]:
-    return [value for value, count in Counter(values).items() if count > 1]

@@ -72,7 +72,7 @@ class Database(Declaration):
     @conflicts
     def _owner_connects(self) -> Iterator[Conflict]:
         if self.role in self.connect_roles:
-            yield Conflict("connect_roles", self.role, "other roles than the owner")
+            yield Conflict("connect_roles", "other roles than the owner")
 
     @property
     def role(self) -> str:
@@ -168,7 +168,7 @@ class RedisServer(Declaration):
     def _acls(self) -> Iterator[Conflict]:
         if self.acl_databases and self._name == "redis":
             expected = "False: the ACLs of Redis do not know databases"
-            yield Conflict("acl_databases", f"{self.acl_databases} with {self.image}", expected)
+            yield Conflict("acl_databases", expected, f"{self.acl_databases} with {self.image}")
 
     @property
     def _name(self) -> str:

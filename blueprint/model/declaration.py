@@ -29,15 +29,15 @@ class Declaration:
 class Conflict(NamedTuple):
     """Values of one declaration that do not go together.
 
-    :param key: the field that is blamed
-    :param found: what it says
+    :param key: the field that is blamed, or a part of one
     :param expected: what it should say, in view of the others
+    :param found: what it says, where that is not the value of the field
     :param remedy: what to do, where `expected` does not say it
     """
 
     key: str
-    found: object
     expected: str
+    found: str = ""
     remedy: str = ""
 
 
@@ -74,9 +74,9 @@ def conflicts(method: Callable[[Made], Iterator[Conflict]]) -> Any:
     def check(self: Made) -> Made:
         errors: list[InitErrorDetails] = [
             {
-                "type": unexpected(conflict.expected, conflict.remedy, found=shown(conflict.found)),
+                "type": unexpected(conflict.expected, conflict.remedy, found=conflict.found),
                 "loc": (conflict.key,),
-                "input": conflict.found,
+                "input": getattr(self, conflict.key, None),
             }
             for conflict in method(self)
         ]

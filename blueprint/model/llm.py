@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -62,10 +63,10 @@ class Model(Declaration):
     @conflicts
     def _run_by_one(self) -> Iterator[Conflict]:
         if bool(self.instance) == bool(self.model):
-            yield Conflict("instance", self.instance, "given, or else model: one of the two runs it")
+            yield Conflict("instance", "given, or else model: one of the two runs it")
         if self.model and (provider := self.model.partition("/")[0]) not in PROVIDERS:
             expected = f"a model of {', '.join(PROVIDERS)}"
-            yield Conflict("model", self.model, expected, closest(provider, PROVIDERS))
+            yield Conflict("model", expected, remedy=closest(provider, PROVIDERS))
 
     @property
     def provider(self) -> Provider | None:
@@ -143,7 +144,44 @@ class Gateway(Declaration):
     @conflicts
     def _two_ports(self) -> Iterator[Conflict]:
         if self.domain_port == self.port:
-            yield Conflict("domain_port", self.domain_port, "another than port")
+            yield Conflict("domain_port", "another than port")
+
+    @conflicts
+    def _known_models(self) -> Iterator[Conflict]:
+        models = [model.name for model in self.models]
+        for name in _repeated(models):
+            yield Conflict(f"models.{name}", "declared once", f"{name} more than once")
+        for alias, target in self.aliases.items():
+            key = f"aliases.{alias}"
+            if alias in models:
+                yield Conflict(key, "a name that no model has", "a model's name")
+            if target not in models:
+                expected = "the name of a model" + (", not of an alias" if target in self.aliases else "")
+                yield Conflict(key, expected, target, closest(target, models))
+
+    @conflicts
+    def _chains_with_an_end(self) -> Iterator[Conflict]:
+        """Two models may be each other's fallback (requirements 3.3), if one of them has a further one."""
+        models = [model.name for model in self.models]
+        for name, chain in self.fallbacks.items():
+            key = f"fallbacks.{name}"
+            if name in self.aliases:
+                remedy = f"an alias has those of {self.aliases[name]}"
+                yield Conflict(key, "those of a model", "those of an alias", remedy)
+            elif name not in models:
+                yield Conflict(key, "those of a model", "those of no model", closest(name, models))
+            for target in chain:
+                if target not in models:
+                    yield Conflict(key, "names of models", target, closest(target, models))
+            if name in chain:
+                yield Conflict(key, "other models", f"a loop: {name} itself")
+            for target in _repeated(chain):
+                yield Conflict(key, "each model once", f"{target} more than once")
+            circle = _reachable(name, self.fallbacks)
+            if name in circle and not any(target not in self.fallbacks for target in circle):
+                found = f"a loop: {', '.join(sorted(circle))} lead to each other only"
+                expected = "a chain that ends with a model that has no fallbacks"
+                yield Conflict(key, expected, found, "add a last resort")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,3 +221,19 @@ class Team(Declaration):
     def key_secret(self) -> str:
         """The secret with the value of its key."""
         return f"litellm/keys/{self.name}"
+
+
+def _reachable(name: str, chains: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """All models that a failing model can lead to, over any number of failures."""
+    found: set[str] = set()
+    todo = list(chains.get(name, ()))
+    while todo:
+        target = todo.pop()
+        if target not in found:
+            found.add(target)
+            todo += chains.get(target, ())
+    return found
+
+
+def _repeated(values: Iterable[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if count > 1]

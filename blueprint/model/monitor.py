@@ -41,7 +41,7 @@ class Monitor(Declaration):
     def _one_way(self) -> Iterator[Conflict]:
         ways = [way for way in ("url", "tcp", "connection", "push") if getattr(self, way)]
         if len(ways) != 1:
-            yield Conflict("url, tcp, connection and push", ", ".join(ways) or "none", "just one of them")
+            yield Conflict("url, tcp, connection and push", "just one of them", " and ".join(ways) or "none")
 
     @property
     def secrets_used(self) -> tuple[str, ...]:

@@ -25,4 +25,4 @@ class Predecessor(Declaration):
     @conflicts
     def _after_a_copy(self) -> Iterator[Conflict]:
         for database in self.after.keys() - set(self.databases):
-            yield Conflict(f"after.{database}", database, f"one of {', '.join(sorted(self.databases))}")
+            yield Conflict(f"after.{database}", f"one of {', '.join(sorted(self.databases))}", database)

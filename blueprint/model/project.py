@@ -79,18 +79,18 @@ class Project(Declaration):
         known = ", ".join(map(str, sorted(indexes))) or "it has none"
         for key in ("broker", "results", "queues"):
             if (index := getattr(self, key)) is not None and index not in indexes:
-                yield Conflict(key, index, f"an index of its own `redis` ({known})")
+                yield Conflict(key, f"an index of its own `redis` ({known})")
         if len(indexes) != len(self.redis):
-            yield Conflict("redis", sorted(indexes.elements()), "each index once")
+            yield Conflict("redis", "each index once", str(sorted(indexes.elements())))
         owned = [one.name for one in self.databases]
         for predecessor in self.predecessors:
             for database in (one for one in predecessor.databases if one not in owned):
                 expected = f"one of {', '.join(owned)}"
-                yield Conflict(f"predecessors.{predecessor.container}", database, expected)
+                yield Conflict(f"predecessors.{predecessor.container}", expected, database)
         services = (*self.services, *self.optional, *self.standalone_services)
         for name, times in Counter(service.name for service in services).items():
             if times > 1:
-                yield Conflict("services", f"{name} {times} times", "names of their own")
+                yield Conflict("services", "names of their own", f"{name} {times} times")
 
     @property
     def phase(self) -> str:

@@ -97,7 +97,7 @@ class GeneratedSecret(Declaration):
     @conflicts
     def _one_form(self) -> Iterator[Conflict]:
         if self.hex_bytes is not None and self.base64_bytes is not None:
-            yield Conflict("base64_bytes", self.base64_bytes, "given without hex_bytes")
+            yield Conflict("base64_bytes", "given without hex_bytes")
 
     def make(self) -> str:
         """A new value of this form; 256 random bits where nothing else is declared."""
@@ -213,7 +213,7 @@ class Service(Declaration):
 
     @conflicts
     def _together(self) -> Iterator[Conflict]:
-        """What is said only along with something else, or never along with it."""
+        """What is declared only along with something else, or never along with it."""
         asked = isinstance(self.health, Http) and self.health.port is None
         needs = {
             "volumes": (not self.stateful or self.volumes, "where its data is, as it is stateful"),
@@ -225,7 +225,7 @@ class Service(Declaration):
             "health": (not asked or self.port, "given together with port"),
             "build_args": (not self.build_args or self.build, "given together with build"),
             "redis_user": (bool(self.redis) == bool(self.redis_user), "given with redis"),
-            "vram_mib": (self.vram_mib is None or self.gpu, "given with gpu"),
+            "vram_mib": ((self.vram_mib is None) == (self.gpu is None), "given with gpu, in MiB"),
             "unloads_model_of": (self.unloads_model_of is None or self.gpu, "given with gpu"),
             "tmpfs": (not (self.tmpfs and self.writable), "without `writable`, which makes it needless"),
             "user": (
@@ -235,14 +235,14 @@ class Service(Declaration):
         }
         for key, (holds, expected) in needs.items():
             if not holds:
-                yield Conflict(key, getattr(self, key), expected)
+                yield Conflict(key, expected)
         if isinstance(self.data, ClickHouseData | BucketData) and not self.port:
-            yield Conflict("data", self.data, "given together with port")
+            yield Conflict("data", "given together with port")
         reached = ("domain", "publish", "public", "public_udp", "host_gateway", "database", "redis")
         for key in (key for key in reached if self.private and getattr(self, key)):
-            yield Conflict(key, getattr(self, key), "left out of what is `private`")
+            yield Conflict(key, "left out of what is `private`")
         if self.measured_memory and mebibytes(self.measured_memory) > self.memory_mib:
-            yield Conflict("measured_memory", self.measured_memory, f"at most {self.memory}")
+            yield Conflict("measured_memory", f"at most {self.memory}")
 
     @conflicts
     def _said_once(self) -> Iterator[Conflict]:
@@ -250,12 +250,12 @@ class Service(Declaration):
         for key, source in sources.items():
             for variable in source:
                 if elsewhere := [one for one in sources if one != key and variable in sources[one]]:
-                    yield Conflict(f"{key}.{variable}", f"in {', '.join(elsewhere)} too", "given once")
+                    yield Conflict(f"{key}.{variable}", "given once", f"in {', '.join(elsewhere)} too")
         targets = [*self.volumes.values(), *self.files.values(), *self.host_paths.values(), *self.tmpfs]
         for target, count in Counter(targets).items():
             if count > 1:
                 found = f"{target} {count} times"
-                yield Conflict("volumes, files, host_paths and tmpfs", found, "paths of their own")
+                yield Conflict("volumes, files, host_paths and tmpfs", "paths of their own", found)
 
     @conflicts
     def _read_again(self) -> Iterator[Conflict]:
@@ -267,9 +267,9 @@ class Service(Declaration):
             folders = {(folder_of(file), folder_of(target)) for file, target in self.files.items()}
             renamed = [file for file, target in self.files.items() if name_of(file) != name_of(target)]
             if len(folders) != 1:
-                yield Conflict("files", self.files, "of one folder, mounted at one, with `reload`")
+                yield Conflict("files", "of one folder, mounted at one, with `reload`")
             if renamed:
-                yield Conflict("files", renamed, "mounted under their own names, with `reload`")
+                yield Conflict("files", "mounted under their own names, with `reload`", ", ".join(renamed))
 
     @property
     def memory_mib(self) -> int:
@@ -328,19 +328,19 @@ class Stack(Declaration):
     def _fit_together(self) -> Iterator[Conflict]:
         counts = Counter(service.name for service in self.services)
         for name in (name for name, count in counts.items() if count > 1):
-            yield Conflict("services", f"{name} more than once", "names of their own")
+            yield Conflict("services", "names of their own", f"{name} more than once")
         for service in self.services:
             for other in service.depends_on:
                 if other not in counts or other == service.name:
                     allowed = ", ".join(sorted(counts.keys() - {service.name})) or "no other service"
-                    yield Conflict(f"services.{service.name}.depends_on", other, f"one of {allowed}")
+                    yield Conflict(f"services.{service.name}.depends_on", f"one of {allowed}", other)
         if circle := _circle({service.name: service.depends_on for service in self.services}):
-            yield Conflict("services", " → ".join(circle), "in an order in which they can start")
+            yield Conflict("services", "in an order in which they can start", " → ".join(circle))
         needed = {other for service in self.services for other in service.depends_on}
         for service in self.services:
             if service.private and service.name not in needed:
                 expected = "a service that another one of the stack depends on"
-                yield Conflict(f"services.{service.name}.private", True, expected)
+                yield Conflict(f"services.{service.name}.private", expected, "True")
 
     @conflicts
     def _files_of_one_user(self) -> Iterator[Conflict]:
@@ -349,7 +349,7 @@ class Stack(Declaration):
             for file in service.files:
                 if (uid := owners.setdefault(file, service.files_uid)) != service.files_uid:
                     expected = f"{uid}, whom {file} belongs to already"
-                    yield Conflict(f"services.{service.name}.files_uid", service.files_uid, expected)
+                    yield Conflict(f"services.{service.name}.files_uid", expected, str(service.files_uid))
 
     def service(self, name: str) -> Service:
         """The service of that name."""

@@ -98,9 +98,7 @@ class DockerSettings(Declaration):
         pool = ipaddress.ip_network(self.address_pool)
         least, most = pool.prefixlen, pool.max_prefixlen - 2
         if not least <= self.address_pool_size <= most:
-            yield Conflict(
-                "address_pool_size", self.address_pool_size, f"a whole number from {least} to {most}"
-            )
+            yield Conflict("address_pool_size", f"a whole number from {least} to {most}")
 
 
 @declaration()
@@ -135,7 +133,7 @@ class Paths(Declaration):
         owners: dict[str, str] = {}
         for key, path in self.to_json().items():
             if (owner := owners.setdefault(path, key)) != key:
-                yield Conflict(key, path, f"a path of its own; {owner} has this one")
+                yield Conflict(key, f"a path of its own; {owner} has this one")
 
 
 @declaration()

@@ -201,7 +201,7 @@ def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
         ),
         (
             {'"fast": "groq-fast",': '"fast": "groq-fats",'},
-            ["aliases['fast'] is groq-fats", "did you mean groq-fast?"],
+            ["aliases.fast is groq-fats", "did you mean groq-fast?"],
         ),
         (
             {
@@ -210,7 +210,7 @@ def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
                 ),
                 '"groq-llama4-scout": ("groq-qwen3-32b", "groq-fast")': '"groq-llama4-scout": ("groq-qwen3-32b",)',
             },
-            ["fallbacks['groq-qwen3-32b'] is a loop: groq-llama4-scout, groq-qwen3-32b", "add a last resort"],
+            ["fallbacks.groq-qwen3-32b is a loop: groq-llama4-scout, groq-qwen3-32b", "add a last resort"],
         ),
         ({"max_connections=100": "max_connections=20"}, ["postgres", "max_connections"]),
         ({'Database("litellm",': 'Database("litellm", owner="",'}, ["Database litellm.owner is ''"]),

@@ -161,7 +161,6 @@ def test_a_card_above_nine_tenths_is_reported() -> None:
             {"gpu": "GPU-ffffffff", "vram_mib": 1},
             "stacks.try.try.gpu is GPU-ffffffff, but must be exactly one of",
         ),
-        ({"gpu": LIGHT}, "stacks.try.try.vram_mib is missing, but must be given with gpu"),
         (
             {"gpu": LIGHT, "vram_mib": 1, "unloads_model_of": "heavy"},
             "stacks.try.try.unloads_model_of is heavy, but must be an instance on its card: light",
@@ -176,6 +175,8 @@ def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], said:
 def test_what_needs_a_card_is_declared_with_one() -> None:
     with pytest.raises(DeclarationError, match="vram_mib is 5, but must be given with gpu"):
         container(vram_mib=5)
+    with pytest.raises(DeclarationError, match="vram_mib is None, but must be given with gpu"):
+        container(gpu=LIGHT)
     with pytest.raises(DeclarationError, match="unloads_model_of is 'light', but must be given with gpu"):
         container(unloads_model_of="light")
 

@@ -57,12 +57,12 @@ KEYS = ("first", "second", "third")
 
 
 def refused(*teams: Team, instances: tuple[OllamaInstance, ...] = INSTANCES, **changed: Any) -> list[str]:
-    return [
-        str(problem)
-        for problem in litellm.problems(
-            gateway(**changed), dict(zip(KEYS, teams, strict=False)), instances, FILES
-        )
-    ]
+    try:
+        declared = gateway(**changed)
+    except DeclarationError as error:
+        return [str(problem) for problem in error.problems]
+    by_key = dict(zip(KEYS, teams, strict=False))
+    return [str(problem) for problem in litellm.problems(declared, by_key, instances, FILES)]
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def test_a_model_without_a_fallback_is_retried() -> None:
 
 def test_a_model_that_thinks_is_asked_where_its_stream_does_not_break() -> None:
     thinker = Model(name="big", instance="heavy", rpm=20, timeout_s=60, supports_reasoning=True)
-    model = litellm.config(gateway(models=(thinker,)), INSTANCES, 10)["model_list"][0]
+    model = litellm.config(gateway(models=(thinker,), fallbacks={}, aliases={}), INSTANCES, 10)["model_list"][
+        0
+    ]
     assert model["litellm_params"]["model"] == "ollama_chat/qwen3:8b"
 
 
@@ -184,19 +186,19 @@ def test_what_is_in_order_is_not_refused() -> None:
 
 def test_an_alias_to_nowhere() -> None:
     assert refused(aliases={"default": "bgi"}) == [
-        "group_data/shared.py: gateway.aliases['default'] is bgi, but must be the name of a model; did you mean big?"
+        ": Gateway litellm-proxy.aliases.default is bgi, but must be the name of a model; did you mean big?"
     ]
 
 
 def test_an_alias_of_an_alias() -> None:
     assert refused(aliases={"default": "big", "best": "default"}) == [
-        "group_data/shared.py: gateway.aliases['best'] is default, but must be the name of a model, not of an alias."
+        ": Gateway litellm-proxy.aliases.best is default, but must be the name of a model, not of an alias."
     ]
 
 
 def test_an_alias_that_hides_a_model() -> None:
     said = refused(aliases={"small": "big"})[0]
-    assert "aliases['small'] is a model's name" in said
+    assert "aliases.small is a model's name" in said
 
 
 def test_an_instance_that_is_not_there() -> None:
@@ -206,17 +208,17 @@ def test_an_instance_that_is_not_there() -> None:
 
 def test_a_model_twice() -> None:
     [said] = refused(models=(*gateway().models, gateway().models[0]))
-    assert "gateway.models.big is big more than once" in said
+    assert "Gateway litellm-proxy.models.big is big more than once" in said
 
 
 @pytest.mark.parametrize(
     ("chains", "said"),
     [
-        ({"big": ("smal",)}, "fallbacks['big'] is smal, but must be names of models; did you mean small?"),
-        ({"bigger": ("small",)}, "fallbacks['bigger'] is those of no model"),
-        ({"default": ("small",)}, "fallbacks['default'] is those of an alias"),
-        ({"big": ("small", "small")}, "fallbacks['big'] is small more than once"),
-        ({"big": ("big", "paid")}, "fallbacks['big'] is a loop: big itself"),
+        ({"big": ("smal",)}, "fallbacks.big is smal, but must be names of models; did you mean small?"),
+        ({"bigger": ("small",)}, "fallbacks.bigger is those of no model"),
+        ({"default": ("small",)}, "fallbacks.default is those of an alias"),
+        ({"big": ("small", "small")}, "fallbacks.big is small more than once"),
+        ({"big": ("big", "paid")}, "fallbacks.big is a loop: big itself"),
     ],
 )
 def test_a_broken_chain(chains: dict[str, tuple[str, ...]], said: str) -> None:

@@ -388,7 +388,7 @@ def test_an_index_without_a_user() -> None:
         ),
         (
             {"env": {"REDIS_URL": "x"}},
-            "a test: Service coach-backend.env.REDIS_URL is 'in generated_secrets too'",
+            "a test: Service coach-backend.env.REDIS_URL is in generated_secrets too",
         ),
         (
             {"predecessors": (Predecessor("old", ("coach_credit",), {"coach_credit": "files/x.sql"}),)},

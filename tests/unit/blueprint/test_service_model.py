@@ -177,7 +177,7 @@ def test_services_of_a_stack_depend_on_each_other_without_circles() -> None:
         stack(a=(), b=("d",), c=())
     with pytest.raises(DeclarationError, match="one of b"):
         stack(a=("a",), b=())
-    with pytest.raises(DeclarationError, match="a → c → b → a', but must be in an order"):
+    with pytest.raises(DeclarationError, match="a → c → b → a, but must be in an order"):
         stack(a=("c", "d"), b=("a",), c=("b",), d=())
 
 
