@@ -85,7 +85,7 @@ def test_a_heartbeat_may_take_as_long_as_the_job_s_longest_pause(
     ("values", "says"),
     [
         ({}, "none"),
-        ({"url": "http://a/", "push": True}, "url, push"),
+        ({"url": "http://a/", "push": True}, "url and push"),
         ({"url": "redis:6379"}, "a URL"),
         ({"url": "http://user:password@litellm:4000/"}, "without secrets"),
         ({"tcp": "redis"}, "host:port"),

@@ -86,6 +86,7 @@ def test_what_is_declared_is_said(resolver: Resolver) -> None:
         shm_size="1g",
         host_gateway=True,
         gpu="GPU-85c38fae",
+        vram_mib=1,
         stop_s=60,
         public=(443,),
         public_udp=(443,),
