@@ -41,7 +41,7 @@ def test_settings_come_in_three_ways_and_options_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "said"),
+    ("environment", "options", "output"),
     [
         ({}, [], "default discovery settings are unsuitable"),
         ({"ES_JAVA_OPTS": "-Xms256m -Xmx512m"}, [], r"\[2\] bootstrap checks failed"),
@@ -50,8 +50,8 @@ def test_settings_come_in_three_ways_and_options_win() -> None:
         (SINGLE, ["eswrapper"], "Positional arguments not allowed"),
     ],
 )
-def test_it_does_not_start_with(environment: dict[str, str], options: list[str], said: str) -> None:
-    with pytest.raises(es.SettingsError, match=said):
+def test_it_does_not_start_with(environment: dict[str, str], options: list[str], output: str) -> None:
+    with pytest.raises(es.SettingsError, match=output):
         es.settings(environment, options)
 
 

@@ -35,7 +35,7 @@ def test_settings_as_the_server_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "output"),
     [
         ("NANGO_ENCRYPTION_KEY", base64.b64encode(bytes(31)).decode(), "256-bit"),
         ("NANGO_ENCRYPTION_KEY", "00" * 32, "256-bit"),
@@ -45,8 +45,8 @@ def test_settings_as_the_server_reads_them() -> None:
         ("SERVER_PORT", "http", "SERVER_PORT"),
     ],
 )
-def test_it_does_not_start_with(name: str, value: str, said: str) -> None:
-    with pytest.raises(nango.StartError, match=said):
+def test_it_does_not_start_with(name: str, value: str, output: str) -> None:
+    with pytest.raises(nango.StartError, match=output):
         nango.configure(ENVIRONMENT | {name: value})
 
 

@@ -35,7 +35,7 @@ def test_settings_as_the_image_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "output"),
     [
         ("DB", "postgresql", "Unsupported driver specified: 'DB=postgresql'"),
         ("DB", "", "DB=cassandra"),
@@ -43,8 +43,8 @@ def test_settings_as_the_image_reads_them() -> None:
         ("ES_SEEDS", "", "ES_SEEDS env must be set if ENABLE_ES is true"),
     ],
 )
-def test_it_does_not_start_with(name: str, value: str, said: str) -> None:
-    with pytest.raises(setup.SetupError, match=said):
+def test_it_does_not_start_with(name: str, value: str, output: str) -> None:
+    with pytest.raises(setup.SetupError, match=output):
         setup.configure(ENVIRONMENT | {name: value})
 
 
@@ -110,7 +110,7 @@ def test_it_says_what_it_is_and_knows_its_namespaces(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "output"),
     [
         ("operator cluster health", 0, "SERVING\n"),
         ("operator namespace describe default", 0, "default\n"),
@@ -124,13 +124,13 @@ def test_the_command(
     capsys: pytest.CaptureFixture[str],
     words: str,
     code: int,
-    said: str,
+    output: str,
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)
     monkeypatch.setattr(sys, "argv", ["temporal", *words.split()])
     assert cli.main() == code
     printed = capsys.readouterr()
-    assert said in printed.out + printed.err
+    assert output in printed.out + printed.err
 
 
 def test_the_command_fails_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,8 @@ def test_a_stream_says_the_same_in_pieces(apis: Apis) -> None:
     *events, done = openai(apis, "/chat/completions", wanted).events
     assert done == "[DONE]"
     chunks = [json.loads(event) for event in events]
-    said = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
-    assert said == whole["choices"][0]["message"]["content"]
+    output = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    assert output == whole["choices"][0]["message"]["content"]
     assert chunks[-1]["usage"] == whole["usage"]
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
 

@@ -18,8 +18,8 @@ from lab.machine import Machine
 
 def show(machine: Machine, unit: str, *names: str) -> dict[str, str]:
     """Properties of a unit."""
-    said = machine.run(f"systemctl show --property={','.join(names)} {unit}").stdout
-    return dict(line.split("=", 1) for line in said.splitlines())
+    output = machine.run(f"systemctl show --property={','.join(names)} {unit}").stdout
+    return dict(line.split("=", 1) for line in output.splitlines())
 
 
 def test_no_unit_has_failed(machine: Machine) -> None:
@@ -28,9 +28,9 @@ def test_no_unit_has_failed(machine: Machine) -> None:
 
 def test_the_kernel_prefers_compressed_swap(machine: Machine) -> None:
     # The lab's kernel belongs to this machine, so what is tried is that its loader takes the file.
-    said = machine.run("/usr/lib/systemd/systemd-sysctl --cat-config").stdout
-    settings = re.findall(r"(?m)^vm\.swappiness\s*=\s*(\d+)", said)
-    assert settings[-1:] == [str(swappiness)], said
+    output = machine.run("/usr/lib/systemd/systemd-sysctl --cat-config").stdout
+    settings = re.findall(r"(?m)^vm\.swappiness\s*=\s*(\d+)", output)
+    assert settings[-1:] == [str(swappiness)], output
 
 
 @pytest.mark.parametrize("unit", ["zramswap.service", "swapfile.service"])
@@ -77,9 +77,9 @@ def test_the_swap_file_is_made_as_large_as_declared(machine: Machine) -> None:
 
 
 def test_the_journal_has_its_limit(machine: Machine) -> None:
-    said = machine.run("journalctl --no-pager -o cat -u systemd-journald").stdout
-    limits = re.findall(r"System Journal .* max ([^,]+),", said)
-    assert limits[-1:] == [f"{journal_max_mib}M"], said
+    output = machine.run("journalctl --no-pager -o cat -u systemd-journald").stdout
+    limits = re.findall(r"System Journal .* max ([^,]+),", output)
+    assert limits[-1:] == [f"{journal_max_mib}M"], output
 
 
 def test_security_upgrades_install_themselves(machine: Machine) -> None:
@@ -132,8 +132,8 @@ def test_cron_takes_a_job(machine: Machine, job: CronJob) -> None:
 def test_cron_has_read_all_jobs_without_complaint(machine: Machine) -> None:
     machine.run("touch /etc/cron.d && systemctl restart cron")  # reads them at once
     assert show(machine, "cron.service", "ActiveState") == {"ActiveState": "active"}
-    said = machine.run("journalctl --no-pager -o cat -u cron").stdout
-    assert not re.search(r"error|wrong|bad |insecure", said, re.IGNORECASE), said
+    output = machine.run("journalctl --no-pager -o cat -u cron").stdout
+    assert not re.search(r"error|wrong|bad |insecure", output, re.IGNORECASE), output
 
 
 @pytest.fixture

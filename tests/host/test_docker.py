@@ -165,7 +165,7 @@ def test_settings_of_others_are_kept_and_ours_come_back(
 
 
 @pytest.mark.parametrize(
-    ("by_hand", "said"),
+    ("by_hand", "output"),
     [
         # A foreign key that dockerd does not know: it stays, and dockerd's own validation refuses it.
         ("""sed -i '1a "no-such-key": 1,' {file}; sed -i s/10m/9m/ {file}""", "no-such-key"),
@@ -174,7 +174,7 @@ def test_settings_of_others_are_kept_and_ours_come_back(
     ids=["refused by dockerd", "no JSON"],
 )
 def test_settings_that_the_engine_would_refuse_stay_as_they_are(
-    machine: Machine, deploy: Deploy, by_hand: str, said: str
+    machine: Machine, deploy: Deploy, by_hand: str, output: str
 ) -> None:
     machine.run("cp -a /etc/docker/daemon.json /run/daemon.json")
     machine.run(by_hand.format(file="/etc/docker/daemon.json"))
@@ -183,7 +183,7 @@ def test_settings_that_the_engine_would_refuse_stay_as_they_are(
         started = machine.run("systemctl show --value -p InvocationID docker").stdout
         done = deploy()
         assert done.rc != 0
-        assert said in done.output
+        assert output in done.output
         assert "failed   Phase 0: hardware | Docker | Settings of the engine" in done.output
         assert "Traceback" not in done.output
         assert machine.run("cat /etc/docker/daemon.json").stdout == broken

@@ -162,8 +162,8 @@ def test_it_repairs_itself(machine: Machine, outside: Outside) -> None:
     with listening(machine, 8002):
         machine.run("systemctl start host-firewall-repair.service")
         assert not reaches(machine, outside, 8002)
-    said = machine.run("journalctl --unit=host-firewall-repair --since=-2min --output=cat").stdout
-    assert "iptables: INPUT of mangle did not come to HOST-INPUT: it does now" in said
+    answer = machine.run("journalctl --unit=host-firewall-repair --since=-2min --output=cat").stdout
+    assert "iptables: INPUT of mangle did not come to HOST-INPUT: it does now" in answer
 
 
 def test_a_neighbour_does_not_reach_a_container_by_routing_to_it(machine: Machine, outside: Outside) -> None:

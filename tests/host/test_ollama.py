@@ -46,8 +46,8 @@ def show(machine: Machine, unit: str, name: str) -> str:
 
 def stored(machine: Machine, instance: OllamaInstance) -> set[str]:
     """The models that an instance finds in its store."""
-    said = machine.run(f"curl -fsS http://127.0.0.1:{instance.port}/api/tags").stdout
-    return {one["name"] for one in json.loads(said)["models"]}
+    output = machine.run(f"curl -fsS http://127.0.0.1:{instance.port}/api/tags").stdout
+    return {one["name"] for one in json.loads(output)["models"]}
 
 
 def invocations(machine: Machine) -> dict[str, str]:

@@ -294,9 +294,9 @@ def test_the_webs_ports_are_not_taken_by_the_package(machine: Machine) -> None:
 
 
 def test_it_is_shut_in(machine: Machine) -> None:
-    said = machine.run(f"systemd-analyze security --no-pager {UNIT} | tail -n 1").stdout
-    exposure = float(said.split(":")[1].split()[0])
-    assert exposure <= 4.5, said
+    output = machine.run(f"systemd-analyze security --no-pager {UNIT} | tail -n 1").stdout
+    exposure = float(output.split(":")[1].split()[0])
+    assert exposure <= 4.5, output
     pid = machine.run(f"systemctl show -P MainPID {UNIT}").stdout.strip()
     assert machine.run(f"ps -o uid= -p {pid}").stdout.strip() != "0"
 

@@ -22,8 +22,10 @@ UNITS = [
 
 def starts(machine: Machine) -> dict[str, str]:
     """An identity of one start of a unit."""
-    said = machine.run(f"systemctl show --property=Id,InvocationID {' '.join(UNITS)}").stdout
-    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in said.strip().split("\n\n")]
+    output = machine.run(f"systemctl show --property=Id,InvocationID {' '.join(UNITS)}").stdout
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")
+    ]
     return {block["Id"]: block["InvocationID"] for block in blocks}
 
 

@@ -87,9 +87,9 @@ def rebooted(machine: Machine, listeners: set[int]) -> Iterator[Boot]:
         await_true(
             lambda: listeners <= listening_ports(machine), 300, f"listeners on {listeners} after the reboot"
         )
-        said, _ = polling.communicate("enough\n", timeout=120)
+        output, _ = polling.communicate("enough\n", timeout=120)
         assert polling.returncode == 0
-        lines = [line.split() for line in said.splitlines()]
+        lines = [line.split() for line in output.splitlines()]
         yield Boot(
             opened={int(line[2]) for line in lines if len(line) == 3},
             rounds=sum(line[1] == "round" for line in lines),

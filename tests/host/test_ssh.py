@@ -87,11 +87,11 @@ def settings(case: dict[str, str]) -> Run:
 
 def there(machine: Machine) -> list[str]:
     """What is left of a case."""
-    said = machine.run(
+    output = machine.run(
         f"ls -d {CASE}* /run/ssh-settings* 2>/dev/null; systemctl list-timers ssh-settings* --no-legend",
         check=False,
     )
-    return said.stdout.split()
+    return output.stdout.split()
 
 
 @pytest.mark.usefixtures("no_case")

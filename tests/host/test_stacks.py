@@ -201,18 +201,18 @@ def test_a_reload_keeps_the_container_and_is_made_up_for(machine: Machine, apply
 
 
 @pytest.mark.parametrize(
-    ("entrypoint", "said"),
+    ("entrypoint", "output"),
     [
         (["python3", "-uc", "print('no such setting: COLOUR'); exit(3)"], "no such setting: COLOUR"),
         (["python3", "-uc", "print('deaf'); import time; time.sleep(999)"], "deaf"),
     ],
 )
 def test_what_does_not_become_healthy_fails_with_its_own_words(
-    apply: Apply, deployed: Case, entrypoint: list[str], said: str
+    apply: Apply, deployed: Case, entrypoint: list[str], output: str
 ) -> None:
     failed = apply(case(web(entrypoint=entrypoint), timeout_s=30))
     assert failed.rc != 0
-    assert said in failed.output
+    assert output in failed.output
     assert "test-web: found it" in failed.output
     again = apply(case(web(entrypoint=entrypoint), timeout_s=8))
     assert again.rc != 0, "a failed run must not count as a successful one"

@@ -48,13 +48,13 @@ def traces(one: Lab) -> list[str]:
     """Everything on this machine that is a lab's: interfaces, namespaces, routes, mounts, processes, control groups."""
     machines = (one.name, f"{one.name}-upstream")
     parts = {f"{one.name}br", f"{one.name}o", f"{one.name}out", f"vb-{one.name}", one.subnet4, one.subnet6}
-    said = [
+    output = [
         *lines("ip", "-brief", "link"),
         *lines("ip", "netns"),
         *lines("ip", "-4", "route", "show", "table", "all"),
         *lines("ip", "-6", "route", "show", "table", "all"),
     ]
-    found = [line for line in said if parts & {word.partition("@")[0] for word in line.split()}]
+    found = [line for line in output if parts & {word.partition("@")[0] for word in line.split()}]
     found += [str(mount) for mount in overlay.mounts() if one.checkout in mount.parents]
     inside = re.compile(rf"(?m):/({'|'.join(machines)})(/|$)")
     for process in Path("/proc").glob("[0-9]*"):

@@ -56,10 +56,10 @@ def before(machine: Machine) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def killed(machine: Machine, before: dict[str, Any]) -> str:
     """What a run said that dies with the host, while the first database is being copied."""
-    said = kill_after(command(*ADOPT), f"Databases of {POSTGRES}-old", "dumped and read back")
+    text = kill_after(command(*ADOPT), f"Databases of {POSTGRES}-old", "dumped and read back")
     machine.stop(hard=True)
     machine.start()
-    return said
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +131,9 @@ def test_every_row_is_there(machine: Machine, before: dict[str, Any], adopted: R
 
 def test_every_key_is_there(machine: Machine, adopted: Run) -> None:
     ask = "REDISCLI_AUTH=$(cat /etc/redis/admin.password) redis-cli --user admin INFO keyspace"
-    said = machine.run(f"docker exec {REDIS} sh -c '{ask}'").stdout
+    text = machine.run(f"docker exec {REDIS} sh -c '{ask}'").stdout
     for index, keys in KEYS.items():
-        assert f"db{index}:keys={keys}," in said
+        assert f"db{index}:keys={keys}," in text
     assert "3 keys in index 0, 2 keys in index 1, 1 keys in index 6" in adopted.output
 
 

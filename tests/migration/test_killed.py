@@ -107,10 +107,10 @@ def test_what_was_written_after_a_killed_run_is_copied_as_well(untouched: Machin
 def test_an_application_that_goes_on_writing_is_refused_by_the_old_server(untouched: Machine) -> None:
     assert copy(untouched).returncode == 0
     insert = """INSERT INTO "User" (email, plan) VALUES ('lost@example.org', 'pro');"""
-    said = untouched.run(
+    output = untouched.run(
         f"docker exec -i {OLD} psql -XqAt -U augmenter -d shop", input=insert, check=False
     ).stderr
-    assert "read-only transaction" in said
+    assert "read-only transaction" in output
 
 
 def test_a_crash_of_the_old_server_meanwhile_makes_the_dump_out_of_date(untouched: Machine) -> None:

@@ -59,8 +59,8 @@ def litellm(machine: Machine, path: str, body: Any = None, key: str = MASTER_KEY
     """What the proxy answers to GET, or to POST with a body."""
     address = "$(docker inspect --format '{{.NetworkSettings.Networks.coolify.IPAddress}}' litellm-proxy)"
     data = "" if body is None else f"--json {shlex.quote(json.dumps(body))}"
-    said = machine.run(f"curl -fsS -H 'Authorization: Bearer {key}' {data} http://{address}:4000{path}")
-    return json.loads(said.stdout)
+    output = machine.run(f"curl -fsS -H 'Authorization: Bearer {key}' {data} http://{address}:4000{path}")
+    return json.loads(output.stdout)
 
 
 def kuma(machine: Machine, *actions: dict[str, Any]) -> list[str]:

@@ -27,8 +27,8 @@ def containers(machine: Machine) -> Callable[[], dict[str, Any]]:  # noqa: F811 
     ]
 
     def inspect() -> dict[str, Any]:
-        said = machine.run(f"docker inspect {' '.join(names)}").stdout
-        return {one["Name"].removeprefix("/"): one for one in json.loads(said)}
+        output = machine.run(f"docker inspect {' '.join(names)}").stdout
+        return {one["Name"].removeprefix("/"): one for one in json.loads(output)}
 
     return inspect
 

@@ -67,7 +67,7 @@ def test_every_wire_of_a_backend_works(
     address = machine.run(f"docker inspect --format '{network}' {name}").stdout.strip()
     answer = httpx.get(f"http://127.0.0.1:{forward(address, port)}/api/health", timeout=60, trust_env=False)
     wires = answer.json()["wires"]
-    assert {wire: said for wire, said in wires.items() if not said["ok"]} == {}
+    assert {wire: output for wire, output in wires.items() if not output["ok"]} == {}
     assert wires.keys() >= {"postgres", "postgres-direct", "redis", "llm"}
     transcribes = next(
         project.uses_whisper for project in PROJECTS if name in [one.name for one in project.services]

@@ -125,8 +125,8 @@ def test_tables_belong_to_the_role_of_their_project(data_plane: DataPlane) -> No
         ),
         ("voicejury_db", "voicejury", {"lyrics_cache", "lyrics_offsets", "word_timestamps_cache"}),
     ):
-        said = data_plane.sql(database, f"SELECT tablename FROM pg_tables WHERE tableowner = '{role}'")  # noqa: S608
-        assert set(said.split()) == tables
+        output = data_plane.sql(database, f"SELECT tablename FROM pg_tables WHERE tableowner = '{role}'")  # noqa: S608
+        assert set(output.split()) == tables
 
 
 def test_a_table_that_is_gone_comes_back_and_the_others_keep_their_rows(

@@ -30,8 +30,8 @@ WRITTEN = (
 def environment(machine: Machine, container: str) -> dict[str, str]:
     """The environment of a running container."""
     template = "{{range .Config.Env}}{{println .}}{{end}}"
-    said = machine.run(f"docker inspect --format '{template}' {container}").stdout
-    return dict(line.partition("=")[::2] for line in said.splitlines() if line)
+    output = machine.run(f"docker inspect --format '{template}' {container}").stdout
+    return dict(line.partition("=")[::2] for line in output.splitlines() if line)
 
 
 def test_a_second_run_changes_nothing(deploy: Deploy) -> None:

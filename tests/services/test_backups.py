@@ -52,8 +52,8 @@ FROM pg_database WHERE datname = '{}';
 
 
 def settings(machine: Machine) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(machine.run(f"cat {CONFIG}").stdout)
-    return said
+    output: dict[str, Any] = json.loads(machine.run(f"cat {CONFIG}").stdout)
+    return output
 
 
 def psql(machine: Machine, database: str, sql: str) -> str:
@@ -67,8 +67,8 @@ def newest(machine: Machine, piece: str) -> str:
 
 
 def manifest(machine: Machine, piece: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(machine.run(f"cat {newest(machine, piece)}/manifest.json").stdout)
-    return said
+    output: dict[str, Any] = json.loads(machine.run(f"cat {newest(machine, piece)}/manifest.json").stdout)
+    return output
 
 
 def made(machine: Machine, command: str, status: int = 0) -> str:
@@ -141,8 +141,8 @@ def test_everything_deployed_has_a_backup(machine: Machine) -> None:
 
 
 def logins(machine: Machine) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(machine.run(f"cat {paths.config}/backup-credentials.json").stdout)
-    return said
+    output: dict[str, Any] = json.loads(machine.run(f"cat {paths.config}/backup-credentials.json").stdout)
+    return output
 
 
 def test_backups_and_logins_are_private(machine: Machine) -> None:
@@ -196,10 +196,10 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_restore_test_restores_everything_and_leaves_nothing(machine: Machine) -> None:
-    said = made(machine, TEST)
+    output = made(machine, TEST)
     for piece in machine.run(f"cd {backups.root} && ls -d */*/*").stdout.split():
-        assert f" {piece} of " in said
-    assert said.count("restored as it was") >= len(DATA)
+        assert f" {piece} of " in output
+    assert output.count("restored as it was") >= len(DATA)
     left = "docker ps -a --format '{{.Names}}'; docker network ls --format '{{.Name}}'"
     assert "restore" not in machine.run(left).stdout
     assert machine.run(f"find {backups.root} -mindepth 3 -name '.*'").stdout == ""
@@ -243,14 +243,14 @@ def test_a_renamed_container_makes_the_backup_alert_not_lie(
 
 
 def test_what_is_gone_or_too_small_is_reported(machine: Machine, messages: Telegrams, tried: str) -> None:
-    said = settings(machine)["postgres"]
-    (ours,) = [one for one in said if one["container"] == "shared-postgres"]
+    output = settings(machine)["postgres"]
+    (ours,) = [one for one in output if one["container"] == "shared-postgres"]
     ours |= {"databases": [*ours["databases"], "was_here"], "min_kib": {"litellm": 10**6}}
-    changed(machine, postgres=said)
+    changed(machine, postgres=output)
     for _ in range(2):
         made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres", status=NOTIFIED)
     ours["min_kib"] = {}
-    changed(machine, postgres=said)
+    changed(machine, postgres=output)
     psql(machine, "postgres", "CREATE DATABASE was_here;")
     try:
         made(machine, f"{DATABASES} {tried} --only postgres/shared-postgres")

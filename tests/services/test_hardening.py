@@ -28,8 +28,8 @@ SCRATCH = "scratch-hardening"
 @pytest.fixture(scope="module")
 def containers(machine: Machine) -> dict[str, Any]:
     """What Docker says of all containers, by name."""
-    said = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
-    return {one["Name"].removeprefix("/"): one for one in said}
+    output = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
+    return {one["Name"].removeprefix("/"): one for one in output}
 
 
 def test_every_container_is_ours(containers: dict[str, Any]) -> None:
@@ -65,13 +65,13 @@ def test_nobody_has_the_engine_s_socket_or_a_folder_of_the_system(containers: di
 @pytest.fixture(scope="module")
 def processes(machine: Machine) -> dict[str, list[dict[str, str]]]:
     """The kernel's account of every process of every container, by the container's name."""
-    said = machine.run(
+    output = machine.run(
         "for name in $(docker ps --format '{{.Names}}'); do for pid in $(docker top $name -eo pid | tail -n +2); do "
         "echo \"@@$name\"; grep -E '^(Uid|CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status; "
         "done; done 2>/dev/null"
     ).stdout
     found: dict[str, list[dict[str, str]]] = {}
-    for block in said.split("@@")[1:]:
+    for block in output.split("@@")[1:]:
         name, *lines = block.splitlines()
         status = {line.partition(":")[0]: line.partition(":")[2].strip() for line in lines}
         if status:  # some have ended since
@@ -158,9 +158,9 @@ os._exit(0)
     run = (
         f"docker run --name {SCRATCH} --network none --memory 512m --pids-limit {limit} --entrypoint python3"
     )
-    said = machine.run(f"{run} {image} -c {shlex.quote(bomb)}", timeout=120).stdout.split()
-    assert said[1] == "11", f"forked {said[0]} times, and nothing refused it"
-    assert limit - 10 < int(said[0]) < limit
+    output = machine.run(f"{run} {image} -c {shlex.quote(bomb)}", timeout=120).stdout.split()
+    assert output[1] == "11", f"forked {output[0]} times, and nothing refused it"
+    assert limit - 10 < int(output[0]) < limit
     machine.run("true")
 
 

@@ -102,16 +102,18 @@ def verified(machine: Machine, **changed: Any) -> list[str]:
 
 @pytest.mark.checklist("1.1", "1.4", "1.7", "F.1")
 def test_everything_that_is_declared_works(machine: Machine) -> None:
-    said = verified(machine)
-    assert [line for line in said if not line.startswith("ok ")] == []
+    output = verified(machine)
+    assert [line for line in output if not line.startswith("ok ")] == []
     tried = len(gateway.models) + len(gateway.aliases) + len(litellm.fallbacks(gateway)) + len(TEAMS)
-    assert len(said) == tried + 5  # health, cache, unknown key, budget, trace
+    assert len(output) == tried + 5  # health, cache, unknown key, budget, trace
 
 
 def test_a_dead_route_is_named(machine: Machine, failures: None) -> None:
     traffic.disturb(machine.lab, "api.groq.com", missing_models=("qwen/qwen3-32b",))
-    said = verified(machine, aliases={}, fallbacks={}, keys={}, priced="", traced=False)
-    assert [line.split(":")[0] for line in said if line.startswith("FAIL")] == ["FAIL  route groq-qwen3-32b"]
+    output = verified(machine, aliases={}, fallbacks={}, keys={}, priced="", traced=False)
+    assert [line.split(":")[0] for line in output if line.startswith("FAIL")] == [
+        "FAIL  route groq-qwen3-32b"
+    ]
 
 
 @pytest.mark.checklist("1.2", "F.2")
@@ -279,10 +281,10 @@ def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures:
         )
 
     healthy = verify()
-    said = healthy.stdout + healthy.stderr
-    assert healthy.returncode == 0, said
+    output = healthy.stdout + healthy.stderr
+    assert healthy.returncode == 0, output
     for line in ("cores", "RAM", "disk", "GPUs", "Ollama", "containers", "databases", "backups", "monitors"):
-        assert f"ok    {line}" in said
+        assert f"ok    {line}" in output
     traffic.disturb(machine.lab, "api.groq.com", missing_models=("qwen/qwen3-32b",))
     machine.run("docker stop flower")
     try:
@@ -290,11 +292,11 @@ def test_make_verify_says_in_its_status_what_is_dead(machine: Machine, failures:
     finally:
         machine.run("docker start flower")
         await_healthy(machine)
-    said = ill.stdout + ill.stderr
+    output = ill.stdout + ill.stderr
     assert ill.returncode != 0
-    assert "LiteLLM, route groq-qwen3-32b" in said
-    assert "container flower" in said
-    assert "Traceback" not in said
+    assert "LiteLLM, route groq-qwen3-32b" in output
+    assert "container flower" in output
+    assert "Traceback" not in output
 
 
 def test_an_answer_is_kept_as_long_as_it_was_asked_to_be(ask: Ask) -> None:

@@ -115,12 +115,12 @@ print(json.dumps({"heard": heard, "answers": answers}))
 
 
 def test_no_backend_of_a_projects_own_is_asked_with_our_keys(tenant: Tenant) -> None:
-    said = attack(tenant, LISTENER)
-    assert said["heard"] == []
-    passed = {name: answer for name, answer in said["answers"].items() if answer[0] not in (400, 403)}
+    output = attack(tenant, LISTENER)
+    assert output["heard"] == []
+    passed = {name: answer for name, answer in output["answers"].items() if answer[0] not in (400, 403)}
     assert passed == {}
     master = Secrets.open("lab").generated("litellm/master_key")
-    assert master not in json.dumps(said)
+    assert master not in json.dumps(output)
 
 
 def test_what_is_refused_is_named(tenant: Tenant) -> None:
@@ -255,8 +255,8 @@ def test_no_credential_is_in_a_log(tenant: Tenant, machine: Machine) -> None:
     """
     canary = f"sk-canary{random.token_hex(16)}"
     since = machine.run("date +%s").stdout.strip()
-    said = attack(tenant, program, canary=canary)
-    assert set(said) <= {200, 400, 401, 403, 404}, said
+    output = attack(tenant, program, canary=canary)
+    assert set(output) <= {200, 400, 401, 403, 404}, output
     log = machine.run(f"docker logs --since {since} {gateway.container} 2>&1").stdout
     assert " POST /v1/chat/completions 200" in log, "the log says nothing of what was asked"
     key = Secrets.open("lab").provided(tenant.project.team.key_secret)

@@ -42,8 +42,8 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def networks(machine: Machine) -> dict[str, dict[str, Any]]:
     """The networks of each container, by its name."""
-    said = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
-    return {one["Name"].removeprefix("/"): one["NetworkSettings"]["Networks"] for one in said}
+    output = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
+    return {one["Name"].removeprefix("/"): one["NetworkSettings"]["Networks"] for one in output}
 
 
 def test_what_is_private_is_declared_so() -> None:

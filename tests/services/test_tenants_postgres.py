@@ -59,7 +59,7 @@ def test_each_project_enters_its_own_database_and_no_other(
     for tenant in tenants:
         found = tenant.python(_after_login(program), databases=names)
         name = own_database(tenant).name
-        entered = {door for door, said in found.items() if said == "entered"}
+        entered = {door for door, output in found.items() if output == "entered"}
         assert entered == {f"shared-postgres/{name}", f"pgbouncer/{name}"}, found
         for door in found.keys() - entered:
             # PgBouncer knows no others than the declared ones.
@@ -326,7 +326,7 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         f"EXECUTE on pg_read_file(text) for {database.role}",
     ):
         assert f"- {inside} found: {found} expected:" in report
-    for said in (
+    for output in (
         "roles of shared-postgres that are not declared: stray_idle;",
         f"{inside}: found tables, schemas or functions of postgres, which its owner cannot change;",
         f"{inside} has its own search_path:",
@@ -335,7 +335,7 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         "buckets of minio that are not declared: stray;",
         "API keys in Uptime Kuma that are not declared: stray;",
     ):
-        assert said in report
+        assert output in report
 
     # What is declared is as declared.
     limit = connection_limits(everything().blueprint.postgres, everything().blueprint.databases)[

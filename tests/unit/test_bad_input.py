@@ -39,13 +39,13 @@ def in_checkout(checkout: Path, *arguments: str, environment: str = "") -> subpr
     return command_line(*arguments, folder=checkout, environment=variables)
 
 
-def stops(checkout: Path, said: Iterable[str], *arguments: str, environment: str = "") -> None:
+def stops(checkout: Path, answer: Iterable[str], *arguments: str, environment: str = "") -> None:
     """A run stops before it connects, with what is wanted in one line of what it says."""
     status, output = pyinfra(checkout, *arguments, environment=environment)
     assert status != 0
     assert "Traceback" not in output
     assert CONNECTED not in output
-    assert [line for line in output.splitlines() if all(part in line for part in said)], output
+    assert [line for line in output.splitlines() if all(part in line for part in answer)], output
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -61,12 +61,12 @@ def test_what_is_in_order_gets_as_far_as_the_host(checkout: Path) -> None:
 
 
 def test_a_misspelt_key_of_the_command_line(checkout: Path) -> None:
-    said = [
+    answer = [
         "--data: swapiness is not a known key",
         "one of phase, allow_untested_os, allow_small_machine, llm_provider, optional_services, report,",
         "did you mean swappiness?",
     ]
-    stops(checkout, said, "--data", "swapiness=10")
+    stops(checkout, answer, "--data", "swapiness=10")
 
 
 def test_a_value_of_another_kind(checkout: Path) -> None:
@@ -79,13 +79,13 @@ def test_a_value_of_another_kind(checkout: Path) -> None:
 
 
 def test_data_without_a_value(checkout: Path) -> None:
-    said = "--data: swap_gib is no key with a value, but must be key=value."
-    stops(checkout, [said], "--data", "swap_gib")
+    answer = "--data: swap_gib is no key with a value, but must be key=value."
+    stops(checkout, [answer], "--data", "swap_gib")
 
 
 def test_data_that_no_parser_takes(checkout: Path) -> None:
-    said = ["--data: swap_gib is nested too deep, but must be a plain value."]
-    stops(checkout, said, "--data", f"swap_gib={'[' * 100_000}")
+    answer = ["--data: swap_gib is nested too deep, but must be a plain value."]
+    stops(checkout, answer, "--data", f"swap_gib={'[' * 100_000}")
 
 
 def test_data_of_any_size(checkout: Path) -> None:
@@ -96,8 +96,8 @@ def test_data_of_any_size(checkout: Path) -> None:
 
 
 def test_the_key_of_a_user_who_is_unknown(checkout: Path) -> None:
-    said = ["--data: ssh_key is '~nouser/key', but must be the path of a file that you can read."]
-    stops(checkout, said, "--data", "ssh_key=~nouser/key")
+    answer = ["--data: ssh_key is '~nouser/key', but must be the path of a file that you can read."]
+    stops(checkout, answer, "--data", "ssh_key=~nouser/key")
 
 
 def test_a_limit_that_nobody_is_in(checkout: Path) -> None:
@@ -111,8 +111,8 @@ def test_a_limit_that_nobody_is_in(checkout: Path) -> None:
 
 
 def test_an_unknown_profile(checkout: Path) -> None:
-    said = ["--data: hardware_profile is 'i9', but must be one of celeron_g4930, i7_9700k."]
-    stops(checkout, said, "--data", "hardware_profile=i9")
+    answer = ["--data: hardware_profile is 'i9', but must be one of celeron_g4930, i7_9700k."]
+    stops(checkout, answer, "--data", "hardware_profile=i9")
 
 
 def test_a_profile_for_one_run(checkout: Path) -> None:
@@ -155,11 +155,11 @@ def test_a_prefix_of_two_cards(checkout: Path) -> None:
     replace(
         checkout / "group_data/gpu.py", 'name="light", gpu="GPU-85c38fae"', 'name="light", gpu="GPU-85c38f"'
     )
-    said = [
+    answer = [
         "ollama_instances.light.gpu is GPU-85c38f, the prefix of GPU-85c38fae and GPU-85c38f00",
         "exactly one of",
     ]
-    stops(checkout, said)
+    stops(checkout, answer)
 
 
 def test_a_port_twice(checkout: Path) -> None:
@@ -174,12 +174,12 @@ def test_a_port_that_is_none(checkout: Path) -> None:
 
 def test_a_model_that_does_not_fit_its_card(checkout: Path) -> None:
     replace(checkout / "group_data/gpu.py", "weights_mib=4960", "weights_mib=9600")
-    said = [
+    answer = [
         "group_data/gpu.py: gpus.GPU-bdb1f5e4 is asked for",
         "= 11030 MiB",
         "at most the 10240 MiB of the RTX 3080",
     ]
-    stops(checkout, said)
+    stops(checkout, answer)
 
 
 def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "answer"),
     [
         (
             {
@@ -224,11 +224,11 @@ def test_a_whisper_model_that_the_requirements_refuse(checkout: Path) -> None:
     ],
 )
 def test_shared_services_that_do_not_fit_together(
-    checkout: Path, changes: dict[str, str], said: list[str]
+    checkout: Path, changes: dict[str, str], answer: list[str]
 ) -> None:
     for old, new in changes.items():
         replace(checkout / "group_data/shared.py", old, new)
-    stops(checkout, ["group_data/shared.py", *said])
+    stops(checkout, ["group_data/shared.py", *answer])
 
 
 def test_all_problems_in_one_report(checkout: Path) -> None:
@@ -243,8 +243,8 @@ def test_no_lab(checkout: Path) -> None:
 
 
 def test_an_unknown_environment(checkout: Path) -> None:
-    said = ["SOURCEFAST_ENV is 'prod', but must be lab or production"]
-    stops(checkout, said, environment="prod")
+    answer = ["SOURCEFAST_ENV is 'prod', but must be lab or production"]
+    stops(checkout, answer, environment="prod")
 
 
 def test_a_production_yaml_that_would_hang_a_run(checkout: Path) -> None:
@@ -297,14 +297,14 @@ def test_group_files_that_end_a_run(checkout: Path) -> None:
             file.write(f"\n{line}\n")
     status, output = pyinfra(checkout)
     assert status != 0
-    for said in (
+    for answer in (
         "group_data/all.py: backup_hour is an annotation without a value, but must be a key with its value.",
         "is refused (SystemExit: 0), but must be a declaration",
         "is refused (RuntimeError: why), but must be a declaration",
         "is refused (ModuleNotFoundError: No module named 'nothing_of_that_name')",
         "is no Python ('(' was never closed), but must be Python.",
     ):
-        assert said in output
+        assert answer in output
 
 
 def test_an_unreadable_production_yaml(checkout: Path) -> None:

@@ -53,8 +53,8 @@ def test_every_command_is_one(page: Path) -> None:
 
 def test_make_deploy_is_for_the_lab_whatever_the_shell_is_set_to() -> None:
     asked = ["make", "--print-data-base", "--dry-run", "deploy"]
-    said = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    assert "\ndeploy: SOURCEFAST_ENV := lab\n" in said
+    output = subprocess.run(asked, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert "\ndeploy: SOURCEFAST_ENV := lab\n" in output
 
 
 EXCERPTS = re.findall(

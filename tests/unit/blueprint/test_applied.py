@@ -18,14 +18,14 @@ def test_names_of_files_in_a_folder(tmp_path: Path) -> None:
     for name in ("litellm", "hardware", ".hidden"):
         (tmp_path / name).touch()
     command = fact.command(str(tmp_path)).get_raw_value()
-    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    assert fact.process(said.stdout.splitlines()) == ["hardware", "litellm"]
+    output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert fact.process(output.stdout.splitlines()) == ["hardware", "litellm"]
 
 
 def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     command = Names().command(str(tmp_path / "none")).get_raw_value()
-    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
-    assert (said.stdout, Names().default()) == ("", [])
+    output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (output.stdout, Names().default()) == ("", [])
 
 
 def test_a_host_has_the_stacks_and_databases_of_its_phases() -> None:

@@ -82,10 +82,10 @@ def test_limits_are_ceilings_that_are_reported() -> None:
     assert "the machine has 18432 MiB = 12288 of memory + 6144 of zram" in sentence
 
 
-@pytest.mark.parametrize(("expected", "told"), [(9000, 0), (9001, 1)])
-def test_nine_tenths_of_the_memory_are_reported(expected: int, told: int) -> None:
+@pytest.mark.parametrize(("expected", "reported"), [(9000, 0), (9001, 1)])
+def test_nine_tenths_of_the_memory_are_reported(expected: int, reported: int) -> None:
     budget = MemoryBudget((MemoryUse("a", "b", 9500, expected),), 8000, 2000)
-    assert len(list(budget.warnings())) == told
+    assert len(list(budget.warnings())) == reported
     assert not list(budget.problems("file"))
 
 
@@ -155,7 +155,7 @@ def test_a_card_above_nine_tenths_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         (
             {"gpu": "GPU-ffffffff", "vram_mib": 1},
@@ -167,9 +167,9 @@ def test_a_card_above_nine_tenths_is_reported() -> None:
         ),
     ],
 )
-def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], said: str) -> None:
+def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], output: str) -> None:
     (problem,) = refused(shared_stacks=beside(**fields))
-    assert said in problem
+    assert output in problem
 
 
 def test_what_needs_a_card_is_declared_with_one() -> None:

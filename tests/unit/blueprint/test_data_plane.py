@@ -145,13 +145,13 @@ def test_databases_that_share_a_name_or_an_owner_or_name_no_role_are_refused() -
         Database("second", owner="litellm"),
         Database("other", connect_roles=("nobody",)),
     )
-    told = postgres.database_problems(
+    reported = postgres.database_problems(
         [
             *(("group_data/shared.py", one) for one in DATABASES),
             *(("group_data/shop.py", one) for one in wrong),
         ]
     )
-    assert [(problem.file, problem.key, problem.found) for problem in told] == [
+    assert [(problem.file, problem.key, problem.found) for problem in reported] == [
         ("group_data/shop.py", "databases.litellm", "declared before"),
         ("group_data/shop.py", "databases.second.owner", "litellm, which owns litellm"),
         ("group_data/shop.py", "databases.other.connect_roles", "nobody"),

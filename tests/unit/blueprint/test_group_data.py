@@ -86,7 +86,7 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("import sys\nsys.exit()\n", "line 2 is refused (SystemExit: )"),
         ("raise SystemExit(3)\n", "line 1 is refused (SystemExit: 3)"),
@@ -107,10 +107,10 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
         ("from os.path import *\n", "join is not a known key"),
     ],
 )
-def test_a_file_that_does_not_do_what_it_should(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_a_file_that_does_not_do_what_it_should(tmp_path: Path, text: str | bytes, output: str) -> None:
     (tmp_path / "all.py").write_bytes(text.encode() if isinstance(text, str) else text)
     problems = refused(tmp_path)
-    assert any(problem.startswith("group_data/all.py: ") and said in problem for problem in problems)
+    assert any(problem.startswith("group_data/all.py: ") and output in problem for problem in problems)
     assert max(map(len, problems)) < 400
 
 

@@ -170,7 +170,7 @@ def called(old: str, **new: Any) -> list[Stack]:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "output"),
     [
         ("shared_stacks", called("redis", name="cache"), "shared_stacks.redis is missing"),
         ("shared_stacks", called("shared-postgres", name="main"), "postgres.shared-postgres is missing"),
@@ -184,8 +184,8 @@ def called(old: str, **new: Any) -> list[Stack]:
         ("pgbouncer", PgBouncer(host="db"), "pgbouncer.host is 'db', but must be 'shared-postgres'"),
     ],
 )
-def test_who_is_spoken_to_by_name_is_called_so(key: str, value: object, said: str) -> None:
-    assert [problem for problem in refused(**{key: value}) if said in problem]
+def test_who_is_spoken_to_by_name_is_called_so(key: str, value: object, output: str) -> None:
+    assert [problem for problem in refused(**{key: value}) if output in problem]
 
 
 def test_the_cache_is_in_an_index_of_its_user() -> None:

@@ -135,7 +135,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         ({"address": ""}, "hosts.server.address is '', but must be a host name or an address"),
         ({"address": None}, "hosts.server.address is None"),
@@ -195,10 +195,10 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         ({"data": {"gpus": []}}, "hosts.server.data.gpus is given here, but must be changed in group_data/"),
     ],
 )
-def test_what_is_wrong_with_a_host(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_with_a_host(tmp_path: Path, fields: dict[str, Any], output: str) -> None:
     (problem,) = refused(production(tmp_path, one_host(**fields)))
     assert problem.startswith("production.yaml: ")
-    assert said in problem
+    assert output in problem
     assert len(problem) < 1000
 
 
@@ -249,7 +249,7 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("hosts: [a\n", "line 2, column 1 is no YAML"),
         ("", "hosts is missing, but must be the hosts by their names"),
@@ -266,10 +266,10 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_production_yaml(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_production_yaml(tmp_path: Path, text: str, output: str) -> None:
     (problem,) = refused(production(tmp_path, text))
     assert problem.startswith("production.yaml: ")
-    assert said in problem
+    assert output in problem
     assert "password" not in problem
 
 

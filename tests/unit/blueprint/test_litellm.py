@@ -197,22 +197,22 @@ def test_an_alias_of_an_alias() -> None:
 
 
 def test_an_alias_that_hides_a_model() -> None:
-    said = refused(aliases={"small": "big"})[0]
-    assert "aliases.small is a model's name" in said
+    output = refused(aliases={"small": "big"})[0]
+    assert "aliases.small is a model's name" in output
 
 
 def test_an_instance_that_is_not_there() -> None:
-    [said] = refused(instances=INSTANCES[1:])
-    assert "gateway.models.big.instance is heavy, but must be one of light" in said
+    [output] = refused(instances=INSTANCES[1:])
+    assert "gateway.models.big.instance is heavy, but must be one of light" in output
 
 
 def test_a_model_twice() -> None:
-    [said] = refused(models=(*gateway().models, gateway().models[0]))
-    assert "Gateway litellm-proxy.models.big is big more than once" in said
+    [output] = refused(models=(*gateway().models, gateway().models[0]))
+    assert "Gateway litellm-proxy.models.big is big more than once" in output
 
 
 @pytest.mark.parametrize(
-    ("chains", "said"),
+    ("chains", "output"),
     [
         ({"big": ("smal",)}, "fallbacks.big is smal, but must be names of models; did you mean small?"),
         ({"bigger": ("small",)}, "fallbacks.bigger is those of no model"),
@@ -221,34 +221,35 @@ def test_a_model_twice() -> None:
         ({"big": ("big", "paid")}, "fallbacks.big is a loop: big itself"),
     ],
 )
-def test_a_broken_chain(chains: dict[str, tuple[str, ...]], said: str) -> None:
+def test_a_broken_chain(chains: dict[str, tuple[str, ...]], output: str) -> None:
     [problem] = refused(fallbacks=chains)
-    assert said in problem
+    assert output in problem
 
 
 def test_a_loop() -> None:
-    said = refused(fallbacks={"big": ("small",), "small": ("free",), "free": ("big",)})
-    assert len(said) == 3
-    assert "is a loop: big, free, small lead to each other only" in said[0]
+    output = refused(fallbacks={"big": ("small",), "small": ("free",), "free": ("big",)})
+    assert len(output) == 3
+    assert "is a loop: big, free, small lead to each other only" in output[0]
     assert refused(fallbacks={"big": ("small",), "small": ("free",), "free": ("big", "paid")}) == []
 
 
 def test_teams_that_share_something() -> None:
-    said = refused(TEAM, replace(TEAM, name="other"))
+    output = refused(TEAM, replace(TEAM, name="other"))
     assert (
-        "group_data/second.py: second.team.alias is the-shop, but must be another than that of first." in said
+        "group_data/second.py: second.team.alias is the-shop, but must be another than that of first."
+        in output
     )
-    assert any("second.team.key_alias is sk-shop" in one for one in said)
+    assert any("second.team.key_alias is sk-shop" in one for one in output)
 
 
 def test_a_team_that_may_ask_for_nothing_known() -> None:
-    [said] = refused(replace(TEAM, models=("bigg",)))
-    assert "first.team.models is bigg, but must be one of big, small" in said
-    assert "did you mean big?" in said
+    [output] = refused(replace(TEAM, models=("bigg",)))
+    assert "first.team.models is bigg, but must be one of big, small" in output
+    assert "did you mean big?" in output
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         ({"model": ""}, "Model m.instance is ''"),
         ({"instance": "heavy"}, "Model m.instance is 'heavy'"),
@@ -259,15 +260,15 @@ def test_a_team_that_may_ask_for_nothing_known() -> None:
         ({"name": "GPT"}, "Model GPT.name"),
     ],
 )
-def test_a_model_that_makes_no_sense(fields: dict[str, Any], said: str) -> None:
+def test_a_model_that_makes_no_sense(fields: dict[str, Any], output: str) -> None:
     sound: dict[str, Any] = {"name": "m", "model": "openai/gpt-4o", "rpm": 1, "timeout_s": 1}
     with pytest.raises(DeclarationError) as refusal:
         Model(**sound | fields)
-    assert said in str(refusal.value)
+    assert output in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         ({"budget_usd": 0}, "Team t.budget_usd is 0"),
         ({"budget_usd": "20"}, "Team t.budget_usd is '20'"),
@@ -275,8 +276,8 @@ def test_a_model_that_makes_no_sense(fields: dict[str, Any], said: str) -> None:
         ({"key_alias": "SK"}, "Team t.key_alias"),
     ],
 )
-def test_a_team_that_makes_no_sense(fields: dict[str, Any], said: str) -> None:
+def test_a_team_that_makes_no_sense(fields: dict[str, Any], output: str) -> None:
     sound: dict[str, Any] = {"name": "t", "key_alias": "sk-t", "budget_usd": 1}
     with pytest.raises(DeclarationError) as refusal:
         Team(**sound | fields)
-    assert said in str(refusal.value)
+    assert output in str(refusal.value)

@@ -85,55 +85,61 @@ def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[
 
 @pytest.mark.checklist("2.9")
 def test_a_service_gets_everything_that_is_shared(secrets: Secrets) -> None:
-    told = environment(declared(), secrets, "renov-backend")
+    reported = environment(declared(), secrets, "renov-backend")
     password = secrets.generated("postgres/renov_bati")
-    assert told["DATABASE_URL"] == f"postgresql://renov_bati:{password}@pgbouncer:6432/renov_bati"
+    assert reported["DATABASE_URL"] == f"postgresql://renov_bati:{password}@pgbouncer:6432/renov_bati"
     assert (
-        told["DIRECT_DATABASE_URL"] == f"postgresql://renov_bati:{password}@shared-postgres:5432/renov_bati"
+        reported["DIRECT_DATABASE_URL"]
+        == f"postgresql://renov_bati:{password}@shared-postgres:5432/renov_bati"
     )
     queue = f"redis://renov-bati:{secrets.generated('redis/renov-bati')}@shared-redis:6379"
-    assert (told["REDIS_URL"], told["CELERY_BROKER_URL"]) == (f"{queue}/5", f"{queue}/5")
-    assert told["CELERY_RESULT_BACKEND"] == f"{queue}/9"
-    assert (told["LLM_PROVIDER"], told["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
-    assert told["LITELLM_API_KEY"] == secrets.generated("litellm/keys/renov-bati")
-    assert told["OLLAMA_HOST"] == told["OLLAMA_HEAVY_URL"] == "http://host.docker.internal:11434"
-    assert told["OLLAMA_REASONING_URL"] == "http://host.docker.internal:11438"
-    assert told["LANGFUSE_HOST"] == "http://langfuse:3000"
-    assert told["PORT"] == "3001"
-    assert not {"WHISPER_URL", "GROQ_API_KEY", "FIRECRAWL_API_KEY"} & told.keys()
+    assert (reported["REDIS_URL"], reported["CELERY_BROKER_URL"]) == (f"{queue}/5", f"{queue}/5")
+    assert reported["CELERY_RESULT_BACKEND"] == f"{queue}/9"
+    assert (reported["LLM_PROVIDER"], reported["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
+    assert reported["LITELLM_API_KEY"] == secrets.generated("litellm/keys/renov-bati")
+    assert reported["OLLAMA_HOST"] == reported["OLLAMA_HEAVY_URL"] == "http://host.docker.internal:11434"
+    assert reported["OLLAMA_REASONING_URL"] == "http://host.docker.internal:11438"
+    assert reported["LANGFUSE_HOST"] == "http://langfuse:3000"
+    assert reported["PORT"] == "3001"
+    assert not {"WHISPER_URL", "GROQ_API_KEY", "FIRECRAWL_API_KEY"} & reported.keys()
 
 
 def test_a_provided_key_goes_only_where_it_is_needed(secrets: Secrets) -> None:
-    told = environment(declared(), secrets, "renov-crawler-worker")
-    assert (told["FIRECRAWL_API_KEY"], told["GOOGLE_PLACES_API_KEY"]) == ("fc", "gp")
+    reported = environment(declared(), secrets, "renov-crawler-worker")
+    assert (reported["FIRECRAWL_API_KEY"], reported["GOOGLE_PLACES_API_KEY"]) == ("fc", "gp")
 
 
 @pytest.mark.checklist("6.3")
 def test_voicejury_has_the_variables_of_the_requirements(secrets: Secrets) -> None:
-    told = environment(declared(), secrets, "voicejury-worker-heavy")
+    reported = environment(declared(), secrets, "voicejury-worker-heavy")
     # Requirements 7.7, whole.
-    assert told.keys() >= {
+    assert reported.keys() >= {
         *("DATABASE_URL", "REDIS_URL", "OLLAMA_HOST", "OLLAMA_MODEL", "LITELLM_HOST", "LITELLM_API_KEY"),
         *("LITELLM_JURY_MODEL", "GROQ_API_KEY", "SHARED_WHISPER_URL", "LANGFUSE_PUBLIC_KEY"),
         *("LANGFUSE_SECRET_KEY", "LANGFUSE_BASE_URL", "SPOTIFY_CLIENT_ID", "SPOTIFY_CLIENT_SECRET"),
         *("GENIUS_API_TOKEN", "WHISPER_MODEL", "AUDIO_OUTPUT_DIR", "WHISPER_LOCAL_FALLBACK"),
     }
-    assert not {"LITELLM_URL", "LANGFUSE_HOST", "WHISPER_URL"} & told.keys()
-    assert (told["OLLAMA_HOST"], told["OLLAMA_MODEL"]) == ("http://host.docker.internal:11435", "qwen3:4b")
-    assert (told["LITELLM_HOST"], told["SHARED_WHISPER_URL"]) == (
+    assert not {"LITELLM_URL", "LANGFUSE_HOST", "WHISPER_URL"} & reported.keys()
+    assert (reported["OLLAMA_HOST"], reported["OLLAMA_MODEL"]) == (
+        "http://host.docker.internal:11435",
+        "qwen3:4b",
+    )
+    assert (reported["LITELLM_HOST"], reported["SHARED_WHISPER_URL"]) == (
         "http://litellm:4000",
         "http://shared-whisper:9000",
     )
-    assert told["DATABASE_URL"].startswith("postgresql://voicejury:")
-    assert told["DATABASE_URL"].endswith("@pgbouncer:6432/voicejury_db")
-    assert told["REDIS_URL"].endswith("@shared-redis:6379/2")
-    assert told["SHARED_WHISPER_TIMEOUT"] == "120"
+    assert reported["DATABASE_URL"].startswith("postgresql://voicejury:")
+    assert reported["DATABASE_URL"].endswith("@pgbouncer:6432/voicejury_db")
+    assert reported["REDIS_URL"].endswith("@shared-redis:6379/2")
+    assert reported["SHARED_WHISPER_TIMEOUT"] == "120"
 
 
 def test_software_of_others_and_pages_get_no_login_of_the_project(secrets: Secrets) -> None:
     for container in ("augmenter-frontend", "nango", "postiz", "temporal", "temporal-es", "coach-frontend"):
-        told = environment(declared(), secrets, container)
-        assert not {"LITELLM_API_KEY", "DIRECT_DATABASE_URL", "LANGFUSE_SECRET_KEY"} & told.keys(), container
+        reported = environment(declared(), secrets, container)
+        assert not {"LITELLM_API_KEY", "DIRECT_DATABASE_URL", "LANGFUSE_SECRET_KEY"} & reported.keys(), (
+            container
+        )
 
 
 @pytest.mark.parametrize("container", ["augmenter-backend", "voicejury-api", "coach-worker"])
@@ -294,9 +300,9 @@ def test_a_fifth_project_is_one_short_file(with_a_fifth: Blueprint, secrets: Sec
         "shop-backend",
         "flower-shop",
     }
-    told = environment(blueprint, secrets, "shop-backend")
-    assert told["DATABASE_URL"].endswith("@pgbouncer:6432/shop")
-    assert told["LITELLM_API_KEY"] == secrets.generated("litellm/keys/shop")
+    reported = environment(blueprint, secrets, "shop-backend")
+    assert reported["DATABASE_URL"].endswith("@pgbouncer:6432/shop")
+    assert reported["LITELLM_API_KEY"] == secrets.generated("litellm/keys/shop")
     assert blueprint.teams[-1].key_alias == "sk-shop"
     board = monitoring(after).service("bull-board")
     assert board.env["REDIS_DATABASES"] == "0=augmenter,10=shop"
@@ -337,11 +343,11 @@ def test_an_unknown_card() -> None:
 
 
 def test_an_index_of_somebody_else() -> None:
-    said = refused(**project("coach_credit", redis=(RedisIndex(6, "queues"), RedisIndex(9, "results"))))
+    output = refused(**project("coach_credit", redis=(RedisIndex(6, "queues"), RedisIndex(9, "results"))))
     assert any(
         "coach_credit.redis.9 is that of renov-bati (Celery results of renov-bati), but must be an index of its own"
         in problem
-        for problem in said
+        for problem in output
     )
     (problem,) = refused(**project("coach_credit", redis=(RedisIndex(6, "queues"), RedisIndex(1, "cache"))))
     assert "coach_credit.redis.1 is that of litellm" in problem
@@ -370,7 +376,7 @@ def test_an_index_without_a_user() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         ({"ollama": "hevy"}, "coach_credit.ollama is 'hevy'"),
         ({"env_aliases": {"LITELM_URL": "X"}}, "did you mean LITELLM_URL?"),
@@ -396,8 +402,8 @@ def test_an_index_without_a_user() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_the_others(fields: dict[str, Any], said: str) -> None:
-    assert any(said in problem for problem in refused(**project("coach_credit", **fields)))
+def test_what_does_not_fit_the_others(fields: dict[str, Any], output: str) -> None:
+    assert any(output in problem for problem in refused(**project("coach_credit", **fields)))
 
 
 @pytest.mark.parametrize(
@@ -489,19 +495,19 @@ def test_a_key_that_is_missing_matters_to_its_own_phase_alone(secrets: Secrets, 
 @pytest.mark.usefixtures("fit")
 @pytest.mark.checklist("6.1")
 def test_voicejury_wants_a_larger_machine_unless_that_is_accepted(secrets: Secrets) -> None:
-    def said(**replaced: Any) -> list[str]:
+    def output(**replaced: Any) -> list[str]:
         blueprint = declared(**replaced)
         return [problem.found for problem in unmet_requirements(blueprint, phases_of(blueprint), secrets)]
 
-    (found,) = said()
+    (found,) = output()
     blueprint = declared()
     limits = {one.name: sum(service.memory_mib for service in one.services) for one in blueprint.stacks}
     assert found == (
         f"12 GiB (celeron_g4930): the limits of everything else add up to "
         f"{sum(limits.values()) - 6656} MiB, its own to 6656 MiB"
     )
-    assert said(allow_small_machine=True) == []
-    assert said(hardware_profile="i7_9700k") == []
+    assert output(allow_small_machine=True) == []
+    assert output(hardware_profile="i7_9700k") == []
 
 
 @pytest.mark.usefixtures("fit")
@@ -532,8 +538,8 @@ def test_a_project_is_not_called_as_a_user_of_redis() -> None:
     changed: dict[str, Any] = {
         "langfuse": replace(the("coach_credit"), name="langfuse", number=7, redis=redis, queues=None)
     }
-    said = "\n".join(refused(**changed))
-    assert "langfuse.name is 'langfuse', but must be another name than a user of Redis has" in said
+    output = "\n".join(refused(**changed))
+    assert "langfuse.name is 'langfuse', but must be another name than a user of Redis has" in output
 
 
 def test_a_broker_brings_celerys_channels_and_results_those_of_their_names() -> None:

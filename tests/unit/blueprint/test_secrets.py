@@ -117,8 +117,8 @@ def test_nothing_is_rotated_without_a_name(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["rotation"])
     assert rotation.main() == 1
-    said = capsys.readouterr().err
-    assert said.startswith(
+    output = capsys.readouterr().err
+    assert output.startswith(
         "make rotate: SECRET is missing, but must be the name of a secret; such as make rotate"
     )
 
@@ -195,7 +195,7 @@ def test_a_secret_without_quotes_is_what_is_written(tmp_path: Path, value: str) 
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "output"),
     [
         ("[hunter2]", "telegram/token is a list, but must be text, in quotes where it begins with [."),
         ('"hunter2\\n"', "telegram/token is text with a line break or another character that does not show"),
@@ -207,10 +207,10 @@ def test_a_secret_without_quotes_is_what_is_written(tmp_path: Path, value: str) 
         ('"hunter2\u00a0"', "is text with a blank before or behind it"),
     ],
 )  # fmt: skip
-def test_what_no_provider_issues_is_refused_and_not_shown(tmp_path: Path, value: str, said: str) -> None:
+def test_what_no_provider_issues_is_refused_and_not_shown(tmp_path: Path, value: str, output: str) -> None:
     provide(tmp_path, f"telegram:\n token: {value}\nchat: CHANGEME\n")
     first, second = refused(tmp_path).splitlines()
-    assert said in first
+    assert output in first
     assert "hunter2" not in first
     assert "chat is a placeholder" in second
 
@@ -298,17 +298,19 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, wide: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         (f"token: [{TOKEN}\n", "line 2, column 1 is no YAML"),
         (f"token: {TOKEN}\ntoken: b\n", "line 2, column 1 is a key that is there twice"),
         (TOKEN, "the file is text, but must be a mapping"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence_without_the_secret(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_read_is_one_sentence_without_the_secret(
+    tmp_path: Path, text: str, output: str
+) -> None:
     provide(tmp_path, text)
     message = refused(tmp_path)
-    assert said in message
+    assert output in message
     assert TOKEN not in message
     assert "\n" not in message
 

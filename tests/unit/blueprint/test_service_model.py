@@ -59,7 +59,7 @@ def test_a_sound_one_is_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "key", "said"),
+    ("fields", "key", "output"),
     [
         ({"name": "web_1"}, "name", "a host name"),
         ({"name": "1web"}, "name", "beginning with a letter"),
@@ -133,15 +133,15 @@ def test_a_sound_one_is_made() -> None:
         ({"reload": ("kill", "-HUP", "1"), "files": {"a/x": "/etc/a/y"}}, "files", "under their own names"),
     ],
 )
-def test_nonsense_is_refused(fields: dict[str, Any], key: str, said: str) -> None:
+def test_nonsense_is_refused(fields: dict[str, Any], key: str, output: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         service(**fields)
-    problems = [problem for problem in refused.value.problems if said in str(problem)]
+    problems = [problem for problem in refused.value.problems if output in str(problem)]
     assert any(problem.key.startswith(f"Service {fields.get('name', 'web')}.{key}") for problem in problems)
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "said"),
+    ("kind", "fields", "output"),
     [
         (Http, {"path": "health"}, "the path of a URL"),
         (Http, {"path": "/a b"}, "the path of a URL"),
@@ -160,8 +160,8 @@ def test_nonsense_is_refused(fields: dict[str, Any], key: str, said: str) -> Non
         (Stack, {"name": "Web", "services": ()}, "at least one Service"),
     ],
 )
-def test_other_nonsense_is_refused(kind: type[Declaration], fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(DeclarationError, match=said):
+def test_other_nonsense_is_refused(kind: type[Declaration], fields: dict[str, Any], output: str) -> None:
+    with pytest.raises(DeclarationError, match=output):
         kind(**fields)
 
 

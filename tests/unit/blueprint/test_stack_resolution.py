@@ -73,8 +73,17 @@ def test_a_container_is_limited_restarted_and_known_by_its_own_names_only(resolv
 
 
 def test_what_is_not_declared_is_not_said(resolver: Resolver) -> None:
-    said = definition(resolver).keys()
-    assert not said & {"ports", "volumes", "labels", "deploy", "command", "entrypoint", "user", "depends_on"}
+    output = definition(resolver).keys()
+    assert not output & {
+        "ports",
+        "volumes",
+        "labels",
+        "deploy",
+        "command",
+        "entrypoint",
+        "user",
+        "depends_on",
+    }
 
 
 def test_what_is_declared_is_said(resolver: Resolver) -> None:
@@ -316,7 +325,7 @@ def checks(*services: Service, **fields: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         {"env": {"STORE": "store:9000"}},
         {"env": {"STORE": "http://store/x"}},
@@ -324,11 +333,11 @@ def checks(*services: Service, **fields: Any) -> list[str]:
         {"generated_secrets": {"URL": "s3://web:{store/password}@store:9000/x"}},
     ],
 )
-def test_an_address_of_what_is_private_is_for_what_depends_on_it(told: dict[str, Any]) -> None:
+def test_an_address_of_what_is_private_is_for_what_depends_on_it(reported: dict[str, Any]) -> None:
     store = service(name="store", private=True, aliases=("bucket",))
-    user = service(name="user", depends_on=("store",), **told)
+    user = service(name="user", depends_on=("store",), **reported)
     assert not checks(store, user)
-    (problem,) = checks(store, user, service(name="stranger", **told))
+    (problem,) = checks(store, user, service(name="stranger", **reported))
     assert "stacks.front.stranger" in problem and "nothing of store, which is private" in problem
 
 
@@ -346,7 +355,7 @@ def test_what_agrees_is_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "output"),
     [
         ({"aliases": ("web",)}, "web has this one"),
         ({"aliases": ("shared-whisper",)}, "whisper has this one"),
@@ -386,15 +395,15 @@ def test_what_agrees_is_no_problem() -> None:
         ),
     ],
 )
-def test_what_does_not_agree_is_reported(other: dict[str, Any], said: str) -> None:
+def test_what_does_not_agree_is_reported(other: dict[str, Any], output: str) -> None:
     problems = checks(service(publish=18000, domain="web.pro"), service(**{"name": "b", **other}))
     assert len(problems) == 1
-    assert said in problems[0]
+    assert output in problems[0]
     assert problems[0].startswith("group_data/shared.py: ")
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "said"),
+    ("ours", "theirs", "output"),
     [
         ({"channels": ("news:*",)}, {}, []),
         ({"channels": ("back:*",)}, {}, ["1.channels is back:*, and back:* of back"]),
@@ -414,12 +423,12 @@ def test_what_does_not_agree_is_reported(other: dict[str, Any], said: str) -> No
     ],
 )
 def test_nobody_hears_the_channels_of_another(
-    ours: dict[str, Any], theirs: dict[str, Any], said: list[str]
+    ours: dict[str, Any], theirs: dict[str, Any], output: list[str]
 ) -> None:
     indexes = [RedisIndex(1, "cache", ("web",), **ours), RedisIndex(2, "queue", ("back",), **theirs)]
     problems = checks(redis_indexes=indexes)
-    assert len(problems) == len(said)
-    for problem, words in zip(problems, said, strict=True):
+    assert len(problems) == len(output)
+    for problem, words in zip(problems, output, strict=True):
         assert words in problem
 
 
@@ -430,8 +439,8 @@ def test_names_across_stacks_agree_too() -> None:
         Stack(name="a", services=(service(name="c"),)),
     ]
     problems = checks(stacks=twice)
-    for said in ("stacks is a more than once", "Docker would call a_b_c"):
-        assert any(said in problem for problem in problems), said
+    for output in ("stacks is a more than once", "Docker would call a_b_c"):
+        assert any(output in problem for problem in problems), output
     assert len(problems) == 2
 
 

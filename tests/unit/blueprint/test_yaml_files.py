@@ -31,7 +31,7 @@ def parsed(content: str | bytes, text_only: bool = False) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text_only", [True, False])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "output"),
     [
         ("a: [b\n", "line 2, column 1 is no YAML (expected … or …, but got …), but must be YAML."),
         ("a:\n\tb: c\n", "line 2, column 1 is no YAML (a tab; indent with blanks), but must be YAML."),
@@ -55,11 +55,11 @@ def parsed(content: str | bytes, text_only: bool = False) -> dict[str, Any]:
     ],
 )
 def test_what_is_refused_is_one_sentence_that_quotes_nothing(
-    content: str | bytes, said: str, text_only: bool
+    content: str | bytes, output: str, text_only: bool
 ) -> None:
     message = refused(content, text_only)
     assert message.startswith("file.yaml: ")
-    assert said in message
+    assert output in message
     assert SECRET not in message
 
 

@@ -87,8 +87,8 @@ def test_components_are_added_wherever_main_comes_from() -> None:
 
 def test_components_without_a_key_of_their_own_have_apts() -> None:
     state = Repositories((replace(MAIN, signed_by=""),), "trixie")
-    said = further_components(state, WANTED, DRIVER)
-    assert said == STANZA.format("trixie", "contrib non-free").replace(f"Signed-By: {KEYRING}\n", "")
+    output = further_components(state, WANTED, DRIVER)
+    assert output == STANZA.format("trixie", "contrib non-free").replace(f"Signed-By: {KEYRING}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_components_without_a_key_of_their_own_have_apts() -> None:
 )
 def test_only_what_is_missing_is_added(there: list[str], added: str | None) -> None:
     targets = (MAIN, *(replace(MAIN, component=component) for component in there))
-    said = further_components(Repositories(targets, "trixie"), WANTED, DRIVER)
-    assert said == (STANZA.format("trixie", added) if added else None)
+    output = further_components(Repositories(targets, "trixie"), WANTED, DRIVER)
+    assert output == (STANZA.format("trixie", added) if added else None)
 
 
 def test_what_the_file_itself_brings_is_not_there_already() -> None:

@@ -155,8 +155,8 @@ def test_another_postgres_says_itself_what_it_has() -> None:
     )
     pieces = [f"postgres/temporal-pg/{name}" for name in ("_globals", "temporal", "temporal_visibility")]
     assert backup.pieces(applied)["temporal-pg"] == tuple(pieces)
-    (said,) = json.loads(backup.settings_json(applied, "sourcefast"))["postgres"]
-    assert said == {
+    (output,) = json.loads(backup.settings_json(applied, "sourcefast"))["postgres"]
+    assert output == {
         "container": "temporal-pg",
         "databases": ["temporal", "temporal_visibility"],
         "min_kib": {},
@@ -171,13 +171,13 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
         for database in APPLIED.blueprint.shared_databases
     ]
     applied = Applied(declared(backups=choices, shared_databases=databases), {LITELLM})
-    said = json.loads(backup.settings_json(applied, "sourcefast"))
-    assert said["restic"]["password_file"] == "/etc/sourcefast/restic-password"  # noqa: S105 - a path
-    assert said["postgres"][0]["min_kib"] == {"litellm": 100}
+    output = json.loads(backup.settings_json(applied, "sourcefast"))
+    assert output["restic"]["password_file"] == "/etc/sourcefast/restic-password"  # noqa: S105 - a path
+    assert output["postgres"][0]["min_kib"] == {"litellm": 100}
     assert json.loads(backup.settings_json(APPLIED, "s"))["restic"] is None
     assert "canary" not in backup.settings_json(APPLIED, "s")
     # What they took when they were made is read off the containers: the declared password may be newer.
-    assert [said[kind][0]["variables"] for kind in ("clickhouse", "buckets")] == [
+    assert [output[kind][0]["variables"] for kind in ("clickhouse", "buckets")] == [
         {"user": "CLICKHOUSE_USER", "password": "CLICKHOUSE_PASSWORD"},
         {"user": "MINIO_ROOT_USER", "password": "MINIO_ROOT_PASSWORD"},
     ]

@@ -162,7 +162,7 @@ def test_images_that_are_there(host_docker: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "said"),
+    ("engine", "output"),
     [
         (EngineState(), []),
         (replace(ENGINE, compose="2.26.1-4"), []),
@@ -173,8 +173,8 @@ def test_images_that_are_there(host_docker: dict[str, str]) -> None:
         (replace(ENGINE, compose="2.26.1", server=None), ["installed, but it does not answer"]),
     ],
 )
-def test_problems_of_an_engine(engine: EngineState, said: list[str]) -> None:
-    assert [problem.found for problem in problems(engine, minimum_engine="24.0")] == said
+def test_problems_of_an_engine(engine: EngineState, output: list[str]) -> None:
+    assert [problem.found for problem in problems(engine, minimum_engine="24.0")] == output
 
 
 # --- the daemon's configuration
@@ -230,7 +230,7 @@ def test_the_restart_that_an_interrupted_run_owed_is_made(changes: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("settings", "server", "said"),
+    ("settings", "server", "output"),
     [
         ({"live-restore": False}, SERVER, "leaves them dead"),
         ({}, SERVER, "leaves them dead"),
@@ -245,10 +245,10 @@ def test_the_restart_that_an_interrupted_run_owed_is_made(changes: dict[str, Any
     ],
 )
 def test_a_restart_that_hurts_is_refused(
-    settings: dict[str, Any], server: Server | None, said: str | None
+    settings: dict[str, Any], server: Server | None, output: str | None
 ) -> None:
     reason = refusal(replace(ENGINE, server=server), settings)
-    assert (reason is None) if said is None else (reason is not None and said in reason)
+    assert (reason is None) if output is None else (reason is not None and output in reason)
 
 
 def test_it_is_refused_before_the_file_is_written() -> None:

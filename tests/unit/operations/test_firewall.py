@@ -264,11 +264,11 @@ class Connector:
 def test_rules_are_confirmed_over_a_new_connection(error: Exception | None) -> None:
     Connector.opened, Connector.error = [], error
     established = Connector(None, None)
-    said: list[str] = []
+    output: list[str] = []
     host = SimpleNamespace(
         connector=established,
         run_shell_command=established.run_shell_command,
-        log_styled=lambda text, **_: said.append(text),
+        log_styled=lambda text, **_: output.append(text),
     )
     state = SimpleNamespace(print_output=False, print_input=False)
     succeeded, _ = KEEP.execute(cast(Any, state), cast(Any, host), cast(Any, {"_sudo": True}))
@@ -279,8 +279,8 @@ def test_rules_are_confirmed_over_a_new_connection(error: Exception | None) -> N
         assert [ran for ran, _ in fresh.ran] == ["/usr/local/sbin/host-firewall keep"]
         assert fresh.ran[0][1]["_sudo"] is True
         assert not established.ran
-        assert not said
+        assert not output
     else:
         assert fresh.ran == []
         assert [ran for ran, _ in established.ran] == ["/usr/local/sbin/host-firewall rollback"]
-        assert str(error) in said[0] and "expected one to confirm them" in said[0]
+        assert str(error) in output[0] and "expected one to confirm them" in output[0]

@@ -172,8 +172,8 @@ def test_what_a_person_added_is_named_and_left_alone(server: Server) -> None:
         Member("guest@x", "ADMIN", ORGANISATION, "shop"),
     )
     state = replace(server.state(), members=members, administrators=("guest@x",))
-    told = list(undeclared(state, ORGANISATION, ["shop"], [SHOP.public_key], "owner@x"))
-    assert [sentence.partition("; left alone")[0] for sentence in told] == [
+    reported = list(undeclared(state, ORGANISATION, ["shop"], [SHOP.public_key], "owner@x"))
+    assert [sentence.partition("; left alone")[0] for sentence in reported] == [
         "organisations of Langfuse that are not declared: theirs",
         "projects of Langfuse that are not declared: trial (A trial)",
         "keys of Langfuse that are not declared: pk-lf-mine (of shop)",
@@ -186,8 +186,8 @@ def test_what_a_person_added_is_named_and_left_alone(server: Server) -> None:
 def test_a_project_that_is_no_longer_declared_is_named_and_keeps_its_pair(server: Server) -> None:
     brought(server, SHOP, CLUB)
     assert difference(server.state(), ORGANISATION, [SHOP], SALT) == []
-    told = list(undeclared(server.state(), ORGANISATION, ["shop"], [SHOP.public_key], "owner@x"))
-    assert [sentence.partition(" of Langfuse")[0] for sentence in told] == ["projects", "keys"]
+    reported = list(undeclared(server.state(), ORGANISATION, ["shop"], [SHOP.public_key], "owner@x"))
+    assert [sentence.partition(" of Langfuse")[0] for sentence in reported] == ["projects", "keys"]
     assert server.opens(CLUB.secret_key) == "club"
 
 

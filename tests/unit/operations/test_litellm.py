@@ -40,7 +40,7 @@ SHOP_KEY = VirtualKey(SHOP.key_hash, "sk-shop", "shop", ())
 AS_WANTED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
 
 
-def told(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
+def reported(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
     return [(step.path, step.body) for step in found]
 
 
@@ -49,7 +49,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_a_new_team_gets_its_key_after_itself() -> None:
-    assert told(litellm.steps(ProxyState(), [SHOP])) == [
+    assert reported(litellm.steps(ProxyState(), [SHOP])) == [
         (
             "/team/new",
             {
@@ -78,7 +78,7 @@ def test_only_what_differs_is_sent() -> None:
 
 def test_a_key_with_a_new_value_takes_the_place_of_the_old_one() -> None:
     rotated = replace(SHOP, key="sk-fedcba9876543210")
-    assert told(litellm.steps(AS_WANTED, [rotated])) == [
+    assert reported(litellm.steps(AS_WANTED, [rotated])) == [
         ("/key/delete", {"keys": [SHOP.key_hash]}),
         (
             "/key/generate",
@@ -105,7 +105,7 @@ def test_what_nobody_named_is_left_alone() -> None:
     with scripted_host({Proxy: state}) as host:
         list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP], known=["by-hand"]))
         assert host.logged == []
-    assert told(litellm.steps(state, [SHOP], ["by-hand", "long-gone"])) == [
+    assert reported(litellm.steps(state, [SHOP], ["by-hand", "long-gone"])) == [
         ("/team/delete", {"team_ids": ["by-hand"]})
     ]
 
@@ -113,7 +113,7 @@ def test_what_nobody_named_is_left_alone() -> None:
 def test_the_keys_of_a_team_that_goes_are_deleted_by_themselves_first() -> None:
     """LiteLLM would take them from its cache for a while."""
     state = replace(AS_WANTED, keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "elsewhere", ())))
-    assert told(litellm.steps(state, [], ["shop"])) == [
+    assert reported(litellm.steps(state, [], ["shop"])) == [
         ("/key/delete", {"keys": [SHOP_KEY.hash]}),
         ("/team/delete", {"team_ids": ["shop"]}),
     ]
@@ -162,7 +162,7 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
 
 
 @pytest.mark.parametrize(
-    ("change", "problems", "said"),
+    ("change", "problems", "output"),
     [
         ({}, [], []),
         ({"users": (MASTER, ProxyUser("eve", "eve@x", "proxy_admin"))}, ["LiteLLM: user eve@x"], []),
@@ -189,9 +189,9 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
     ],
 )
 def test_who_administers_spends_or_replaces_a_model_undeclared_is_a_problem(
-    change: dict[str, Any], problems: list[str], said: list[str]
+    change: dict[str, Any], problems: list[str], output: list[str]
 ) -> None:
-    assert named(replace(AS_WANTED, **change)) == (problems, said)
+    assert named(replace(AS_WANTED, **change)) == (problems, output)
 
 
 def test_an_administrator_that_a_person_made_may_have_keys() -> None:
@@ -253,7 +253,7 @@ def test_a_proxy_that_does_not_answer_fails_a_run_and_not_its_preparation(
 
 
 def test_a_proxy() -> None:
-    said = {
+    output = {
         "teams": [
             {
                 "id": "shop",
@@ -267,7 +267,7 @@ def test_a_proxy() -> None:
         "users": [],
         "models": [],
     }
-    assert read_proxy([json.dumps(said)]) == AS_WANTED
+    assert read_proxy([json.dumps(output)]) == AS_WANTED
 
 
 def test_no_answer_of_a_proxy() -> None:
@@ -394,12 +394,12 @@ def test_verify_names_what_is_dead(
         "traced": False,
     }
     program.verify(program.Proxy(server.server_port), asked)
-    said = capsys.readouterr().out
-    assert "FAIL  route old: 400 decommissioned" in said
+    output = capsys.readouterr().out
+    assert "FAIL  route old: 400 decommissioned" in output
 
 
 @pytest.mark.parametrize(
-    ("trace", "said"),
+    ("trace", "output"),
     [
         ({"observations": [{"input": "redacted"}]}, "ok    a call is traced in Langfuse"),
         ({"observations": [{"input": "Answer with one word: pong."}]}, "the trace shows the prompt"),
@@ -413,7 +413,7 @@ def test_a_call_is_found_in_langfuse_without_its_words(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     trace: Any,
-    said: str,
+    output: str,
 ) -> None:
     monkeypatch.setattr(program, "TRACE_S", 0)
     monkeypatch.setattr(program.secrets, "token_hex", lambda count: "0" * 2 * count)
@@ -427,7 +427,7 @@ def test_a_call_is_found_in_langfuse_without_its_words(
     trial = program.Trial()
     with trial.of("a call is traced in Langfuse, without its words"):
         program._try_trace(program.Proxy(server.server_port), "any")
-    assert said in capsys.readouterr().out
+    assert output in capsys.readouterr().out
     path, authorization, _ = server.asked[-1]
     assert (path, authorization) == (f"/api/public/traces/{name}", "Basic cGstbGYteDpzay1sZi15")
 

@@ -21,8 +21,8 @@ def test_the_answer_of_a_host() -> None:
 
 def test_this_machine_has_some() -> None:
     command = Memory().command(["none-of-that-name"]).get_raw_value()
-    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
-    state = Memory().process(said.splitlines())
+    output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    state = Memory().process(output.splitlines())
     assert state.available_mib is not None
     assert state.available_mib > 16
     assert state.running == frozenset()
@@ -35,10 +35,10 @@ def found(state: MemoryState) -> str:
 
 
 def test_too_little_is_reported() -> None:
-    said = found(MemoryState(1842))
-    assert "memory for api, worker" in said
-    assert "1842 MiB available" in said
-    assert "stop something" in said
+    output = found(MemoryState(1842))
+    assert "memory for api, worker" in output
+    assert "1842 MiB available" in output
+    assert "stop something" in output
 
 
 @pytest.mark.parametrize(

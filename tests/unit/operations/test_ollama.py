@@ -297,10 +297,10 @@ def test_checks_look_at_execute_only(operation: Any) -> None:
 
 def test_a_failing_check_fails_the_host_and_says_why() -> None:
     (failing,), _ = commands(ollama.answers, OllamaState({11434: None, 11435: None}))
-    said: list[str] = []
-    host = SimpleNamespace(log_styled=lambda text, **_: said.append(text))
+    output: list[str] = []
+    host = SimpleNamespace(log_styled=lambda text, **_: output.append(text))
     assert failing.execute(SimpleNamespace(), host, {}) is False
-    assert said == [failing.args[0]]
+    assert output == [failing.args[0]]
 
 
 # --- the fact's and the pull's script against a server ----------------------------------------------------

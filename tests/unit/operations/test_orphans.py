@@ -38,7 +38,7 @@ def test_it_is_only_reported() -> None:
 
 
 def test_the_answer_of_the_host() -> None:
-    said = {
+    output = {
         "name": "/web",
         "status": "exited",
         "project": None,
@@ -46,7 +46,7 @@ def test_the_answer_of_the_host() -> None:
         "managed": "true",
         "stray": ["A:?b"],
     }
-    assert read_orphans([json.dumps(said), ""]) == [
+    assert read_orphans([json.dumps(output), ""]) == [
         Orphan("web", status="exited", managed=True, stray=("A:?b",))
     ]
 

@@ -532,9 +532,9 @@ def test_what_harms_nobody_is_said_and_fails_nothing() -> None:
         ),
         tablespaces=frozenset({"elsewhere"}),
     )
-    problems, said = named(state)
+    problems, output = named(state)
     assert problems == []
-    assert [sentence.partition(";")[0] for sentence in said] == [
+    assert [sentence.partition(";")[0] for sentence in output] == [
         "databases of shared-postgres that are not declared: left",
         "roles of shared-postgres that are not declared: idle",
         "database renov_bati of shared-postgres: found tables, schemas or functions of postgres, which its owner "

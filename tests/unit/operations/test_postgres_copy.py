@@ -131,10 +131,10 @@ def test_difference_keeps_the_order() -> None:
 
 def test_the_answer_of_the_host() -> None:
     database = {"name": "shop", "encoding": "UTF8", "bytes": 5, "objects": 2, "extensions": ["vector"]}
-    said = json.dumps({**database, "copied_from": None})
+    output = json.dumps({**database, "copied_from": None})
     found = read_copy(
         [
-            *("@@recorded", "blog", "@@free", " 4096", "@@source", "running", "@@source databases", said),
+            *("@@recorded", "blog", "@@free", " 4096", "@@source", "running", "@@source databases", output),
             *("@@target databases", "@@target roles", "shop", "@@target extensions", "vector"),
         ]
     )

@@ -174,7 +174,7 @@ POOLER = ("shared-postgres", "pgbouncer", 6432, "monitor", "/etc/postgresql/moni
 
 
 @pytest.mark.parametrize(
-    ("said", "fails"),
+    ("output", "fails"),
     [
         ({"litellm": "litellm"}, False),
         ({"litellm": "FATAL: server login has been failing"}, True),
@@ -184,13 +184,13 @@ POOLER = ("shared-postgres", "pgbouncer", 6432, "monitor", "/etc/postgresql/moni
     ],
 )
 def test_a_database_that_does_not_answer_through_the_pooler_is_named(
-    said: dict[str, str], fails: bool
+    output: dict[str, str], fails: bool
 ) -> None:
-    with scripted_host({Answers: said}):
+    with scripted_host({Answers: output}):
         done = list(pgbouncer.pgbouncer._inner(*POOLER))
     assert bool(done) is fails
     assert not fails or "database litellm through pgbouncer:6432" in done[0].args[0]
-    for reason in set(said.values()) - {"litellm"}:
+    for reason in set(output.values()) - {"litellm"}:
         assert reason in done[0].args[0]
 
 
@@ -223,8 +223,8 @@ def test_what_keeps_docker_from_asking_the_pooler_is_reported(bench: Bench) -> N
     )
     bench.program("docker", "echo OCI runtime exec failed >&2; exit 126")
     done = bench.run("facts/pgbouncer.sh", *words[4:])
-    said = "OCI runtime exec failed\nthe client in db ended with 126"
-    assert Answers().process(done.stdout.splitlines()) == {REFUSAL: said}
+    output = "OCI runtime exec failed\nthe client in db ended with 126"
+    assert Answers().process(done.stdout.splitlines()) == {REFUSAL: output}
 
 
 def test_what_keeps_psql_from_asking_the_pooler_is_reported(bench: Bench) -> None:
@@ -238,21 +238,21 @@ def test_what_keeps_psql_from_asking_the_pooler_is_reported(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "asked"), [("LOADING Redis is loading", 2), ("WRONGPASS invalid username-password pair", 1)]
+    ("output", "asked"), [("LOADING Redis is loading", 2), ("WRONGPASS invalid username-password pair", 1)]
 )
 def test_a_redis_that_is_not_ready_is_asked_again_and_a_refusal_is_an_answer(
-    bench: Bench, said: str, asked: int
+    bench: Bench, output: str, asked: int
 ) -> None:
     fact = Redis().command("shared-redis", ["maxmemory"], "admin", "/dev/null")
     bench.program("docker", 'shift 3; exec "$@"')
     bench.program("redis-server", "exit 1")
     bench.program(
         "redis-cli",
-        f'[[ $* == *PING ]] || exit 0; log PING; [ $(wc -l <{bench.log}) = 2 ] && echo PONG || echo "{said}"',
+        f'[[ $* == *PING ]] || exit 0; log PING; [ $(wc -l <{bench.log}) = 2 ] && echo PONG || echo "{output}"',
     )
     done = bench.run("facts/redis.sh", *shlex.split(fact.get_raw_value())[4:])
     state = read_redis(done.stdout.splitlines())
-    assert state.answer == ("PONG" if asked == 2 else said)
+    assert state.answer == ("PONG" if asked == 2 else output)
     assert bench.calls[:asked] == ["PING"] * asked
 
 
@@ -267,5 +267,5 @@ def test_answers_are_read_by_database() -> None:
         "more",
     ]
     fact = Answers()
-    said = {"litellm": "litellm", "langfuse": "psql: error: no\nmore"}
-    assert fact.process(lines) == {REFUSAL: "no such container", **said}
+    output = {"litellm": "litellm", "langfuse": "psql: error: no\nmore"}
+    assert fact.process(lines) == {REFUSAL: "no such container", **output}

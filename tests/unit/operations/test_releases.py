@@ -33,8 +33,8 @@ THERE = ReleaseState(f"{DIGEST} {URL}", frozenset({"/usr/local/bin/ollama", "/us
     ],
 )
 def test_difference(found: ReleaseState, reason: str | None) -> None:
-    said = releases.difference(found, f"{DIGEST} {URL}", [f"/usr/local/{path}" for path in PATHS])
-    assert said is None if reason is None else reason in (said or "")
+    output = releases.difference(found, f"{DIGEST} {URL}", [f"/usr/local/{path}" for path in PATHS])
+    assert output is None if reason is None else reason in (output or "")
     yielded = commands(
         releases.release, {Release: found}, url=URL, sha256=DIGEST, owns=PATHS, stamp="/var/lib/stamp"
     )

@@ -86,9 +86,9 @@ def test_who_logs_in_beside_its_root_is_a_problem_and_the_rest_is_said() -> None
 class Server(ThreadingHTTPServer):
     """Answers PUT and HEAD with what a test wants."""
 
-    def __init__(self, put: int, said: str = "", head: int = 200) -> None:
+    def __init__(self, put: int, output: str = "", head: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.put, self.said, self.head = put, said, head
+        self.put, self.said, self.head = put, output, head
         self.requests: list[tuple[str, str, str]] = []
 
 
@@ -138,11 +138,13 @@ def create(environment: dict[str, str], storage: Server) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "output"),
     [(200, ""), (409, "<Code>BucketAlreadyOwnedByYou</Code>"), (409, "BucketAlreadyExists")],
 )
-def test_the_bucket_is_created_with_a_signed_request(docker: dict[str, str], status: int, said: str) -> None:
-    storage = Server(status, said)
+def test_the_bucket_is_created_with_a_signed_request(
+    docker: dict[str, str], status: int, output: str
+) -> None:
+    storage = Server(status, output)
     done = create(docker, storage)
     assert done.returncode == 0, done.stderr
     signed = "AWS4-HMAC-SHA256 Credential=user"

@@ -291,7 +291,7 @@ def test_the_digest_is_of_everything_that_a_container_is_made_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "output"),
     [
         ({"name": "Front"}, "expected a name"),
         ({"project": {"services": {"web": definition("other")}}}, "must have that container_name"),
@@ -302,8 +302,8 @@ def test_the_digest_is_of_everything_that_a_container_is_made_from() -> None:
         ({"reload": {"web": []}}, "no command"),
     ],
 )
-def test_a_stack_that_makes_no_sense_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_stack_that_makes_no_sense_is_refused(fields: dict[str, Any], output: str) -> None:
+    with pytest.raises(ValueError, match=output):
         front(**fields)
 
 
@@ -363,7 +363,7 @@ def test_what_is_not_as_it_should_be_is_brought_up(
 
 
 @pytest.mark.parametrize(
-    ("before", "said"),
+    ("before", "output"),
     [
         ({"text": "y"}, "web/web.conf"),
         ({"canary": "another"}, "web.env"),
@@ -374,7 +374,7 @@ def test_what_is_not_as_it_should_be_is_brought_up(
         ({}, "an earlier run wrote its files and did not recreate it"),
     ],
 )
-def test_a_recreated_container_says_what_has_changed(before: dict[str, Any], said: str) -> None:
+def test_a_recreated_container_says_what_has_changed(before: dict[str, Any], output: str) -> None:
     """By compose.yaml and the hashes of the files, as an earlier run wrote them."""
     texts = {key: before[key] for key in before.keys() & {"text", "canary"}}
     fields = {key: value for key, value in before.items() if key not in texts}
@@ -389,7 +389,7 @@ def test_a_recreated_container_says_what_has_changed(before: dict[str, Any], sai
     }
     with scripted_host(answers) as host:
         list(stacks.up._inner(root=ROOT, stacks=[now]))
-    assert f"web: was made from another declaration: {said}" in host.logged
+    assert f"web: was made from another declaration: {output}" in host.logged
     assert "canary" not in "".join(host.logged)
 
 
@@ -477,7 +477,7 @@ def test_a_run_ends_when_everything_was_found_healthy_on_what_it_depends_on(wait
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "output"),
     [
         ({"health": "unhealthy", "failing": 3}, "unhealthy"),
         ({"health": "starting"}, "starting"),
@@ -485,12 +485,12 @@ def test_a_run_ends_when_everything_was_found_healthy_on_what_it_depends_on(wait
         ({"status": "restarting"}, "restarting"),
     ],
 )
-def test_what_has_not_settled_is_named_with_its_state(changes: dict[str, Any], said: str) -> None:
+def test_what_has_not_settled_is_named_with_its_state(changes: dict[str, Any], output: str) -> None:
     found = as_declared(front())
     for name in found.containers:
         found = with_container(found, name, checked=300.0)
     (text,) = settled(with_container(found, "late", **changes))
-    assert said in text
+    assert output in text
     assert settled(with_container(found, "late", status="exited", health="unhealthy")) == []
     assert settled(with_container(found, "late", project="another", health="unhealthy")) == []
 
@@ -592,7 +592,7 @@ def test_what_is_missing_or_stopped_needs_no_backup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "output"),
     [
         ({"project": "", "service": ""}, "of no Compose project"),
         ({"project": "old"}, "of the Compose project old"),
@@ -600,8 +600,8 @@ def test_what_is_missing_or_stopped_needs_no_backup() -> None:
         ({"service": "db"}, "of the Compose project front"),
     ],
 )
-def test_another_container_of_that_name_stops_the_run(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(OperationError, match=said):
+def test_another_container_of_that_name_stops_the_run(changes: dict[str, Any], output: str) -> None:
+    with pytest.raises(OperationError, match=output):
         difference(front(), with_container(as_declared(front()), "web", **changes))
 
 
@@ -745,8 +745,8 @@ def test_only_what_is_asked_for_and_there_is_removed() -> None:
 def test_a_bad_environment_file_is_not_quoted_by_the_validation(tmp_path: Path) -> None:
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
-    said = 'failed to read x.env: line 3: unexpected character \\"!\\" in variable name near \\"canary\\"'
-    docker.write_text(f'#!/bin/sh\nls *.env >"{tmp_path}/saw"\necho "{said}"\nexit 15\n')
+    output = 'failed to read x.env: line 3: unexpected character \\"!\\" in variable name near \\"canary\\"'
+    docker.write_text(f'#!/bin/sh\nls *.env >"{tmp_path}/saw"\necho "{output}"\nexit 15\n')
     docker.chmod(0o755)
     folder = tmp_path / "front"
     (folder / ".staged").mkdir(parents=True)

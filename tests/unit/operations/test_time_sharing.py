@@ -116,7 +116,7 @@ def test_the_model_leaves_the_container_has_its_card_and_the_model_is_back(bench
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("file", "text", "output"),
     [
         ("seen", "", "container worker-heavy with no card"),
         ("seen", "NVIDIA_VISIBLE_DEVICES=GPU-other\0", "container worker-heavy with GPU-other"),
@@ -124,12 +124,12 @@ def test_the_model_leaves_the_container_has_its_card_and_the_model_is_back(bench
     ],
 )
 def test_what_does_not_work_is_said_and_not_marked(
-    bench: Bench, card: Path, file: str, text: str, said: str
+    bench: Bench, card: Path, file: str, text: str, output: str
 ) -> None:
     (card / file).write_text(text)
     done = run(bench, card)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert output in done.stderr
     assert "fix:" in done.stderr
     assert not (card / "marks").exists()
 

@@ -50,7 +50,7 @@ def there(number: int, monitor: KumaMonitor, owner: str = OWNER) -> MonitorState
     return MonitorState(number, name, description, True, frozenset({1}), {**defaults, **shown}, status=1)
 
 
-def told() -> NotificationState:
+def reported() -> NotificationState:
     settings = {
         "type": "telegram",
         "isDefault": True,
@@ -67,7 +67,7 @@ OTHERS = there(51, KumaMonitor("backend", TcpCheck("backend", 3001)), "platform/
 def right() -> KumaState:
     """Everything as declared, among monitors of others."""
     ours = (there(number, monitor) for number, monitor in enumerate(WANTED, start=1))
-    return KumaState(monitors=(*ours, PERSONS, OTHERS), notifications=(told(),))
+    return KumaState(monitors=(*ours, PERSONS, OTHERS), notifications=(reported(),))
 
 
 def difference(
@@ -209,13 +209,13 @@ def test_a_further_notification_of_a_person_is_left() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": {**told().settings, "telegramBotToken": sha256("old")}},
-        {"settings": {**told().settings, "isDefault": False}},
+        {"settings": {**reported().settings, "telegramBotToken": sha256("old")}},
+        {"settings": {**reported().settings, "isDefault": False}},
         {"active": False},
     ],
 )
 def test_the_notification_is_kept(change: dict[str, Any]) -> None:
-    state = replace(right(), notifications=(replace(told(), **change),))
+    state = replace(right(), notifications=(replace(reported(), **change),))
     (action,) = uptime_kuma.difference(state, OWNER, WANTED, TELEGRAM)
     assert (action.kind, action.id) == ("notification", 1)
 
@@ -313,7 +313,7 @@ def test_what_is_not_up_is_named(change: dict[str, Any], found: str) -> None:
 
 def all_up(first: KumaState, *later: KumaState) -> list[Any]:
     """What the check finds where Uptime Kuma says one thing after the other, and the last one for good."""
-    said = [first, *later]
+    output = [first, *later]
 
     class Host:
         """Answers as Uptime Kuma does."""
@@ -321,7 +321,7 @@ def all_up(first: KumaState, *later: KumaState) -> list[Any]:
         noop = log = staticmethod(lambda text: None)
 
         def get_fact(self, fact: type, **arguments: Any) -> KumaState:
-            return said.pop(0) if len(said) > 1 else said[0]
+            return output.pop(0) if len(output) > 1 else output[0]
 
     host = Host()
     with ctx_host.use(host), ctx_state.use(SimpleNamespace(is_executing=True, ops={host: {}})):
@@ -351,7 +351,7 @@ def test_one_that_cannot_be_asked_is_a_problem(state: KumaState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("logins", "problems", "said"),
+    ("logins", "problems", "output"),
     [
         (Logins(("admin",)), [], []),
         (Logins(()), [], []),  # it was never set up
@@ -363,17 +363,17 @@ def test_one_that_cannot_be_asked_is_a_problem(state: KumaState) -> None:
     ],
 )
 def test_a_second_administrator_or_none_is_a_problem(
-    logins: Logins | None, problems: list[str], said: list[str]
+    logins: Logins | None, problems: list[str], output: list[str]
 ) -> None:
     state = replace(right(), logins=logins)
     found = uptime_kuma.right_problems(state, "admin", "uptime-kuma")
     assert [problem.what for problem in found] == problems
-    assert [sentence.partition(";")[0] for sentence in uptime_kuma.stray_sentences(state)] == said
+    assert [sentence.partition(";")[0] for sentence in uptime_kuma.stray_sentences(state)] == output
 
 
 def test_logins_are_read() -> None:
-    said = {"users": ["admin", "eve"], "apiKeys": ["grafana"], "open": ["disableAuth"]}
-    state = fact.read([json.dumps({"monitors": [], "notifications": [], "logins": said})])
+    output = {"users": ["admin", "eve"], "apiKeys": ["grafana"], "open": ["disableAuth"]}
+    state = fact.read([json.dumps({"monitors": [], "notifications": [], "logins": output})])
     assert state.logins == Logins(("admin", "eve"), ("grafana",), open=True)
     assert fact.read(['{"monitors": [], "notifications": [], "logins": null}']).logins is None
     assert not list(uptime_kuma.stray_sentences(KumaState(absent=True)))

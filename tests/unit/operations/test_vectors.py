@@ -20,7 +20,7 @@ THERE = Vector("DocumentChunk", "embedding", 1536, (HNSW,))
 
 
 def test_the_answer_of_a_database() -> None:
-    said = [
+    output = [
         {
             "table": "DocumentChunk",
             "column": "embedding",
@@ -35,7 +35,7 @@ def test_the_answer_of_a_database() -> None:
         },
         {"table": "Widget", "column": "embedding", "dimensions": -1, "indexes": []},
     ]
-    assert Vectors().process([json.dumps(said)]) == (THERE, Vector("Widget", "embedding", -1))
+    assert Vectors().process([json.dumps(output)]) == (THERE, Vector("Widget", "embedding", -1))
     assert Vectors().process(["[]"]) == Vectors.default() == ()
     with pytest.raises(FactProcessError):
         Vectors().process(["psql: error"])
@@ -64,8 +64,8 @@ def test_what_is_missing_or_otherwise_is_said() -> None:
         replace(HNSW, options=frozenset({"m=16"})),
     )
     for other in others:
-        (said,) = shortfalls(replace(THERE, indexes=(other,)))
-        assert f"found {other.method} {other.operators}" in said
+        (output,) = shortfalls(replace(THERE, indexes=(other,)))
+        assert f"found {other.method} {other.operators}" in output
 
 
 def test_it_is_reported_and_nothing_is_made() -> None:

@@ -110,16 +110,16 @@ def test_what_is_wrong(replaced: dict[str, Any], expected: Problem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "said"),
+    ("models", "answer"),
     [
         ({}, "no model in its cache"),
         ({MEDIUM: True}, f"{MEDIUM} (whole)"),
         ({MEDIUM: True, TURBO: False}, f"{MEDIUM} (whole), {TURBO} (incomplete)"),
     ],
 )
-def test_a_model_that_is_not_there_whole(models: dict[str, bool], said: str) -> None:
+def test_a_model_that_is_not_there_whole(models: dict[str, bool], answer: str) -> None:
     (problem,) = problems(replace(RIGHT, models=models), WANTED)
-    assert (problem.found, problem.expected) == (said, "large-v3-turbo, whole")
+    assert (problem.found, problem.expected) == (answer, "large-v3-turbo, whole")
 
 
 # --- the operation
@@ -208,33 +208,33 @@ def test_waiting_shows_the_progress_of_the_download(waiting: Bench) -> None:
         f'if [ "$1" = inspect ]; then echo id; exit; fi\n'
         f'echo "$(cat {size})\t/root/.cache"; expr "$(cat {size})" + 60 >{size}',
     )
-    status, said = wait(waiting, patience=4)
+    status, answer = wait(waiting, patience=4)
     assert status == 1
-    assert said.startswith(
+    assert answer.startswith(
         "asr: not answering yet, 10 MiB of models in its cache\n"
         "asr: not answering yet, 130 MiB of models in its cache\n"
     )
 
 
 def test_waiting_has_an_end(waiting: Bench) -> None:
-    status, said = wait(waiting, patience=0)
+    status, answer = wait(waiting, patience=0)
     assert status == 1
-    assert "asr.service: last log lines:\n    last words\n" in said
-    assert "found:    no answer within 0 s\nexpected: an answer on http://127.0.0.1:9000/docs\nfix:" in said
+    assert "asr.service: last log lines:\n    last words\n" in answer
+    assert "found:    no answer within 0 s\nexpected: an answer on http://127.0.0.1:9000/docs\nfix:" in answer
 
 
 def test_a_container_that_ends_again_and_again_is_broken(waiting: Bench) -> None:
     waiting.program("docker", f'[ "$1" = inspect ] || exit 1\nlog x; wc -l <{waiting.log}')
-    status, said = wait(waiting)
+    status, answer = wait(waiting)
     assert status == 1
-    assert "found:    3 containers that ended before they answered\n" in said
+    assert "found:    3 containers that ended before they answered\n" in answer
 
 
 def test_a_unit_that_is_down_is_not_waited_for(waiting: Bench) -> None:
     waiting.program("systemctl", "echo failed")
-    status, said = wait(waiting)
+    status, answer = wait(waiting)
     assert status == 1
-    assert "found:    asr.service is failed\n" in said
+    assert "found:    asr.service is failed\n" in answer
 
 
 def test_the_declaration_is_what_has_to_run() -> None:

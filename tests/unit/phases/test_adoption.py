@@ -63,19 +63,19 @@ def test_one_of_the_same_compose_project_goes_on_with_its_volumes() -> None:
 
 
 def test_one_without_data_is_set_aside() -> None:
-    commands, told = run(found(foreign("web", project="hand")), WEB)
+    commands, reported = run(found(foreign("web", project="hand")), WEB)
     assert commands == ["migration/set-aside.sh /state web web-old -"]
-    assert told == ["web of the Compose project hand (web:1) is set aside as web-old, with its volumes"]
+    assert reported == ["web of the Compose project hand (web:1) is set aside as web-old, with its volumes"]
 
 
 def test_a_redis_is_set_aside_and_its_data_copied_with_its_keys_checked() -> None:
-    commands, told = run(found(foreign("redis")), REDIS)
+    commands, reported = run(found(foreign("redis")), REDIS)
     assert commands == [
         "docker/pull.sh redis:7",
         "migration/set-aside.sh /state redis redis-old redis",
         "migration/volume-copy.sh /state redis-old /data data_redis data redis /state/redis.keys redis:7",
     ]
-    assert told[1] == "redis: old_redis (/data) is copied into data_redis"
+    assert reported[1] == "redis: old_redis (/data) is copied into data_redis"
 
 
 def test_a_run_that_died_is_gone_on_with() -> None:
@@ -139,7 +139,7 @@ def test_retired_ones_are_stopped_and_stay_so() -> None:
 
 
 def test_the_answer_of_the_host() -> None:
-    said = {
+    output = {
         "name": "/redis",
         "status": "running",
         "project": None,
@@ -158,7 +158,7 @@ def test_the_answer_of_the_host() -> None:
             {"Type": "bind", "Source": "/srv", "Destination": "/srv"},
         ],
     }
-    lines = ["@@volumes", "data_redis", "@@copied", "old", "@@containers", json.dumps(said), ""]
+    lines = ["@@volumes", "data_redis", "@@copied", "old", "@@containers", json.dumps(output), ""]
     lines += ["@@systems", "redis alpine"]
     assert read_adoption(lines) == AdoptionState(
         {
@@ -190,8 +190,8 @@ def test_the_host_is_asked_for_volumes_that_hold_what_we_did_not_copy(tmp_path: 
         (tmp_path / name).mkdir()
     for name in ("full", "ours"):
         (tmp_path / name / "data").touch()
-    told = f"printf '%s\\n' 'a {tmp_path}/empty ' 'b {tmp_path}/full ' 'c {tmp_path}/ours redis-old'"
-    bench.program("docker", f'[[ $* != "volume inspect "*" -- a b c d" ]] || {told}')
+    reported = f"printf '%s\\n' 'a {tmp_path}/empty ' 'b {tmp_path}/full ' 'c {tmp_path}/ours redis-old'"
+    bench.program("docker", f'[[ $* != "volume inspect "*" -- a b c d" ]] || {reported}')
     done = bench.run("facts/adoption.sh", tmp_path / "state", "redis", "a b c d")
     assert read_adoption(done.stdout.splitlines()).occupied == {"b"}
 

@@ -19,12 +19,12 @@ from tests.unit.machines import UUIDS, cards
 
 
 @operation()
-def said(uuids: Mapping[str, str], word: str) -> Generator[StringCommand, None, None]:
+def output(uuids: Mapping[str, str], word: str) -> Generator[StringCommand, None, None]:
     yield StringCommand(word, *uuids.values())
 
 
 def echo(uuids: Mapping[str, str]) -> Iterable[StringCommand]:
-    return said._inner(uuids=uuids, word="echo")
+    return output._inner(uuids=uuids, word="echo")
 
 
 def test_each_declared_card_by_its_full_uuid() -> None:

@@ -151,10 +151,10 @@ def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.Monk
 def test_a_run_that_leaves_phases_out_says_which_is_next(
     monkeypatch: pytest.MonkeyPatch, phase: str, recorded: Sequence[str], said: list[str]
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(Report, "next", lambda self, host, step: told.append(step))
+    reported: list[str] = []
+    monkeypatch.setattr(Report, "next", lambda self, host, step: reported.append(step))
     deployed(monkeypatch, phase, ["gpu", "shared"], recorded)
-    assert told == said
+    assert reported == said
 
 
 def test_a_phase_alone_knows_what_others_brought(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +327,7 @@ def test_a_phase_that_does_not_need_a_key_is_not_kept_from_running(bare: Path) -
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "told"),
+    ("text", "mode", "reported"),
     [
         (
             "telegram: {token: a, chat: b}\n",
@@ -343,10 +343,10 @@ def test_a_phase_that_does_not_need_a_key_is_not_kept_from_running(bare: Path) -
         ("telegram: {token: 'a\\', chat: b}\n", 0o600, "telegram/token\n    found:    a text with \\' or"),
     ],
 )
-def test_a_file_of_secrets_that_is_wrong(bare: Path, text: str, mode: int, told: str) -> None:
+def test_a_file_of_secrets_that_is_wrong(bare: Path, text: str, mode: int, reported: str) -> None:
     (bare / "secrets/production.yaml").write_text(text)
     (bare / "secrets/production.yaml").chmod(mode)
-    assert told in said(bare, "--data", "phase=hardware")
+    assert reported in said(bare, "--data", "phase=hardware")
 
 
 def test_text_where_secrets_nest(bare: Path) -> None:

@@ -389,7 +389,7 @@ def test_a_fit_host_goes_on(docker: EngineState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("docker", "said"),
+    ("docker", "output"),
     [
         (engine(server=None), "- Docker engine\n    found:    installed, but it does not answer\n"),
         (
@@ -403,8 +403,8 @@ def test_a_fit_host_goes_on(docker: EngineState) -> None:
         ),
     ],
 )
-def test_an_engine_that_cannot_be_kept(docker: EngineState, said: str) -> None:
-    assert said in whole(machine(), docker)
+def test_an_engine_that_cannot_be_kept(docker: EngineState, output: str) -> None:
+    assert output in whole(machine(), docker)
 
 
 def test_a_login_that_keys_only_would_lock_out() -> None:

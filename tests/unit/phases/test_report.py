@@ -146,10 +146,10 @@ step(name="Units", outcome="same")
 def test_the_report_is_written_as_json_too(tmp_path: Path) -> None:
     status, _ = run(tmp_path, STEPS, "--data", "report=told.json")
     assert status == 0
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert told.keys() == {"ended", "seconds", "hosts"}
-    assert told["seconds"] >= 0.1
-    one, two = sorted(told["hosts"], key=lambda host: host["host"])
+    reported = json.loads((tmp_path / "told.json").read_text())
+    assert reported.keys() == {"ended", "seconds", "hosts"}
+    assert reported["seconds"] >= 0.1
+    one, two = sorted(reported["hosts"], key=lambda host: host["host"])
     assert one["changed"][0]["seconds"] >= 0.1
     for host in (one, two):
         for step in (*host["changed"], *host["slowest"]):

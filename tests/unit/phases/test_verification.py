@@ -200,12 +200,12 @@ def test_a_backup_that_is_missing_doubtful_or_old_is_named(state: BackupState | 
 
 
 def test_what_the_trial_of_the_gateway_found_is_in_the_report_by_name() -> None:
-    said = [
+    output = [
         "ok    health (0.1 s)",
         "FAIL  route groq-fast: 404 decommissioned: use another",
         "1 failed: route groq-fast",
     ]
-    tried: Any = SimpleNamespace(stdout_lines=said, did_error=lambda: False)
+    tried: Any = SimpleNamespace(stdout_lines=output, did_error=lambda: False)
     (problem,) = of_trial(tried)
     assert (problem.what, problem.found) == ("LiteLLM, route groq-fast", "404 decommissioned: use another")
     dead: Any = SimpleNamespace(stdout_lines=[], did_error=lambda: True)
