@@ -242,7 +242,7 @@ def test_who_may_select_which_index_follows_from_what_is_applied() -> None:
     assert everything[7] == ("augmenter", "voicejury")
 
 
-def test_a_phase_alone_keeps_what_others_brought(secrets: Secrets) -> None:
+def test_a_phase_alone_keeps_what_others_deployed(secrets: Secrets) -> None:
     """The order of the projects' phases does not matter: the last one to come finds the same as any other."""
     blueprint = declared()
     names = ("augmenter", "renov_bati", "coach_credit", "voicejury")

@@ -60,17 +60,17 @@ ALL = ("hardware", "litellm", "monitoring")
 def deployed(
     monkeypatch: pytest.MonkeyPatch, phase: object, groups: list[str], recorded: Sequence[str] = ALL
 ) -> dict[str, set[str]]:
-    """The phases that deploy.py brings to a host of these groups, with what each is told the host has by then."""
-    brought: dict[str, set[str]] = {}
+    """The phases that deploy.py applies to a host of these groups, each with the phases that the host has by then."""
+    applied_phases: dict[str, set[str]] = {}
 
-    def bring(name: str) -> Callable[..., None]:
+    def stand_in(name: str) -> Callable[..., None]:
         def note(applied: Applied, secrets: Secrets) -> None:
-            brought[name] = set(applied.phases)
+            applied_phases[name] = set(applied.phases)
 
         return note
 
     stand_ins = tuple(
-        Phase(number, name, group, bring(name), depends_on=depends_on, summary=f"what {name} has")
+        Phase(number, name, group, stand_in(name), depends_on=depends_on, summary=f"what {name} has")
         for number, name, group, depends_on in (
             (0, "hardware", "gpu", ()),
             (1, "litellm", "shared", ("hardware",)),
@@ -89,9 +89,9 @@ def deployed(
     state = SimpleNamespace(callback_handlers=[], add_callback_handler=lambda handler: None)
     with ctx_host.use(Host(phase, groups, list(recorded))), ctx_state.use(state):
         runpy.run_path(str(CHECKOUT / "deploy.py"))
-    # What looks after the host is told everything, once; of a run that brings nothing, nothing.
-    assert ended == ([{*recorded, *brought}] if brought else [])
-    return brought
+    # The end of the run follows once, with all phases; not after a run that applies none.
+    assert ended == ([{*recorded, *applied_phases}] if applied_phases else [])
+    return applied_phases
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_a_run_that_leaves_phases_out_says_which_is_next(
     assert reported == said
 
 
-def test_a_phase_alone_knows_what_others_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_alone_knows_the_others_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deployed(monkeypatch, "litellm", ["gpu", "shared"]) == {"litellm": set(ALL)}
 
 
-def test_a_phase_alone_names_what_is_missing_and_who_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phase_alone_names_the_missing_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeployError) as refused:
         deployed(monkeypatch, "monitoring", ["gpu", "shared"], recorded=["hardware"])
     said = str(refused.value)

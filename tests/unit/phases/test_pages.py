@@ -1,4 +1,4 @@
-"""One page a phase: everything that it brings is on it."""
+"""One page a phase: everything of it is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def texts() -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize("phase", phases_of(declared()), ids=lambda phase: phase.name)
-def test_everything_that_a_phase_brings_is_on_its_page(phase: Phase, texts: Mapping[str, str]) -> None:
+def test_everything_of_a_phase_is_on_its_page(phase: Phase, texts: Mapping[str, str]) -> None:
     blueprint = declared()
     text = texts[f"{phase.number}-{phase.name}.md"]
     assert text.startswith(f"# Phase {phase.number}: {phase.name}\n")
