@@ -67,7 +67,7 @@ def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], R
 
 
 @pytest.mark.checklist("6.7")
-def test_ollama_light_gives_way_and_comes_back(machine: Machine, deploy: Deploy) -> None:
+def test_ollama_light_yields_its_card_and_takes_it_back(machine: Machine, deploy: Deploy) -> None:
     """Tried at the first deploy; again where its mark is gone, and it fails where the card's memory is not free."""
     assert machine.run(f"cat {MARK}").stdout.strip()
     (uuid,) = (card for card in cards(machine) if card.startswith(LIGHT.gpu))

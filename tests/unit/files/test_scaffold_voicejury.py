@@ -42,7 +42,7 @@ class World:
         self.statuses: dict[str, int] = {}
         self.requests: list[str] = []
         self.bodies: dict[str, Any] = {}
-        self.loaded, self.gives_way, self.silent = True, True, False
+        self.loaded, self.yields_gpu, self.silent = True, True, False
         self.whisper_takes_s = 0
 
     def application(self) -> Starlette:
@@ -82,7 +82,7 @@ class World:
 
     def _generate(self, body: Mapping[str, Any]) -> Any:
         if body.get("keep_alive") == 0:
-            self.loaded = not self.gives_way
+            self.loaded = not self.yields_gpu
             return {"done": True}
         return {"response": "Pas mal."}
 
@@ -134,7 +134,7 @@ def test_ollama_gives_the_card_back(world: tuple[World, httpx.Client, Settings])
 
 def test_a_model_that_stays_is_waited_for_and_reported(world: tuple[World, httpx.Client, Settings]) -> None:
     fake, client, settings = world
-    fake.gives_way = False
+    fake.yields_gpu = False
     slept: list[float] = []
     with pytest.raises(card.CardError, match="qwen3:4b is still loaded"):
         card.unload(client, settings, within_s=0.2, sleep=slept.append)
@@ -148,7 +148,7 @@ def test_an_ollama_that_does_not_run_holds_nothing(world: tuple[World, httpx.Cli
     fake, client, settings = world
     card.unload(client, replace(settings, ollama_url="http://127.0.0.1:1"))
     fake.statuses = {"ollama": 502}  # what stands before it answers in its place
-    fake.gives_way = False
+    fake.yields_gpu = False
     card.unload(client, settings, within_s=0.2)
 
 
