@@ -187,8 +187,7 @@ AbsolutePath = Annotated[
 ]
 OwnPath = Annotated[
     AbsolutePath,
-    _where(lambda path: path not in _SYSTEM_FOLDERS),
-    Expected("an absolute path of letters, digits and ._@- that is no folder of the system's own"),
+    _where(lambda path: path not in _SYSTEM_FOLDERS, "a path that is no folder of the system's own"),
 ]
 RelativePath = Annotated[
     str,

@@ -26,6 +26,7 @@ from blueprint.model import (
     Whisper,
     mebibytes,
 )
+from blueprint.validation import shown
 
 SOUND: dict[type[Declaration], dict[str, Any]] = {
     Gpu: {"bus": "01:00.0", "uuid": "GPU-85c38fae", "model": "RTX 3070", "vram_mib": 8192},
@@ -132,6 +133,14 @@ NONSENSE: list[tuple[type[Declaration], str, Any, str]] = [
     (DockerSettings, "address_pool_size", 4, "from 8"),
     (DockerSettings, "log_max_size", "10", '"10m"'),
     (Paths, "scripts", "opt/scripts", "an absolute path"),
+    (Paths, "stacks", "/etc", "no folder of the system's own"),
+    (Paths, "stacks", "/usr/local/bin", "no folder of the system's own"),
+    (Paths, "stacks", "/opt/../etc", "without . and .."),
+    (Paths, "stacks", "/srv/state", "a path of its own; state has this one"),
+    (Whisper, "memory", "1k", "from 6m"),
+    (Whisper, "memory", "9" * 40 + "g", "to 4096g"),
+    (Gpu, "model", [[[[[[]]]]]], "a product name"),
+    (OllamaInstance, "prot", 11434, "did you mean port?"),
     (Thresholds, "disk_refuse_percent", 101, "100"),
     (Watch, "disk_alert_percent", 101, "100"),
     (Watch, "min_calls", 0, "from 1"),
@@ -149,8 +158,7 @@ def test_nonsense_is_refused(kind: type[Declaration], key: str, value: Any, expe
         kind(**SOUND[kind] | {key: value})
     (problem,) = refused.value.problems
     assert problem.key.removesuffix("[0]").endswith(f".{key}")
-    shown = value[0] if isinstance(value, tuple) else value
-    assert repr(shown) in problem.found
+    assert problem.found in ("not a known key", shown(value[0] if isinstance(value, tuple) else value))
     assert expected in str(problem)
 
 
@@ -216,3 +224,14 @@ def test_names_that_follow() -> None:
     url = OllamaRelease(**SOUND[OllamaRelease]).url
     assert url == "https://github.com/ollama/ollama/releases/download/v0.32.7/ollama-linux-amd64.tar.zst"
     assert System(**SOUND[System]).held == ("nvidia-driver", "nvidia-container-toolkit")
+
+
+def test_a_value_of_any_size_is_shown_in_a_line() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in ("x" * 10**6, list(range(10**6)), {str(n): n for n in range(10**5)}, deep, 10**6000):
+        assert len(shown(value)) < 400
+        with pytest.raises(DeclarationError) as refused:
+            Gpu(**SOUND[Gpu] | {"vram_mib": value})
+        assert len(str(refused.value)) < 600
