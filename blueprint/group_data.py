@@ -142,7 +142,7 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
                 Violation(
                     file,
                     prefix + key,
-                    "given here",
+                    "set here",
                     "changed in group_data/, because it is a declaration",
                     f"here can be {', '.join(allowed)}",
                 )

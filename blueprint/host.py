@@ -71,7 +71,7 @@ class Blueprint:
     allow_small_machine: bool
     llm_provider: Literal["litellm", "ollama"]
     optional_services: Names
-    report: str
+    report: Annotated[str, Matches(r"[^\x00-\x1f\x7f]*", "the path of a file")]
     remove: Names
     remove_volumes: bool
     remove_teams: Names

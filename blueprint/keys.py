@@ -1,4 +1,4 @@
-"""The keys of group_data/ and the types of their values: from what is given to a checked `Blueprint`."""
+"""The keys of group_data/ with their types, and the checked `Blueprint` that is made of their values."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BARE = get_type_hints(Blueprint)
 
 
 def checked(data: Mapping[str, Any], sources: Mapping[str, str] | None = None) -> Blueprint:
-    """The declarations of a host, without a problem.
+    """Make the blueprint of a host.
 
     :param data: all keys and their values, whatever group they come from
     :param sources: the file that each key comes from
-    :raises DeclarationError: with all problems that can be seen at once
+    :raises DeclarationError: with all problems that can be found at once
     """
     sources = sources or {}
     problems = list(unknown_keys(data, sources))
@@ -57,7 +57,7 @@ def plain_keys() -> list[str]:
 
 
 def unknown_keys(data: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[Violation]:
-    """A problem for each key that nothing reads, most likely a misspelt one; a project's is its own."""
+    """A violation for each key that nothing reads; a project's key is the name of its phase."""
     for key, value in data.items():
         if isinstance(value, Project):
             if key != value.phase:

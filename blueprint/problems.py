@@ -1,4 +1,4 @@
-"""What is wrong with the declarations, said so that it can be mended."""
+"""What is wrong with the declarations, and how to fix it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _VALUES = TypeAdapter(dict[str, Annotated[object, PlainValidator(_single_value)]
 
 
 class Secret(str):
-    """A secret's text. It shows only where it is asked for, not in a repr, a traceback or a list that is logged."""
+    """The text of a secret, masked in a repr, a traceback or a list that is logged."""
 
     __slots__ = ()
 
@@ -83,14 +83,14 @@ class Secrets:
     def open(
         cls, environment: str, folder: Path = Path("secrets"), variables: Mapping[str, str] = os.environ
     ) -> Secrets:
-        """Read the file of an environment; none is an empty one.
+        """Read the file of an environment; a missing file is an empty one.
 
-        A file that was written in clear is encrypted here once recipients are configured.
+        With recipients, a file in clear is encrypted at once.
 
         :param environment: "lab" or "production"
         :param folder: made with mode 0700 where it is missing
         :param variables: where SOURCEFAST_AGE_IDENTITY is looked up
-        :raises DeclarationError: where the file cannot be read, is no YAML, or can be read by others
+        :raises DeclarationError: the file is wrong, unreadable, or readable by others
         """
         opened = cls(environment, folder, variables)
         with opened._lock():
@@ -104,19 +104,19 @@ class Secrets:
 
     @property
     def file(self) -> str:
-        """Where they are kept."""
+        """Path of the file that keeps them."""
         return str(self._encrypted if self._encrypted.exists() or self._recipients() else self._plain)
 
     @property
     def names(self) -> list[str]:
-        """Of all that have a value, "postgres/litellm"."""
+        """Names of all secrets that have a value, "postgres/litellm"."""
         return [name for name in map("/".join, _leaves(self._values)) if self.has(name)]
 
     def generated(self, name: str, make: Callable[[], str] = password) -> Secret:
-        """A secret that only the platform uses: made the first time it is asked for, the same ever after.
+        """Read a secret that only the platform uses; the first call makes it.
 
         :param name: "postgres/litellm"
-        :param make: what makes a new one
+        :param make: makes a new one
         """
         if (value := self._get(name)) is not None:
             return value
@@ -131,7 +131,7 @@ class Secrets:
     def forget(self, name: str) -> None:
         """Drop a generated secret, so that the next run makes a new one.
 
-        :raises DeclarationError: where there is no value for the name
+        :raises DeclarationError: the name has no value
         """
         with self._lock():
             self._values = self._read()
@@ -145,20 +145,20 @@ class Secrets:
             self._write()
 
     def provided(self, name: str) -> Secret:
-        """A secret that somebody else issued, such as "telegram/token".
+        """Read a secret that a provider issued, such as "telegram/token".
 
-        :raises DeclarationError: where the owner has not written it into the file
+        :raises DeclarationError: the file does not have it
         """
         if problems := self.missing([name]):
             raise DeclarationError(problems)
         return Secret(self._get(name) or "")
 
     def has(self, name: str) -> bool:
-        """Whether there is a value for a name, for what is optional."""
+        """Whether the file has a value for the name of an optional secret."""
         return self._get(name) is not None
 
     def missing(self, names: Iterable[str]) -> list[Violation]:
-        """A problem for each name that a phase needs and that has no value, with where to write it."""
+        """A violation for each name without a value, with where to write it."""
         problems: list[Violation] = []
         for name in names:
             try:
@@ -173,7 +173,7 @@ class Secrets:
         return problems
 
     def how_to_write(self, name: str) -> str:
-        """What a person does with a value, for the end of a sentence."""
+        """How a person writes a value into the file, for the end of a sentence."""
         # Not a line that can be copied as it is: of two such, the second would repeat the name that both are below.
         *parents, leaf = name.split("/")
         entry = f'{leaf}: "…"' + (

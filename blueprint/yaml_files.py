@@ -1,7 +1,7 @@
-"""Files that people write, read with limits: what is in them can neither hang a run nor end it with a traceback.
+"""Files that people write, read with limits: none can hang a run or end it with a traceback.
 
-Scalars stay as they are written: what YAML 1.1 makes of `0123456`, `1_000`, `12:30:45` or `2020-99-99` surprises
-everybody else. No message quotes a file, because it may hold secrets, or be mistaken for one that does.
+A scalar stays the text that is written where YAML 1.1 would make a surprising number or date of it: `0123456`, `1_000`,
+`12:30:45`, `2020-99-99`. Messages quote no file, because any may hold secrets.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _TextLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Keys are text, and each is there once; PyYAML would take the last."""
+        """Keys are text, and a mapping has none twice: PyYAML would take the last."""
         mapping: dict[Hashable, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -90,8 +90,8 @@ def read(path: Path, file: str) -> bytes:
     """What is in a regular file.
 
     :param file: what messages call it
-    :raises FileNotFoundError: there is none
-    :raises DeclarationError: it cannot be read
+    :raises FileNotFoundError: the file does not exist
+    :raises DeclarationError: the file cannot be read
     """
     try:
         status = path.stat()
@@ -113,7 +113,7 @@ def parse(content: bytes, file: str, *, text_only: bool = False) -> dict[str, An
 
     :param file: what messages call it
     :param text_only: whether each value is text of one line
-    :raises DeclarationError: it is no YAML, or no mapping, or more than such a file needs
+    :raises DeclarationError: the content is no YAML, no mapping, or uses more of YAML than these files need
     """
     try:
         document = yaml.load(content, Loader=_TextLoader if text_only else _Loader)  # noqa: S506 - SafeLoaders

@@ -337,7 +337,7 @@ def test_problems_of_a_host_name_its_file_and_key(checkout: Path) -> None:
     status, output = pyinfra(checkout, environment="production")
     assert status != 0
     assert "4 problems, nothing was changed:" in output
-    for key in ("adress is not", "address is missing", "data.swapgib is not", "data.gpus is given here"):
+    for key in ("adress is not", "address is missing", "data.swapgib is not", "data.gpus is set here"):
         assert f"production.yaml: hosts.server.{key}" in output
 
 

@@ -170,7 +170,7 @@ def test_what_may_be_overridden_and_what_not() -> None:
     assert first == "--data: swap_gib is '8', but must be a whole number from 0 to 1024 (GiB)."
     assert second.startswith("--data: swapiness is not a known key, but must be one of phase, ")
     assert second.endswith("did you mean swappiness?")
-    assert third.startswith("--data: whisper is given here, but must be changed in group_data/")
+    assert third.startswith("--data: whisper is set here, but must be changed in group_data/")
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         ({"data": {"swapgib": 1}}, "hosts.server.data.swapgib is not a known key"),
         ({"data": {"swapgib": 1}}, "did you mean swap_gib?"),
         ({"data": {"swap_gib": "1"}}, "hosts.server.data.swap_gib is '1', but must be a whole number"),
-        ({"data": {"gpus": []}}, "hosts.server.data.gpus is given here, but must be changed in group_data/"),
+        ({"data": {"gpus": []}}, "hosts.server.data.gpus is set here, but must be changed in group_data/"),
     ],
 )
 def test_what_is_wrong_with_a_host(tmp_path: Path, fields: dict[str, Any], output: str) -> None:
