@@ -72,7 +72,7 @@ def manifest(machine: Machine, piece: str) -> dict[str, Any]:
 
 
 def made(machine: Machine, command: str, status: int = 0) -> str:
-    """Run a script of the backups; what it said."""
+    """Run a script of the backups; its output."""
     done = machine.run(command, check=False, timeout=900)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
@@ -172,21 +172,21 @@ class TestRestoring:
     def test_a_restore_takes_the_place_of_what_is_there_and_saves_it_first(self, machine: Machine) -> None:
         """By the command of the guide."""
         made(machine, f"{NOW} {LITELLM}")
-        wanted = newest(machine, LITELLM).rpartition("/")[2]
+        stamp = newest(machine, LITELLM).rpartition("/")[2]
         before = psql(machine, "litellm", FINGERPRINT)
         psql(machine, "litellm", "CREATE TABLE since_then AS SELECT generate_series(1, 1000) AS id;")
-        asked = make("restore", "DB=litellm", f"FROM={wanted}")
-        assert asked.returncode != 0
-        assert "Add --yes" in asked.stdout + asked.stderr
+        refused = make("restore", "DB=litellm", f"FROM={stamp}")
+        assert refused.returncode != 0
+        assert "Add --yes" in refused.stdout + refused.stderr
         assert psql(machine, "litellm", "SELECT count(*) FROM since_then;").strip() == "1000"
-        done = make("restore", "DB=litellm", f"FROM={wanted}", "YES=1")
+        done = make("restore", "DB=litellm", f"FROM={stamp}", "YES=1")
         assert done.returncode == 0, done.stdout + done.stderr
         assert psql(machine, "litellm", FINGERPRINT) == before
         assert manifest(machine, LITELLM)["contents"]["rows"]["public.since_then"] == 1000
         left = psql(machine, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'litellm%';")
         assert left.split() == ["litellm"]
         listed = make("backup-list")
-        assert f"{wanted} " in listed.stdout + listed.stderr
+        assert f"{stamp} " in listed.stdout + listed.stderr
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

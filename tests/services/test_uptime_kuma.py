@@ -51,7 +51,7 @@ def person(machine: Machine, password: str) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def told_of(telegrams: Telegrams) -> Callable[[str], list[str]]:
+def messages_about(telegrams: Telegrams) -> Callable[[str], list[str]]:
     """Messages about a monitor since the test began; a job that missed its round may have more."""
     return lambda name: [text for text in telegrams() if f"[{name}]" in text]
 
@@ -60,14 +60,14 @@ def told_of(telegrams: Telegrams) -> Callable[[str], list[str]]:
 def test_everything_of_the_requirements_is_watched_and_up(
     statuses: Statuses, person: Callable[..., dict[str, Any]]
 ) -> None:
-    wanted = {
+    expected = {
         *("shared-redis", "shared-whisper", "bull-board", "flower", "flower-voicejury", "flower-renov-bati"),
         *(f"ollama-{instance.name}" for instance in ollama_instances),
         *(job.name for job in cron_jobs),
     }
     # Its metrics have no monitor that heard nothing since it was started; a job that other tests kept from running is
     # up again with its next round.
-    assert person().keys() >= wanted
+    assert person().keys() >= expected
     await_true(
         lambda: set(statuses().values()) == {UP}, NOTICED_S + 2 * ROUND_S, "Uptime Kuma with all monitors up"
     )
@@ -75,7 +75,7 @@ def test_everything_of_the_requirements_is_watched_and_up(
 
 @pytest.mark.checklist("3.4")
 def test_a_service_that_stops_is_reported_once_and_so_is_its_return(
-    machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
+    machine: Machine, statuses: Statuses, messages_about: Callable[[str], list[str]]
 ) -> None:
     name = "flower-voicejury"
     machine.run(f"docker stop {name}")
@@ -85,23 +85,23 @@ def test_a_service_that_stops_is_reported_once_and_so_is_its_return(
         machine.run(f"docker start {name}")
         await_healthy(machine)
     await_true(lambda: statuses()[name] == UP, NOTICED_S, "monitor that is up again")
-    await_true(lambda: len(told_of(name)) >= 2, 120, "second message")
-    down, up = told_of(name)
+    await_true(lambda: len(messages_about(name)) >= 2, 120, "second message")
+    down, up = messages_about(name)
     assert "Down" in down
     assert "Up" in up
 
 
 def test_a_job_that_fails_is_reported_at_once(
-    machine: Machine, statuses: Statuses, told_of: Callable[[str], list[str]]
+    machine: Machine, statuses: Statuses, messages_about: Callable[[str], list[str]]
 ) -> None:
     name = "docker-cleanup"
     machine.run(f"/opt/scripts/heartbeat.sh {name} 3")
-    await_true(lambda: told_of(name), 120, "message")
+    await_true(lambda: messages_about(name), 120, "message")
     await_true(lambda: statuses()[name] == DOWN, 60, "monitor that is down")
     machine.run(f"/opt/scripts/heartbeat.sh {name} 0")
-    await_true(lambda: len(told_of(name)) >= 2, 120, "message of recovery")
+    await_true(lambda: len(messages_about(name)) >= 2, 120, "message of recovery")
     await_true(lambda: statuses()[name] == UP, 60, "monitor that is up again")
-    down, up = told_of(name)
+    down, up = messages_about(name)
     assert "ended with status 3" in down
     assert "Up" in up
 
