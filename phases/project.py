@@ -12,6 +12,7 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Secrets
 from blueprint.applied import Applied
+from blueprint.compose import stack
 from blueprint.model import Project
 from blueprint.names import POSTGRES
 from blueprint.phases import LITELLM, MONITORING
@@ -25,7 +26,7 @@ from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler
 from phases.phase import Phase
 from phases.record import record
-from phases.shared import containers, deploy_databases, deploy_stacks, provided_secrets, stack
+from phases.shared import containers, deploy_databases, deploy_stacks, provided_secrets
 
 Step = Callable[[Applied, Secrets, Project], None]
 

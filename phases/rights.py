@@ -16,6 +16,7 @@ from blueprint.applied import Applied
 from blueprint.model import BucketData
 from blueprint.names import KUMA, POSTGRES
 from blueprint.phases import LITELLM, MONITORING
+from blueprint.roles import owned_databases
 from facts.cache import cached_fact
 from facts.litellm import Proxy
 from facts.postgres import Cluster
@@ -23,7 +24,7 @@ from facts.s3 import Storage
 from facts.uptime_kuma import Kuma, login
 from operations import litellm, postgres_rights, s3, uptime_kuma
 from operations.checks import check
-from phases.shared import databases, deploy_databases
+from phases.shared import deploy_databases
 from specs.problems import Problem
 
 # Of Uptime Kuma.
@@ -66,7 +67,7 @@ def of_services(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
 def _postgres(applied: Applied, secrets: Secrets) -> Iterator[Problem | str]:
     blueprint = applied.blueprint
     cluster = cached_fact(Cluster, container=POSTGRES)
-    declared, roles = databases(blueprint, blueprint.databases, secrets), [postgres.MONITOR]
+    declared, roles = owned_databases(blueprint, blueprint.databases, secrets), [postgres.MONITOR]
     administrators = blueprint.postgres.administrators
     yield from postgres_rights.right_problems(POSTGRES, declared, roles, administrators, cluster)
     yield from postgres_rights.stray_sentences(POSTGRES, declared, roles, administrators, cluster)

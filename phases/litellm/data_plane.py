@@ -8,10 +8,12 @@ from blueprint import Secrets
 from blueprint import postgres as postgres_files
 from blueprint import redis as redis_files
 from blueprint.applied import Applied
+from blueprint.compose import HBA
 from blueprint.names import POSTGRES, REDIS
+from blueprint.roles import owned_databases, password
 from operations import postgres, redis
 from phases.adoption import take_over_postgres
-from phases.shared import HBA, databases, deploy_databases, deploy_stacks, password
+from phases.shared import deploy_databases, deploy_stacks
 
 
 @deploy("Data plane")
@@ -24,14 +26,14 @@ def data_plane(applied: Applied, secrets: Secrets) -> None:
     postgres.settings(name="Settings of Postgres", container=POSTGRES, desired=settings, hba=hba)
     deploy_databases("Databases and roles", blueprint, secrets, blueprint.shared_databases)
     owners = {
-        database.name: database.owner for database in databases(blueprint, blueprint.databases, secrets)
+        database.name: database.owner for database in owned_databases(blueprint, blueprint.databases, secrets)
     }
     take_over_postgres(blueprint=blueprint, owners=owners)
     redis_users(applied, secrets)
     postgres.postgres(
         name="Postgres is as declared",
         container=POSTGRES,
-        desired=databases(blueprint, blueprint.shared_databases, secrets),
+        desired=owned_databases(blueprint, blueprint.shared_databases, secrets),
         settings=settings,
         hba=hba,
     )

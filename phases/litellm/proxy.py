@@ -6,8 +6,8 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Secrets
 from blueprint.applied import Applied
+from blueprint.compose import stack
 from operations import stacks
-from phases.shared import stack
 
 STACK = "proxy"
 

@@ -8,10 +8,10 @@ from blueprint import Secrets, environment_name, for_host
 from blueprint.applied import Applied
 from blueprint.names import POSTGRES
 from blueprint.phases import HARDWARE, LITELLM
+from blueprint.roles import monitor_role, owned_databases
 from operations import postgres
 from phases.adoption import adopt, existing, report_orphans, take_over
 from phases.litellm.data_plane import data_plane
-from phases.shared import databases, monitor_role
 
 blueprint = for_host(host.data)
 applied = Applied(blueprint, frozenset({HARDWARE, LITELLM}))
@@ -21,7 +21,7 @@ adopt(blueprint, stacks, existing(blueprint, stacks, secrets))
 data_plane(applied=applied, secrets=secrets)
 for project in blueprint.projects:
     if project.predecessors:
-        owned = databases(blueprint, project.databases, secrets)
+        owned = owned_databases(blueprint, project.databases, secrets)
         postgres.databases(
             name="Databases", container=POSTGRES, desired=owned, roles=[monitor_role(blueprint, secrets)]
         )

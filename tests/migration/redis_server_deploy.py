@@ -10,12 +10,12 @@ from pyinfra.context import host
 
 from blueprint import Secrets, environment_name, for_host
 from blueprint.applied import Applied
+from blueprint.compose import stack
 from blueprint.names import REDIS
 from blueprint.phases import HARDWARE, LITELLM
 from operations import stacks
 from phases.backup import backups, saving
 from phases.litellm.data_plane import redis_as_declared, redis_users
-from phases.shared import stack
 
 blueprint = for_host(host.data)
 if image := os.environ.get("REDIS_IMAGE"):

@@ -10,7 +10,7 @@ import pytest
 from blueprint import Secrets
 from blueprint.applied import Applied
 from blueprint.clickhouse import LIMITS, limits_xml
-from phases.shared import stack
+from blueprint.compose import stack
 from tests.unit.declared import declared
 
 MIB = 1024**2

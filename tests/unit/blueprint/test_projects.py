@@ -12,12 +12,12 @@ import pytest
 
 from blueprint import Blueprint, DeclarationError, Secrets, group_data, postgres, redis
 from blueprint.applied import Applied
+from blueprint.compose import contents, stack
 from blueprint.model import Database, Http, Predecessor, Project, RedisIndex, Service, Stack, Team
 from blueprint.projects import too_small
 from blueprint.stacks import Resolver
 from phases import PHASES, phases_of, preflight, requirements
 from phases.requirements import unmet_requirements
-from phases.shared import contents, stack
 from specs.files import File
 from tests.unit.declared import LIGHT, declared
 from tests.unit.paths import CHECKOUT
