@@ -38,19 +38,15 @@ from blueprint.model import (
     Watch,
     Whisper,
     mebibytes,
+    types,
 )
-from blueprint.model.types import Mebibytes, Port, Release, Sha256
 from blueprint.names import KUMA
 from blueprint.phases import MONITORING, words
 from blueprint.postgres import ConnectionBudget
 from blueprint.problems import DeclarationError
 from blueprint.projects import Contract, dashboards, redis_table
-from blueprint.validation import Expected, Matches, Whole
+from blueprint.validation import Whole
 from blueprint.vram import CardBudget, Share, ollama_shares
-
-Names = Annotated[str | tuple[str, ...], Expected("a name, or a list of names")]
-Ports = Annotated[tuple[Port, ...], Expected("a list of ports from 1 to 65535")]
-MinimumVersion = Annotated[str, Matches(r"[0-9]+(?:\.[0-9]+){1,2}", 'a version such as "24.0", in quotes')]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +60,18 @@ class Blueprint:
     """
 
     # all.py
-    phase: Annotated[
-        str | int | tuple[str | int, ...], Expected("the name or number of a phase, or a list of these")
-    ]
+    phase: types.Phases
     allow_untested_os: bool
     allow_small_machine: bool
     llm_provider: Literal["litellm", "ollama"]
-    optional_services: Names
-    report: Annotated[str, Matches(r"[^\x00-\x1f\x7f]*", "the path of a file")]
-    remove: Names
+    optional_services: types.Names
+    report: types.OutputPath
+    remove: types.Names
     remove_volumes: bool
-    remove_teams: Names
+    remove_teams: types.Names
     upgrade_to: str
     postgres_migrate: bool
-    databases_left: Names
+    databases_left: types.Names
     remove_migrated: bool
     systems: tuple[System, ...]
     paths: Paths
@@ -86,26 +80,19 @@ class Blueprint:
     zram_algorithm: Literal["lz4", "lzo", "lzo-rle", "zstd"]
     zram_priority: Annotated[int, Whole(-1, 32767, "a swap priority")]
     journal_max_mib: Annotated[int, Whole(16, 1024 * 1024, "MiB")]
-    system_memory_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
-    ollama_memory_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
-    image_mib: Mebibytes
-    gpu_image_mib: Mebibytes
-    backup_day_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")]
+    system_memory_mib: types.ReservedMebibytes
+    ollama_memory_mib: types.ReservedMebibytes
+    image_mib: types.Mebibytes
+    gpu_image_mib: types.Mebibytes
+    backup_day_mib: types.ReservedMebibytes
     docker: DockerSettings
-    docker_minimum: MinimumVersion
-    compose_minimum: MinimumVersion
-    coolify_network: Annotated[
-        str, Matches("[a-z0-9][a-z0-9_-]*", "a name of lower-case letters, digits, - and _")
-    ]
-    open_tcp_ports: Ports
-    open_udp_ports: Ports
-    container_tcp_ports: Ports
-    registry: Annotated[
-        str,
-        Matches(
-            "[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", "the host name of a registry, such as ghcr.io"
-        ),
-    ]
+    docker_minimum: types.MinimumVersion
+    compose_minimum: types.MinimumVersion
+    coolify_network: types.NetworkName
+    open_tcp_ports: types.Ports
+    open_udp_ports: types.Ports
+    container_tcp_ports: types.Ports
+    registry: types.Registry
     cron_jobs: tuple[CronJob, ...]
     thresholds: Thresholds
     # gpu.py
@@ -113,14 +100,12 @@ class Blueprint:
     ollama_models: tuple[OllamaModel, ...]
     ollama_instances: tuple[OllamaInstance, ...]
     ollama_gpu_overhead_mib: Annotated[int, Whole(0, 65536, "MiB")]
-    ollama_version: Release
-    ollama_sha256: Sha256
+    ollama_version: types.Release
+    ollama_sha256: types.Sha256
     whisper: Whisper
     nvidia_driver_minimum: Annotated[int, Whole(550, 9999, "Ollama needs 550")]
     container_toolkit_repository: AptRepository
-    container_toolkit_key_fingerprint: Annotated[
-        str, Matches("[0-9A-F]{40}", "40 upper-case hexadecimal digits")
-    ]
+    container_toolkit_key_fingerprint: types.Fingerprint
     # shared.py
     postgres: PostgresServer
     postgres_major: Annotated[int, Whole(13, 99, "a major version of Postgres")]

@@ -98,6 +98,6 @@ class Backups(Declaration):
     root: types.OwnPath
     retention_days: types.Days = 7
     shrink_percent: Annotated[int, Whole(0, 100, "%")] = 50
-    reserve_mib: Annotated[int, Whole(0, 1024 * 1024, "MiB")] = 1024
+    reserve_mib: types.ReservedMebibytes = 1024
     max_age_h: Annotated[int, Whole(1, 24 * 365, "hours")] = 26
     restic: Restic | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -93,6 +93,7 @@ def _names_secrets(text: str) -> bool:
 Port = Annotated[int, Whole(1, 65535, "a TCP port")]
 Percent = Annotated[int, Whole(1, 100, "%")]
 Mebibytes = Annotated[int, Whole(1, 1024 * 1024, "MiB")]
+ReservedMebibytes = Annotated[int, Whole(0, 1024 * 1024, "MiB")]
 Seconds = Annotated[int, Whole(1, 3600, "seconds")]
 Days = Annotated[int, Whole(1, 3650, "days")]
 Pids = Annotated[int, Whole(16, 32_768, "processes and threads")]
@@ -207,17 +208,20 @@ HostPath = Annotated[
     ),
 ]
 ProjectFolder = Annotated[str, Matches(f"{_PART}(?:/{_PART})*", "a folder of this project")]
+OutputPath = Annotated[str, Matches(r"[^\x00-\x1f\x7f]*", "the path of a file")]
 UrlPath = Annotated[str, Matches("/[A-Za-z0-9/._~?&=%-]*", "the path of a URL, such as /health")]
 HttpsUrl = Annotated[str, Matches(r"https://\S+", "an https:// address")]
 
 # --- several values
 
-Item = TypeVar("Item")
-# A list does as well as a tuple.
-Listed = Annotated[tuple[Item, ...], Strict(False)]
-Names = Annotated[str | Listed[str], Expected("a name, several with commas, or a list of names")]
-Phases = Annotated[str | int | Listed[str | int], Expected("a phase, its number, or a list of them")]
-Words = Annotated[Listed[str], Expected("a list of words, no text that a shell would have to split")]
+Names = Annotated[str | tuple[str, ...], Expected("a name, or a list of names")]
+Phases = Annotated[
+    str | int | tuple[str | int, ...], Expected("the name or number of a phase, or a list of these")
+]
+Ports = Annotated[tuple[Port, ...], Expected("a list of ports from 1 to 65535")]
+Words = Annotated[
+    tuple[str, ...], Strict(False), Expected("a list of words, no text that a shell would have to split")
+]
 
 # --- cards and models
 
@@ -275,7 +279,7 @@ Registry = Annotated[
         "[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?", "the host name of a registry, such as ghcr.io"
     ),
 ]
-Version = Annotated[str, Matches(r"[0-9]+(?:\.[0-9]+){1,2}", 'a version such as "24.0"')]
+MinimumVersion = Annotated[str, Matches(r"[0-9]+(?:\.[0-9]+){1,2}", 'a version such as "24.0", in quotes')]
 Fingerprint = Annotated[str, Matches("[0-9A-F]{40}", "40 upper-case hexadecimal digits")]
 LogSize = Annotated[str, Matches("[1-9][0-9]{0,8}[kmg]", 'a size such as "10m"')]
 CacheSize = Annotated[str, Matches("[1-9][0-9]{0,8}[KMG]B", 'a size such as "5GB"')]
