@@ -160,8 +160,8 @@ class Machine:
             input=input,
         )
         if check and done.returncode:
-            said = (done.stdout + done.stderr)[-2000:]
-            raise CommandError(f"{command}\nended with {done.returncode}\n{said}")
+            output = (done.stdout + done.stderr)[-2000:]
+            raise CommandError(f"{command}\nended with {done.returncode}\n{output}")
         return done
 
     def _fresh(self, lower: Iterable[Path]) -> None:

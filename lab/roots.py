@@ -45,9 +45,9 @@ def root(name: str, packages: Iterable[str], extra: Iterable[Path] = ()) -> Path
     :param extra: files or folders whose content the caller adds in `finish`; they only count for the cache key
     :return: folder that must be used as a read-only lower layer
     """
-    wanted = sorted(set(packages))
+    needed = sorted(set(packages))
     authorities = sorted(LOCAL_AUTHORITIES.glob("*.crt"))
-    key = hashlib.sha256("\n".join([SUITE, mirror(), *wanted]).encode())
+    key = hashlib.sha256("\n".join([SUITE, mirror(), *needed]).encode())
     for source in [*authorities, *extra]:
         key.update(source.read_bytes())
     target = CACHE / "roots" / f"{name}-{key.hexdigest()[:16]}"
@@ -55,7 +55,7 @@ def root(name: str, packages: Iterable[str], extra: Iterable[Path] = ()) -> Path
     with (target.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            _bootstrap(target, wanted, authorities)
+            _bootstrap(target, needed, authorities)
     return target
 
 

@@ -53,11 +53,11 @@ def test_query_without_header_and_units(machine: Path, capsys: pytest.CaptureFix
     assert (code, output) == (0, "1, 10240, 320.00, Disabled\n")
 
 
-@pytest.mark.parametrize("wanted", ["4", TWITCH, "00000000:08:00.0", "08:00.0"])
+@pytest.mark.parametrize("card", ["4", TWITCH, "00000000:08:00.0", "08:00.0"])
 def test_a_card_is_chosen_by_index_uuid_or_bus(
-    machine: Path, capsys: pytest.CaptureFixture[str], wanted: str
+    machine: Path, capsys: pytest.CaptureFixture[str], card: str
 ) -> None:
-    assert smi(capsys, "-i", wanted, "--query-gpu=uuid", "--format=csv,noheader") == (0, f"{TWITCH}\n")
+    assert smi(capsys, "-i", card, "--query-gpu=uuid", "--format=csv,noheader") == (0, f"{TWITCH}\n")
 
 
 def test_chosen_cards_come_once_in_the_order_of_their_indices(

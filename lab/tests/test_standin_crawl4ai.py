@@ -115,7 +115,7 @@ def test_without_a_token_it_listens_to_its_own_machine_only(token: str, tmp_path
     finally:
         process.terminate()
     assert process.wait(10) == 0
-    said = log.read_text()
-    assert (f"http://127.0.0.1:{port}" in said) == (not token)
-    assert ("one-off token" in said) == (not token)
-    assert "Shared memory:" in said and (not token or token not in said)
+    text = log.read_text()
+    assert (f"http://127.0.0.1:{port}" in text) == (not token)
+    assert ("one-off token" in text) == (not token)
+    assert "Shared memory:" in text and (not token or token not in text)

@@ -274,8 +274,8 @@ class ClickHouse(Store):
     def _meets(row: dict[str, Any], where: str, values: Mapping[str, object]) -> bool:
         for condition in where.split(" AND "):
             column, operator, value = condition.split(" ")
-            wanted, actual = str(values[value.strip("{}").partition(":")[0]]), str(row.get(column))
-            if not {"=": actual == wanted, ">=": actual >= wanted, "<": actual < wanted}[operator]:
+            expected, actual = str(values[value.strip("{}").partition(":")[0]]), str(row.get(column))
+            if not {"=": actual == expected, ">=": actual >= expected, "<": actual < expected}[operator]:
                 return False
         return True
 

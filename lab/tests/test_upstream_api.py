@@ -67,8 +67,8 @@ def test_groq_says_its_service_tier(apis: Apis) -> None:
 
 def test_a_stream_says_the_same_in_pieces(apis: Apis) -> None:
     whole = openai(apis, "/chat/completions", CHAT).content
-    wanted = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
-    *events, done = openai(apis, "/chat/completions", wanted).events
+    body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+    *events, done = openai(apis, "/chat/completions", body).events
     assert done == "[DONE]"
     chunks = [json.loads(event) for event in events]
     output = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
@@ -118,9 +118,9 @@ def test_incomplete_requests_are_refused(apis: Apis, body: object) -> None:
 
 
 def test_embeddings_are_stable_unit_vectors_of_the_model_s_size(apis: Apis) -> None:
-    wanted = {"model": "text-embedding-3-small", "input": ["one", "two"]}
-    first, second = (entry["embedding"] for entry in openai(apis, "/embeddings", wanted).content["data"])
-    again = openai(apis, "/embeddings", {**wanted, "input": "one"}).content["data"][0]["embedding"]
+    body = {"model": "text-embedding-3-small", "input": ["one", "two"]}
+    first, second = (entry["embedding"] for entry in openai(apis, "/embeddings", body).content["data"])
+    again = openai(apis, "/embeddings", {**body, "input": "one"}).content["data"][0]["embedding"]
     assert len(first) == len(second) == 1536
     assert first == again != second
     assert sum(value * value for value in first) == pytest.approx(1)

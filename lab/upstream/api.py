@@ -151,9 +151,9 @@ class Apis:
         """What `control.json` says about a host; read anew each time, so that a test can change it at any moment."""
         with suppress(FileNotFoundError):
             faults: Json = json.loads((self.state / "control.json").read_text())
-            wanted = faults.get(host, {})
+            fault = faults.get(host, {})
             return Fault(
-                wanted.get("status", 0), wanted.get("delay", 0), tuple(wanted.get("missing_models", ()))
+                fault.get("status", 0), fault.get("delay", 0), tuple(fault.get("missing_models", ()))
             )
         return Fault()
 
@@ -187,11 +187,11 @@ class Apis:
         raise RefusedError(404, f"Unknown request URL: {request.method} {request.path}.", code="unknown_url")
 
     def _authorize(self, request: Request) -> None:
-        wanted = {"api.groq.com": "groq", "api.openai.com": "openai"}.get(request.host, "gemini")
+        provider = {"api.groq.com": "groq", "api.openai.com": "openai"}.get(request.host, "gemini")
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and key == self.keys[wanted]:
+        if scheme.lower() == "bearer" and key == self.keys[provider]:
             return
-        if wanted == "groq":
+        if provider == "groq":
             raise RefusedError(401, "Invalid API Key", code="invalid_api_key")
         if not key:
             raise RefusedError(401, "You didn't provide an API key.")
@@ -283,12 +283,12 @@ class Apis:
             return Response(content={"ok": True, "result": me})
         if method.lower() != "sendmessage":
             raise RefusedError(404, "Not Found")
-        wanted = dict(request.query)
+        body = dict(request.query)
         if request.headers.get("content-type", "").startswith("application/json"):
-            wanted |= request.json()
+            body |= request.json()
         else:
-            wanted |= {name: value.decode() for name, value in request.form().items()}
-        text, chat = str(wanted.get("text", "")), str(wanted.get("chat_id", ""))
+            body |= {name: value.decode() for name, value in request.form().items()}
+        text, chat = str(body.get("text", "")), str(body.get("chat_id", ""))
         if not chat:
             raise RefusedError(400, "Bad Request: chat_id is empty")
         if chat != str(self.keys["telegram_chat"]):
@@ -301,7 +301,7 @@ class Apis:
             "date": int(time.time()),
             "chat_id": chat,
             "text": text,
-            "parse_mode": wanted.get("parse_mode"),
+            "parse_mode": body.get("parse_mode"),
         }
         with (self.state / "telegram.jsonl").open("a") as log:
             log.write(json.dumps(sent) + "\n")
@@ -318,18 +318,18 @@ class Apis:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _chat(host: str, wanted: Json, models: list[str]) -> Response:
-    model = str(wanted.get("model", ""))
+def _chat(host: str, body: Json, models: list[str]) -> Response:
+    model = str(body.get("model", ""))
     _require_model(host, model, models)
-    messages = wanted.get("messages")
+    messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RefusedError(
             400, "Missing required parameter: 'messages'.", code="missing_required_parameter", model=model
         )
     question = " ".join(_text(message.get("content")) for message in messages)
-    as_json = wanted.get("response_format", {}).get("type") in ("json_object", "json_schema")
+    as_json = body.get("response_format", {}).get("type") in ("json_object", "json_schema")
     text = json.dumps({"answer": _reply(model, question)}) if as_json else _reply(model, question)
-    limit = wanted.get("max_completion_tokens") or wanted.get("max_tokens")
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
     words = text.split(" ")
     cut = limit is not None and limit < len(words)
     words = words[:limit] if cut else words
@@ -342,7 +342,7 @@ def _chat(host: str, wanted: Json, models: list[str]) -> Response:
         "service_tier": "on_demand" if host == "api.groq.com" else "default",  # LiteLLM insists on it
     }
     finish = "length" if cut else "stop"
-    if not wanted.get("stream"):
+    if not body.get("stream"):
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": " ".join(words)},
@@ -362,23 +362,23 @@ def _chat(host: str, wanted: Json, models: list[str]) -> Response:
     chunks.append(chunk({}, finish))
     if host == "api.groq.com":
         chunks[-1]["x_groq"] = {"id": common["id"], "usage": usage}
-    if wanted.get("stream_options", {}).get("include_usage"):
+    if body.get("stream_options", {}).get("include_usage"):
         chunks.append({**common, "object": "chat.completion.chunk", "choices": [], "usage": usage})
     return Response(events=(*map(json.dumps, chunks), "[DONE]"), model=model)
 
 
-def _embeddings(host: str, wanted: Json, models: list[str]) -> Response:
-    model = str(wanted.get("model", ""))
+def _embeddings(host: str, body: Json, models: list[str]) -> Response:
+    model = str(body.get("model", ""))
     _require_model(host, model, models)
-    given = wanted.get("input")
-    if not given:
+    texts = body.get("input")
+    if not texts:
         raise RefusedError(400, "'$.input' is invalid.", model=model)
     # One text, many, one list of tokens, or many.
-    single = isinstance(given, str) or isinstance(given[0], int)
-    inputs = [given] if single else list(given)
-    dimensions = int(wanted.get("dimensions") or EMBEDDING_MODELS[host][model])
+    single = isinstance(texts, str) or isinstance(texts[0], int)
+    inputs = [texts] if single else list(texts)
+    dimensions = int(body.get("dimensions") or EMBEDDING_MODELS[host][model])
     vectors = [_vector(str(one), dimensions) for one in inputs]
-    if wanted.get("encoding_format") == "base64":
+    if body.get("encoding_format") == "base64":
         values: list[Any] = [base64.b64encode(struct.pack(f"<{dimensions}f", *v)).decode() for v in vectors]
     else:
         values = list(vectors)

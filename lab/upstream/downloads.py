@@ -88,8 +88,8 @@ def _fresh(
     """
     target = downloads(lab) / name
     stamp = downloads(lab) / f".{name}.sources"
-    wanted = _digest(sources) + also
-    if target.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
+    digest = _digest(sources) + also
+    if target.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return
     building = downloads(lab) / f".{name}.building"
     shutil.rmtree(building, ignore_errors=True)
@@ -97,7 +97,7 @@ def _fresh(
     build(building)
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
-    stamp.write_text(wanted)
+    stamp.write_text(digest)
 
 
 def _digest(sources: Iterable[Path]) -> str:

@@ -65,11 +65,11 @@ def start(lab: Lab) -> None:
     mirror = Mirror.of(roots.mirror())
     config = configuration(lab, root, mirror)
     arguments = _arguments(lab)
-    wanted = hashlib.sha256(repr([root.name, arguments, sorted(config.items())]).encode())
+    digest = hashlib.sha256(repr([root.name, arguments, sorted(config.items())]).encode())
     for source in sorted([HERE / "api.py", *(HERE / "units").iterdir()]):
-        wanted.update(source.read_bytes())
+        digest.update(source.read_bytes())
     stamp = state / "booted-with"
-    if nspawn.running(state) and stamp.is_file() and stamp.read_text() == wanted.hexdigest():
+    if nspawn.running(state) and stamp.is_file() and stamp.read_text() == digest.hexdigest():
         return _await_answers(lab)
     stop(lab)
     for folder in (
@@ -89,7 +89,7 @@ def start(lab: Lab) -> None:
         (state / received).unlink(missing_ok=True)
     recover(lab)  # a test that was killed may have left a host disturbed
     nspawn.start(name(lab), root, state, arguments)
-    stamp.write_text(wanted.hexdigest())
+    stamp.write_text(digest.hexdigest())
     return _await_answers(lab)
 
 
@@ -122,9 +122,9 @@ def run(lab: Lab, command: Sequence[str], *, stdin: bytes = b"", show: bool = Fa
         stderr=output,
     )
     if done.returncode:
-        said = b"" if show else done.stdout + done.stderr
+        printed = b"" if show else done.stdout + done.stderr
         raise SystemExit(
-            f"{' '.join(command)} failed ({done.returncode}) in the upstream\n{said.decode()}".rstrip()
+            f"{' '.join(command)} failed ({done.returncode}) in the upstream\n{printed.decode()}".rstrip()
         )
     return done.stdout or b""
 

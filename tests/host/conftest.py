@@ -87,20 +87,20 @@ def kill_after(command: Sequence[str], operation: str, words: str, patience_s: f
         start_new_session=True,
     )
     assert run.stderr is not None
-    said, there, found, deadline = "", False, False, time.monotonic() + patience_s
+    output, in_operation, found, deadline = "", False, False, time.monotonic() + patience_s
     for line in run.stderr:
-        said += line
+        output += line
         if line.startswith("--> Starting operation"):
-            there = operation in line
-        found = there and words in line
+            in_operation = operation in line
+        found = in_operation and words in line
         if found or time.monotonic() > deadline:
             break
     with suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     run.stderr.close()
-    assert found, f"{operation} never said {words!r}:\n{said}"
-    return said
+    assert found, f"{operation} never said {words!r}:\n{output}"
+    return output
 
 
 def run_pyinfra(*arguments: str, env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
@@ -254,8 +254,8 @@ def await_healthy(machine: Machine) -> None:
     asked = f"docker ps --quiet | xargs docker inspect --format '{{{{.Name}}}} {health}'"
 
     def healthy() -> bool:
-        said = machine.run(asked, check=False).stdout.splitlines()
-        return bool(said) and all(line.endswith(" healthy 0") for line in said)
+        output = machine.run(asked, check=False).stdout.splitlines()
+        return bool(output) and all(line.endswith(" healthy 0") for line in output)
 
     await_true(healthy, 600, "health of every container")
 
@@ -352,16 +352,16 @@ def resident(machine: Machine) -> dict[str, list[str]]:
     found = {}
     for instance in ollama_instances:
         url = f"http://127.0.0.1:{instance.port}/api/ps"
-        said = machine.run(f"curl -fsS --max-time 5 {url}", check=False).stdout
-        models = json.loads(said)["models"] if said else []
+        output = machine.run(f"curl -fsS --max-time 5 {url}", check=False).stdout
+        models = json.loads(output)["models"] if output else []
         found[instance.name] = [one["name"] for one in models if one["size"] == one["size_vram"]]
     return found
 
 
 def all_warm(machine: Machine) -> bool:
     """Whether every instance has its model on its declared card."""
-    wanted = {instance.name: [instance.model] for instance in ollama_instances}
-    return resident(machine) == wanted and computing(machine) == declared_placement(machine)
+    expected = {instance.name: [instance.model] for instance in ollama_instances}
+    return resident(machine) == expected and computing(machine) == declared_placement(machine)
 
 
 def repair_instances(machine: Machine) -> None:

@@ -74,8 +74,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def apply(machine: Machine, clean: None, environment: dict[str, str]) -> Apply:
     """Run the deploy for a case, with further arguments for pyinfra."""
 
-    def run(wanted: Case, *arguments: str) -> Run:
-        Path(environment["STACK_CASE"]).write_text(json.dumps(wanted))
+    def run(desired: Case, *arguments: str) -> Run:
+        Path(environment["STACK_CASE"]).write_text(json.dumps(desired))
         flags = () if "--dry" in arguments else ("-y",)
         return run_pyinfra(*flags, *arguments, "inventory.py", DEPLOY, env=environment)
 
@@ -369,7 +369,7 @@ def test_services_start_after_what_they_depend_on_is_healthy(machine: Machine, a
     done = apply(case(late, web(interval_s=60)))
     assert done.rc == 0, done.output
     looks = container(machine)["State"]["Health"]["Log"]
-    healthy = next(look["End"] for look in looks if look["ExitCode"] == 0)
+    healthy = next(check["End"] for check in looks if check["ExitCode"] == 0)
     started = container(machine, "test-late")["State"]["StartedAt"]
     # One is in the machine's time zone, the other in UTC.
     assert datetime.fromisoformat(started) > datetime.fromisoformat(healthy)

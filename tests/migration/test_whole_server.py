@@ -180,18 +180,18 @@ def adopted(before: dict[str, Any]) -> Run:
 
 
 def test_unasked_and_without_its_keys_it_changes_nothing(server: Machine, before: dict[str, Any]) -> None:
-    there, salt = ids(server), secret("litellm/salt_key")
+    existing, salt = ids(server), secret("litellm/salt_key")
     secrets().forget("litellm/salt_key")
     done = run_pyinfra(*PHASES)
     secrets().generated("litellm/salt_key", lambda: salt)
     assert done.rc != 0
     for words in ("postgres_migrate=true", "litellm/salt_key", "the one of container litellm-proxy"):
         assert words in done.output
-    assert ids(server) == there
+    assert ids(server) == existing
 
 
 def test_a_dry_run_says_what_becomes_of_each(server: Machine, before: dict[str, Any]) -> None:
-    there = ids(server)
+    existing = ids(server)
     plan = run_pyinfra(*ADOPT, "--dry")
     assert plan.rc == 0, plan.output
     for words in (
@@ -203,7 +203,7 @@ def test_a_dry_run_says_what_becomes_of_each(server: Machine, before: dict[str, 
     ):
         assert words in plan.output
     assert any("Databases of augmenter-db" in name for name in plan.planned)
-    assert ids(server) == there
+    assert ids(server) == existing
 
 
 def test_no_row_is_lost(server: Machine, before: dict[str, Any], adopted: Run) -> None:

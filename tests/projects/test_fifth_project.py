@@ -38,8 +38,8 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     for name in STATE:
         (copy / name).symlink_to(CHECKOUT / name)
     text = DECLARATION.read_text()
-    for ours, there in IMAGES.items():
-        text = text.replace(ours, there)
+    for ours, theirs in IMAGES.items():
+        text = text.replace(ours, theirs)
     (copy / "group_data" / "shop.py").write_text(text)
 
     return partial(run_pyinfra, env={"PYTHONPATH": str(copy)}, project=copy)

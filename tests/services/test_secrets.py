@@ -77,8 +77,8 @@ def test_no_secret_in_an_argument_while_everything_is_saved_and_tried(
         for name in ("backup-databases.sh", "backup-clickhouse.sh", "backup-restore-test.sh", "watch.sh")
     )
     machine.run(f"systemd-run --quiet --unit=seen-backup sh -c '{scripts}'")
-    look = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
-    looking = f"while systemctl -q is-active seen-backup; do {look}; sleep 0.1; done"
+    command = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
+    looking = f"while systemctl -q is-active seen-backup; do {command}; sleep 0.1; done"
     machine.run(f"({looking}) >/run/canaries/seen; grep -q pg_dump /run/canaries/seen", timeout=3600)
     assert machine.run("systemctl is-failed seen-backup", check=False).stdout.strip() == "inactive"
     assert found("cat /run/canaries/seen") == set()

@@ -52,15 +52,15 @@ def test_what_is_private_is_declared_so() -> None:
 
 
 def test_each_container_is_on_the_networks_that_follow(networks: dict[str, dict[str, Any]]) -> None:
-    wanted: dict[str, set[str]] = {}
+    expected: dict[str, set[str]] = {}
     for stack in STACKS:
         for service in stack.services:
             on = set() if service.private else {"coolify"}
             if stack.private & {service.name, *service.depends_on}:
                 on.add(private_network(stack.name))
-            wanted[service.name] = on
-    wanted[KUMA] |= {private_network(stack.name) for stack in STACKS if stack.private}
-    assert {name: set(networks[name]) for name in wanted} == wanted
+            expected[service.name] = on
+    expected[KUMA] |= {private_network(stack.name) for stack in STACKS if stack.private}
+    assert {name: set(networks[name]) for name in expected} == expected
 
 
 def test_no_project_reaches_them_by_any_name_or_address(

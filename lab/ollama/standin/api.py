@@ -522,13 +522,13 @@ def delay(what: str, port: int) -> None:
     folder = Path(os.environ.get("GPU_SIM_STATE", "/var/lib/gpu-sim"))
     started = time.monotonic()
     while True:
-        wanted = 0.0
+        seconds = 0.0
         for name in (f"ollama-{what}", f"ollama-{what}-{port}"):
             try:
-                wanted = max(wanted, float((folder / name).read_text()))
+                seconds = max(seconds, float((folder / name).read_text()))
             except (OSError, ValueError):
                 continue
-        left = wanted - (time.monotonic() - started)
+        left = seconds - (time.monotonic() - started)
         if left <= 0:
             return
         time.sleep(min(left, 0.1))

@@ -72,11 +72,11 @@ class Gpus:
         if self._state is None or not self._state.driver_loaded():
             return []
         present = self._state.load().present
-        wanted = self._settings.cuda_visible_devices
-        if wanted is None:
+        visible = self._settings.cuda_visible_devices
+        if visible is None:
             return list(present)
         chosen = []
-        for entry in wanted.split(","):
+        for entry in visible.split(","):
             token = entry.strip()
             if token.isdecimal():
                 found = present[int(token) : int(token) + 1]

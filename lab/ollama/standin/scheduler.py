@@ -23,10 +23,10 @@ def runner_of(request: dict[str, Any]) -> Runner:
     options = request.get("options") or {}
     shift = request.get("shift")
     # As many layers as fit is what it is anyway.
-    wanted = {name: options[name] for name in OF_A_RUNNER if options.get(name) is not None}
-    if wanted.get("num_gpu", 0) < 0:
-        del wanted["num_gpu"]
-    return Runner(tuple(wanted.items()), shift is None or bool(shift))
+    requested = {name: options[name] for name in OF_A_RUNNER if options.get(name) is not None}
+    if requested.get("num_gpu", 0) < 0:
+        del requested["num_gpu"]
+    return Runner(tuple(requested.items()), shift is None or bool(shift))
 
 
 class BusyError(Exception):
@@ -47,8 +47,8 @@ class Runner:
     @property
     def layers(self) -> int | None:
         """How many layers may be on the GPU; None for all."""
-        wanted = dict(self.options).get("num_gpu")
-        return wanted if isinstance(wanted, int) and wanted >= 0 else None
+        requested = dict(self.options).get("num_gpu")
+        return requested if isinstance(requested, int) and requested >= 0 else None
 
 
 @dataclass
@@ -87,9 +87,9 @@ class Scheduler:
         :param context: tokens of context; the server's default if None
         :param runner: what else the model has to be started with
         """
-        wanted = context or self.settings.context_length
+        requested = context or self.settings.context_length
         keep = self.settings.keep_alive if keep_alive is None else keep_alive
-        loaded = self._acquire(model, wanted, runner, keep)
+        loaded = self._acquire(model, requested, runner, keep)
         try:
             yield loaded
         finally:

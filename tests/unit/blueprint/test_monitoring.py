@@ -109,14 +109,14 @@ def test_secrets_are_filled_in_where_they_belong(secrets: Secrets) -> None:
         redis_monitor("kuma"),
         Monitor(name="backup", push=True, interval_s=3600, retries=0),
     ]
-    wanted = {each.name: each for each in to_operation.kuma_monitors(monitors, secrets)}
+    desired = {each.name: each for each in to_operation.kuma_monitors(monitors, secrets)}
     token = secrets.provided("uptime_kuma/push/backup")
-    assert wanted["web"].asks == HttpCheck("http://web:80/", 5)
-    assert wanted["pgbouncer"].asks == TcpCheck("pgbouncer", 6432)
-    assert wanted["shared-redis"].asks == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
-    assert wanted["backup"] == KumaMonitor("backup", PushCheck(token), interval_s=3600, retries=0)
+    assert desired["web"].asks == HttpCheck("http://web:80/", 5)
+    assert desired["pgbouncer"].asks == TcpCheck("pgbouncer", 6432)
+    assert desired["shared-redis"].asks == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
+    assert desired["backup"] == KumaMonitor("backup", PushCheck(token), interval_s=3600, retries=0)
     assert len(token) == 32
-    assert to_operation.kuma_monitors(monitors, secrets) == list(wanted.values())
+    assert to_operation.kuma_monitors(monitors, secrets) == list(desired.values())
 
 
 def test_each_job_finds_where_to_tell(secrets: Secrets) -> None:

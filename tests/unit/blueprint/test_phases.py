@@ -11,7 +11,7 @@ AVAILABLE = {"hardware": 0, "litellm": 1, "monitoring": 3, "augmenter": 2}
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         ("all", ("hardware", "litellm", "monitoring", "augmenter")),
         ("hardware", ("hardware",)),
@@ -24,8 +24,10 @@ AVAILABLE = {"hardware": 0, "litellm": 1, "monitoring": 3, "augmenter": 2}
         (["hardware,litellm", "all"], ("hardware", "litellm", "monitoring", "augmenter")),
     ],
 )
-def test_names_numbers_lists_and_commas_in_the_order_they_run(value: object, wanted: tuple[str, ...]) -> None:
-    assert selected_phases(value, AVAILABLE) == wanted
+def test_names_numbers_lists_and_commas_in_the_order_they_run(
+    value: object, expected: tuple[str, ...]
+) -> None:
+    assert selected_phases(value, AVAILABLE) == expected
 
 
 @pytest.mark.parametrize("value", ["", [], ",", 7, True, None, "hardware;litellm"])

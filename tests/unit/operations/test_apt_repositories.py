@@ -92,15 +92,15 @@ def test_components_without_a_key_of_their_own_have_apts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "added"),
+    ("enabled", "added"),
     [
         ([], "contrib non-free"),
         (["contrib"], "non-free"),
         (["contrib", "non-free"], None),
     ],
 )
-def test_only_what_is_missing_is_added(there: list[str], added: str | None) -> None:
-    targets = (MAIN, *(replace(MAIN, component=component) for component in there))
+def test_only_what_is_missing_is_added(enabled: list[str], added: str | None) -> None:
+    targets = (MAIN, *(replace(MAIN, component=component) for component in enabled))
     output = further_components(Repositories(targets, "trixie"), WANTED, DRIVER)
     assert output == (STANZA.format("trixie", added) if added else None)
 

@@ -92,8 +92,8 @@ def test_a_first_backup_is_one_of_what_has_none() -> None:
     pieces = {"pieces": [PIECE, "redis/shared-redis/all"], "command": COMMAND, "root": ROOT}
     save, _ = commands(first, {Backups: {PIECE: state(10**6, doubt="small")}}, **pieces)
     assert str(save).endswith(f"{COMMAND} redis/shared-redis/all")
-    there = {PIECE: state(), "redis/shared-redis/all": state()}
-    assert commands(first, {Backups: there}, **pieces) == []
+    existing = {PIECE: state(), "redis/shared-redis/all": state()}
+    assert commands(first, {Backups: existing}, **pieces) == []
 
 
 def test_no_pieces_is_a_mistake() -> None:

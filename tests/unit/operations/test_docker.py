@@ -439,8 +439,8 @@ def test_flushed_rules_are_repaired_by_a_restart_or_the_run_fails() -> None:
 def test_a_network_is_created_once() -> None:
     (create,) = commands(docker.network, {Engine: ENGINE}, "coolify")
     assert str(create) == "docker network create --driver bridge --attachable coolify"
-    there = replace(ENGINE, networks={"coolify": Network("coolify", "bridge")})
-    assert commands(docker.network, {Engine: there}, "coolify") == []
+    actual = replace(ENGINE, networks={"coolify": Network("coolify", "bridge")})
+    assert commands(docker.network, {Engine: actual}, "coolify") == []
 
 
 def test_another_network_of_that_name_is_an_error() -> None:
@@ -466,10 +466,10 @@ def test_a_login_travels_on_standard_input(registry: str) -> None:
     assert step.get_raw_value() == f"docker login --username me --password-stdin {registry}"
     assert step.connector_arguments == {"_stdin": ["s3cret value"]}
     key = "https://index.docker.io/v1/" if registry == "docker.io" else registry
-    there = replace(ENGINE, logins={key: auth_sha256("me", "s3cret value")})
-    assert commands(docker.login, {Engine: there}, registry, "me", "s3cret value") == []
-    assert len(commands(docker.login, {Engine: there}, registry, "me", "another")) == 1
-    assert len(commands(docker.login, {Engine: there}, registry, "another", "s3cret value")) == 1
+    actual = replace(ENGINE, logins={key: auth_sha256("me", "s3cret value")})
+    assert commands(docker.login, {Engine: actual}, registry, "me", "s3cret value") == []
+    assert len(commands(docker.login, {Engine: actual}, registry, "me", "another")) == 1
+    assert len(commands(docker.login, {Engine: actual}, registry, "another", "s3cret value")) == 1
 
 
 def test_the_hash_is_of_what_docker_keeps() -> None:

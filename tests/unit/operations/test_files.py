@@ -142,16 +142,18 @@ DIFFERENT: list[tuple[Entry, FileState | None, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "there"), AS_DECLARED)
-def test_nothing_to_do(entry: Entry, there: FileState | None) -> None:
-    state = TreeState({entry.path: there} if there else {})
+@pytest.mark.parametrize(("entry", "actual"), AS_DECLARED)
+def test_nothing_to_do(entry: Entry, actual: FileState | None) -> None:
+    state = TreeState({entry.path: actual} if actual else {})
     assert files.difference([entry], state) == []
     assert commands(files.tree, {Tree: state}, entries=[entry]) == []
 
 
-@pytest.mark.parametrize(("entry", "there", "action", "reason"), DIFFERENT)
-def test_a_difference_is_one_command(entry: Entry, there: FileState | None, action: str, reason: str) -> None:
-    state = TreeState({entry.path: there} if there else {})
+@pytest.mark.parametrize(("entry", "actual", "action", "reason"), DIFFERENT)
+def test_a_difference_is_one_command(
+    entry: Entry, actual: FileState | None, action: str, reason: str
+) -> None:
+    state = TreeState({entry.path: actual} if actual else {})
     assert files.difference([entry], state) == [files.Change(action, entry.path, entry, reason)]
     (command,) = commands(files.tree, {Tree: state}, entries=[entry])
     assert command.script == "host/apply-tree.sh"
@@ -159,7 +161,7 @@ def test_a_difference_is_one_command(entry: Entry, there: FileState | None, acti
 
 
 @pytest.mark.parametrize(
-    ("entry", "there", "words"),
+    ("entry", "actual", "words"),
     [
         (File("/f", ""), found(kind="directory"), "found a directory, expected a file"),
         (File("/f", ""), found(kind="special file"), "found a special file"),
@@ -168,9 +170,9 @@ def test_a_difference_is_one_command(entry: Entry, there: FileState | None, acti
         (Link("/l", "x"), found(kind="directory"), "found a directory, expected a link"),
     ],
 )
-def test_another_kind_in_the_way_is_an_error(entry: Entry, there: FileState, words: str) -> None:
+def test_another_kind_in_the_way_is_an_error(entry: Entry, actual: FileState, words: str) -> None:
     with pytest.raises(OperationError, match=words):
-        files.difference([entry], TreeState({entry.path: there}))
+        files.difference([entry], TreeState({entry.path: actual}))
 
 
 def test_what_a_killed_run_left_is_removed() -> None:
@@ -227,39 +229,39 @@ def mine() -> str:
 
 
 def test_applied_twice_changes_once(tmp_path: Path) -> None:
-    there = tmp_path / "there"
+    folder = tmp_path / "there"
     (tmp_path / "old").write_text("old")
     deploy = deploy_of(
         tmp_path,
-        f'Directory("{there}", mode="0750", {mine()})',
-        f'Directory("{there}/in side", {mine()})',
-        f'File("{there}/in side/ö.conf", "a=ü\\n\\n", mode="0640", {mine()}, validate="grep -q ü {{path}}")',
-        f'File("{there}/empty", "", {mine()})',
-        f'File("{there}/big", b"\\0\\xff" * 2_000_000, {mine()})',
-        f'Link("{there}/link", "in side/ö.conf")',
+        f'Directory("{folder}", mode="0750", {mine()})',
+        f'Directory("{folder}/in side", {mine()})',
+        f'File("{folder}/in side/ö.conf", "a=ü\\n\\n", mode="0640", {mine()}, validate="grep -q ü {{path}}")',
+        f'File("{folder}/empty", "", {mine()})',
+        f'File("{folder}/big", b"\\0\\xff" * 2_000_000, {mine()})',
+        f'Link("{folder}/link", "in side/ö.conf")',
         f'Absent("{tmp_path}/old")',
     )
     first = pyinfra(deploy)
     assert first.returncode == 0, first.stdout
     assert "Success" in first.stdout
-    assert (there / "link").read_bytes() == "a=ü\n\n".encode()
-    assert (there / "in side/ö.conf").stat().st_mode & 0o7777 == 0o640
-    assert there.stat().st_mode & 0o7777 == 0o750
-    assert (there / "big").read_bytes() == b"\0\xff" * 2_000_000
-    assert (there / "empty").read_bytes() == b""
+    assert (folder / "link").read_bytes() == "a=ü\n\n".encode()
+    assert (folder / "in side/ö.conf").stat().st_mode & 0o7777 == 0o640
+    assert folder.stat().st_mode & 0o7777 == 0o750
+    assert (folder / "big").read_bytes() == b"\0\xff" * 2_000_000
+    assert (folder / "empty").read_bytes() == b""
     assert not (tmp_path / "old").exists()
     assert not list(tmp_path.rglob(".pyinfra-tree.*"))
-    times = {path: path.lstat().st_mtime_ns for path in there.rglob("*")}
+    times = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
     second = pyinfra(deploy, "-v")
     assert (
         "No changes" in second.stdout
         and "noop: 3 files, 2 directories, 1 link, 1 absence up to date" in second.stdout
     )
-    assert times == {path: path.lstat().st_mtime_ns for path in there.rglob("*")}
-    (there / "big").chmod(0o600)
+    assert times == {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+    (folder / "big").chmod(0o600)
     third = pyinfra(deploy)
     assert "big: 0644" in third.stdout and "written" not in third.stdout
-    assert (there / "big").stat().st_mode & 0o777 == 0o644
+    assert (folder / "big").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_refused_file_leaves_everything_as_it_was(tmp_path: Path) -> None:

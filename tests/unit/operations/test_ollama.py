@@ -347,8 +347,8 @@ def serve(**answers: str | list[str]) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.asked = []
     server.answers = {
-        f"/api/{name}": [text.encode() for text in ([given] if isinstance(given, str) else given)]
-        for name, given in answers.items()
+        f"/api/{name}": [text.encode() for text in ([answer] if isinstance(answer, str) else answer)]
+        for name, answer in answers.items()
     }
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -86,10 +86,12 @@ def test_content_of_its_own_is_not_overwritten() -> None:
 
 
 @pytest.mark.parametrize(
-    "there", [DatabaseSummary("shop"), DatabaseSummary("shop", objects=3, copied_from="old/shop")]
+    "existing", [DatabaseSummary("shop"), DatabaseSummary("shop", objects=3, copied_from="old/shop")]
 )
-def test_an_empty_database_gives_way_and_an_unrecorded_copy_is_gone_on_with(there: DatabaseSummary) -> None:
-    assert len(run(state(target={"shop": there}))) == 2
+def test_an_empty_database_gives_way_and_an_unrecorded_copy_is_gone_on_with(
+    existing: DatabaseSummary,
+) -> None:
+    assert len(run(state(target={"shop": existing}))) == 2
 
 
 def test_all_problems_are_in_one_report() -> None:

@@ -22,8 +22,8 @@ KEYS = {"access_key": "minio user", "secret_key": 'quo"te\\d'}
 
 def test_a_bucket_that_is_there_is_left_alone() -> None:
     desired = {"bucket": "langfuse", "container": "minio", "port": 9000, **KEYS}
-    there = StorageState(frozenset({"langfuse", "other"}))
-    assert commands(s3.bucket, {Storage: there}, **desired) == []
+    actual = StorageState(frozenset({"langfuse", "other"}))
+    assert commands(s3.bucket, {Storage: actual}, **desired) == []
     [command] = commands(s3.bucket, {Storage: StorageState(frozenset({"other"}))}, **desired)
     assert command.payload == 'minio user\nquo"te\\d\n'
     assert "quo" not in str(command) and "quo" not in command.get_raw_value()

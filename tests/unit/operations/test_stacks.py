@@ -209,12 +209,12 @@ def test_networks_are_known_with_whether_they_have_a_way_out() -> None:
 
 def test_a_network_of_its_own_is_made_before_what_is_on_it_starts() -> None:
     stack = front(networks=frozenset({"front_private"}))
-    there = replace(as_declared(stack), networks={"coolify": False})
-    assert difference(stack, there).networks == ("front_private",)
-    assert scripts(stack, there) == ["docker/networks.sh"]
-    gone = replace(there, containers={})
+    actual = replace(as_declared(stack), networks={"coolify": False})
+    assert difference(stack, actual).networks == ("front_private",)
+    assert scripts(stack, actual) == ["docker/networks.sh"]
+    gone = replace(actual, containers={})
     assert scripts(stack, gone)[-2:] == ["docker/networks.sh", "stacks/up.sh"]
-    assert not difference(stack, replace(there, networks={"front_private": True}))
+    assert not difference(stack, replace(actual, networks={"front_private": True}))
 
 
 def test_two_stacks_on_a_network_make_it_once() -> None:
@@ -249,16 +249,16 @@ def test_a_container_on_other_networks_is_made_anew(
     internal: tuple[str, ...], on: set[str], recreated: bool
 ) -> None:
     stack = on_networks("coolify", internal=internal)
-    there = replace(as_declared(stack), networks={"coolify": bool(internal)})
-    found = difference(stack, with_container(there, "web", networks=frozenset(on)))
+    actual = replace(as_declared(stack), networks={"coolify": bool(internal)})
+    found = difference(stack, with_container(actual, "web", networks=frozenset(on)))
     assert [(step.container, step.recreates) for step in found.starts] == [("web", True)] * recreated
 
 
 def test_a_network_of_that_name_with_a_way_out_is_refused() -> None:
     stack = front(networks=frozenset({"front_private"}))
-    there = replace(as_declared(stack), networks={"front_private": False})
+    actual = replace(as_declared(stack), networks={"front_private": False})
     with pytest.raises(OperationError, match="found it with a way out; expected it internal"):
-        difference(stack, there)
+        difference(stack, actual)
 
 
 # --- compose.yaml

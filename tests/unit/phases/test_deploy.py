@@ -119,8 +119,8 @@ def test_a_phase_that_a_host_is_not_for_is_not_left_out_without_a_word(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("pyinfra"), "propagate", True)  # its command line ends that
     assert list(deployed(monkeypatch, "litellm", ["gpu"])) == []
-    (said,) = caplog.messages
-    assert "phase litellm is skipped: server is not in the group shared" in said
+    (message,) = caplog.messages
+    assert "phase litellm is skipped: server is not in the group shared" in message
 
 
 def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("phase", "recorded", "said"),
+    ("phase", "recorded", "expected"),
     [
         (
             "hardware",
@@ -149,12 +149,12 @@ def test_a_fresh_machine_gets_one_phase_after_the_other(monkeypatch: pytest.Monk
     ],
 )
 def test_a_run_that_leaves_phases_out_says_which_is_next(
-    monkeypatch: pytest.MonkeyPatch, phase: str, recorded: Sequence[str], said: list[str]
+    monkeypatch: pytest.MonkeyPatch, phase: str, recorded: Sequence[str], expected: list[str]
 ) -> None:
     reported: list[str] = []
     monkeypatch.setattr(Report, "next", lambda self, host, step: reported.append(step))
     deployed(monkeypatch, phase, ["gpu", "shared"], recorded)
-    assert reported == said
+    assert reported == expected
 
 
 def test_a_phase_alone_knows_the_others_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,10 +164,10 @@ def test_a_phase_alone_knows_the_others_of_the_host(monkeypatch: pytest.MonkeyPa
 def test_a_phase_alone_names_the_missing_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeployError) as refused:
         deployed(monkeypatch, "monitoring", ["gpu", "shared"], recorded=["hardware"])
-    said = str(refused.value)
-    assert "nothing was changed: 1 problem" in said
-    assert "no litellm (what litellm has)" in said
-    assert "--data phase=litellm,monitoring" in said
+    message = str(refused.value)
+    assert "nothing was changed: 1 problem" in message
+    assert "no litellm (what litellm has)" in message
+    assert "--data phase=litellm,monitoring" in message
 
 
 def test_phases_of_the_project() -> None:

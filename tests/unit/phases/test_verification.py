@@ -70,7 +70,7 @@ def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
 
 def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
     found = cards()
-    wanted = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))
+    expected = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))
 
     def loaded(placement: Placement) -> Instance:
         model = Loaded(placement.model, 1, 1)
@@ -78,7 +78,8 @@ def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
 
     def line() -> numbers.Line:
         state = OllamaState(
-            {one.port: loaded(one) for one in wanted}, tuple(Runner(one.gpu, 1, one.unit) for one in wanted)
+            {one.port: loaded(one) for one in expected},
+            tuple(Runner(one.gpu, 1, one.unit) for one in expected),
         )
         return list(numbers.cards(APPLIED, machine(), found, state))[1]
 
