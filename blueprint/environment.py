@@ -80,7 +80,7 @@ def environment_name(variables: Mapping[str, str]) -> str:
     if name not in ENVIRONMENTS:
         allowed = " or ".join(ENVIRONMENTS)
         hint = closest(name, ENVIRONMENTS)
-        raise DeclarationError([Violation("environment variable", VARIABLE, repr(name), allowed, hint)])
+        raise DeclarationError([Violation("environment variable", VARIABLE, shown(name), allowed, hint)])
     return name
 
 

@@ -14,6 +14,7 @@ from blueprint.phases import HARDWARE, SHARED, words
 from blueprint.problems import Violation, closest
 from blueprint.projects import ROOT, project_problems
 from blueprint.stack_problems import StackChecks, spoken_of
+from blueprint.validation import shown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -204,7 +205,9 @@ def _removal_problems(blueprint: Blueprint) -> Iterator[Violation]:
     ):
         for name in names:
             if not _NAME.fullmatch(name):
-                yield _problem(blueprint, key, "", repr(name), "names of lower-case letters, digits, - and _")
+                yield _problem(
+                    blueprint, key, "", shown(name), "names of lower-case letters, digits, - and _"
+                )
             elif name in declared:
                 expected = "the name of something that is not declared"
                 remedy = "take its declaration out of group_data/ first"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blueprint.problems import DeclarationError, Violation, closest
+from blueprint.validation import shown
 
 ALL = "all"
 # The phases that every project depends on; the second deploys the servers with data.
@@ -25,7 +26,7 @@ def selected_phases(value: object, available: Mapping[str, int]) -> tuple[str, .
     problems: list[Violation] = []
     allowed = ", ".join([*(f"{name} ({number})" for name, number in available.items()), ALL])
     by_number = {str(number): name for name, number in available.items()}
-    for word in words(value) or ("",):
+    for word in dict.fromkeys(words(value) or ("",)):
         if word == ALL:
             selected.update(available)
         elif (name := by_number.get(word, word)) in available:
@@ -33,7 +34,7 @@ def selected_phases(value: object, available: Mapping[str, int]) -> tuple[str, .
         else:
             problems.append(
                 Violation(
-                    "--data", "phase", repr(word), f"one of {allowed}", closest(word, [*available, ALL])
+                    "--data", "phase", shown(word), f"one of {allowed}", closest(word, [*available, ALL])
                 )
             )
     if problems:

@@ -13,6 +13,7 @@ from blueprint.model.types import REDIS_RESERVED
 from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
 from blueprint.phases import ALL, HARDWARE, SHARED
 from blueprint.problems import Violation, closest
+from blueprint.validation import shown
 
 ROOT = Path(__file__).resolve().parent.parent
 # Kombu, Celery's transport, prefixes its channels with the index of the broker. It subscribes to patterns, which an ACL
@@ -270,7 +271,7 @@ def project_problems(
                 f"one of {', '.join(known)}" if known else "left out: no project has an optional service"
             )
             yield Violation(
-                files.get("optional_services", "host data"), "optional_services", repr(name), expected
+                files.get("optional_services", "host data"), "optional_services", shown(name), expected
             )
 
 

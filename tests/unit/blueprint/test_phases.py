@@ -45,3 +45,10 @@ def test_each_unknown_phase_is_named_with_what_may_have_been_meant() -> None:
         " did you mean hardware?"
     )
     assert second.endswith("did you mean litellm?")
+
+
+def test_a_message_is_short_whatever_it_is_about() -> None:
+    with pytest.raises(DeclarationError) as error:
+        selected_phases(f"{'x' * 10**6},{'y,' * 10**4}", {"hardware": 0})
+    first, second = map(str, error.value.problems)
+    assert max(len(first), len(second)) < 300
