@@ -7,12 +7,14 @@ LANGFUSE_INIT_* make one project: that of LiteLLM. All others are written into i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from blueprint.model import GeneratedSecret, Project, Service, Stack, TraceKeys
 from blueprint.names import LANGFUSE
 from blueprint.problems import Violation
+from blueprint.secrets import Secrets
+from specs.langfuse import TraceProject
 
 PUBLIC, SECRET = "pk-lf-", "sk-lf-"
 
@@ -89,3 +91,13 @@ def initial(stacks: Sequence[Stack]) -> Initial:
 def forms(keys: TraceKeys) -> tuple[GeneratedSecret, GeneratedSecret]:
     """Formats of the keys of a pair."""
     return GeneratedSecret(keys.public, prefix=PUBLIC), GeneratedSecret(keys.secret, prefix=SECRET)
+
+
+def trace_projects(first: Initial, projects: Iterable[Project], secrets: Secrets) -> list[TraceProject]:
+    """Langfuse's first project, and one for each of ours, each with its key pair."""
+
+    def keyed(name: str, keys: TraceKeys) -> TraceProject:
+        public, secret = (secrets.generated(form.name, form.make) for form in forms(keys))
+        return TraceProject(name, public, secret)
+
+    return [keyed(first.project, first.keys), *(keyed(one.name, one.trace_keys) for one in projects)]

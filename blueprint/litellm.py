@@ -6,8 +6,8 @@ Source: https://docs.litellm.ai/docs/proxy/configs, read in the proxy's source a
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from secrets import token_urlsafe
 from typing import Any
 
 import yaml
@@ -15,6 +15,8 @@ import yaml
 from blueprint.model import OllamaInstance
 from blueprint.model.llm import Gateway, Model, Team
 from blueprint.problems import Violation, closest
+from blueprint.secrets import Secrets
+from specs.litellm import KeyedTeam
 
 # Name of the host in a container (`host_gateway` of its service).
 HOST = "host.docker.internal"
@@ -22,7 +24,23 @@ HOST = "host.docker.internal"
 
 def api_key() -> str:
     """A new master or virtual key. LiteLLM takes a key without the prefix sk- for the hash of one."""
-    return f"sk-{secrets.token_urlsafe(32)}"
+    return f"sk-{token_urlsafe(32)}"
+
+
+def keyed_teams(teams: Iterable[Team], secrets: Secrets) -> list[KeyedTeam]:
+    """Teams as the proxy has them, each with its key."""
+    return [
+        KeyedTeam(
+            id=team.name,
+            alias=team.shown_as,
+            key_alias=team.key_alias,
+            key=secrets.generated(team.key_secret, api_key),
+            max_budget=team.budget_usd,
+            budget_duration=team.budget_duration,
+            models=team.models,
+        )
+        for team in teams
+    ]
 
 
 def config_yaml(gateway: Gateway, instances: Sequence[OllamaInstance], pool_limit: int) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from pyinfra.api.deploy import deploy
 
-from blueprint import Secrets
+from blueprint import Secrets, kuma
 from blueprint.applied import Applied
 from blueprint.names import KUMA
 from blueprint.phases import LITELLM, MONITORING
 from blueprint.stacks import outline
 from operations import files, stacks, uptime_kuma
-from phases import monitors
 from phases.backup import first_backup
 from phases.litellm.gateway import warn_undeclared_traces
 from phases.rights import ADMIN, rights
@@ -51,14 +50,14 @@ def _monitors(applied: Applied, secrets: Secrets) -> None:
         name="Monitors",
         container=KUMA,
         owner="sourcefast",
-        monitors=monitors.kuma_monitors(applied.monitors, secrets),
-        telegram=monitors.telegram(secrets),
+        monitors=kuma.monitors(applied.monitors, secrets),
+        telegram=kuma.telegram(secrets),
         username=ADMIN,
         password=secrets.generated("uptime_kuma/password"),
     )
     files.tree(
         name="Heartbeats of the cron jobs",
-        entries=monitors.heartbeats(
+        entries=kuma.heartbeats(
             applied.monitors, secrets, f"{applied.blueprint.paths.config}/heartbeats", applied.kuma_port
         ),
     )

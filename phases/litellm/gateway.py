@@ -8,17 +8,15 @@ from pyinfra.api.deploy import deploy
 
 from blueprint import Blueprint, Secrets
 from blueprint import langfuse as langfuse_blueprint
+from blueprint import litellm as litellm_blueprint
 from blueprint import redis as redis_files
 from blueprint.applied import Applied
-from blueprint.litellm import api_key
-from blueprint.model import BucketData, TraceKeys
+from blueprint.model import BucketData
 from blueprint.names import LANGFUSE, POSTGRES, REDIS
 from blueprint.phases import LITELLM
 from operations import langfuse, litellm, s3
 from phases.backup import saving
 from phases.shared import deploy_stacks
-from specs.langfuse import TraceProject
-from specs.litellm import KeyedTeam
 
 
 @deploy("LiteLLM")
@@ -49,18 +47,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
         name="Teams and virtual keys",
         container=blueprint.gateway.container,
         port=blueprint.gateway.port,
-        desired=[
-            KeyedTeam(
-                id=team.name,
-                alias=team.shown_as,
-                key_alias=team.key_alias,
-                key=secrets.generated(team.key_secret, api_key),
-                max_budget=team.budget_usd,
-                budget_duration=team.budget_duration,
-                models=team.models,
-            )
-            for team in applied.teams
-        ],
+        desired=litellm_blueprint.keyed_teams(applied.teams, secrets),
         absent=blueprint.removed_teams,
         known=[team.name for team in blueprint.teams],
         remedy="it stays, or goes with --data remove_teams=NAME",
@@ -71,11 +58,6 @@ def teams(applied: Applied, secrets: Secrets) -> None:
 def trace_projects(applied: Applied, secrets: Secrets) -> None:
     """Create a project and a key pair in Langfuse for LiteLLM's callbacks, and for each project that the host has."""
     first = langfuse_blueprint.initial(applied.blueprint.shared_stacks)
-
-    def project(name: str, keys: TraceKeys) -> TraceProject:
-        public, secret = (secrets.generated(form.name, form.make) for form in langfuse_blueprint.forms(keys))
-        return TraceProject(name, public, secret)
-
     langfuse.projects(
         name="Projects and keys of Langfuse",
         container=LANGFUSE,
@@ -85,10 +67,7 @@ def trace_projects(applied: Applied, secrets: Secrets) -> None:
         redis_password_file=redis_files.ADMIN_PASSWORD,
         redis_index=first.redis_index,
         organisation=first.organisation,
-        desired=[
-            project(first.project, first.keys),
-            *(project(one.name, one.trace_keys) for one in applied.projects),
-        ],
+        desired=langfuse_blueprint.trace_projects(first, applied.projects, secrets),
         salt=secrets.generated(first.salt),
     )
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from blueprint import kuma
 from blueprint.model import Command, CronJob, Http, Monitor, OllamaInstance, Service
 from blueprint.monitoring import (
     heartbeat,
@@ -25,7 +26,6 @@ from blueprint.monitoring import (
 from blueprint.problems import DeclarationError
 from blueprint.secrets import Secrets
 from operations.script import FILES
-from phases import monitors as to_operation
 from specs.files import Directory, File
 from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck
 
@@ -109,19 +109,19 @@ def test_secrets_are_filled_in_where_they_belong(secrets: Secrets) -> None:
         redis_monitor("kuma"),
         Monitor(name="backup", push=True, interval_s=3600, retries=0),
     ]
-    desired = {each.name: each for each in to_operation.kuma_monitors(monitors, secrets)}
+    desired = {each.name: each for each in kuma.monitors(monitors, secrets)}
     token = secrets.provided("uptime_kuma/push/backup")
     assert desired["web"].asks == HttpCheck("http://web:80/", 5)
     assert desired["pgbouncer"].asks == TcpCheck("pgbouncer", 6432)
     assert desired["shared-redis"].asks == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
     assert desired["backup"] == KumaMonitor("backup", PushCheck(token), interval_s=3600, retries=0)
     assert len(token) == 32
-    assert to_operation.kuma_monitors(monitors, secrets) == list(desired.values())
+    assert kuma.monitors(monitors, secrets) == list(desired.values())
 
 
 def test_each_job_finds_where_to_tell(secrets: Secrets) -> None:
     monitors = [Monitor(name="web", url="http://web/"), Monitor(name="backup", push=True)]
-    folder, file = to_operation.heartbeats(monitors, secrets, "/etc/platform/heartbeats", 3002)
+    folder, file = kuma.heartbeats(monitors, secrets, "/etc/platform/heartbeats", 3002)
     assert folder == Directory("/etc/platform/heartbeats", mode="0700")
     assert isinstance(file, File)
     assert (file.path, file.mode, file.secret) == ("/etc/platform/heartbeats/backup", "0600", True)

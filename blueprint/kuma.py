@@ -1,4 +1,4 @@
-"""Monitors for the operation on Uptime Kuma, and the heartbeat files of the cron jobs."""
+"""Monitors of Uptime Kuma with their secrets, and the heartbeat files of the cron jobs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from specs.files import Directory, Entry, File
 from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
 
 
-def kuma_monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
-    """The monitors with what they ask. Generates the secrets that are not there yet."""
+def monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
+    """The monitors with their checks. Missing secrets are generated."""
     return [
         KumaMonitor(
             name=monitor.name,
