@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 from pydantic import ValidationError
@@ -24,7 +24,6 @@ _EXPECTED = {
     "dataclass_type": "{class_name}(…)",
     "dataclass_exact_type": "{class_name}(…)",
     "is_instance_of": "{class}(…)",
-    "unexpected_positional_argument": "given by its name",
 }
 _MESSAGE = "expected {expected}"
 _MISSING = frozenset({"missing", "missing_argument", "missing_keyword_only_argument"})
@@ -158,10 +157,5 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 def _words(annotation: Any) -> str:
     """What a type expects, where it says so itself."""
-    return next(_said(annotation), "set")
-
-
-def _said(annotation: Any) -> Iterator[str]:
-    for metadata in getattr(annotation, "__metadata__", ()):
-        if isinstance(metadata, Expected):
-            yield metadata.words
+    metadata = getattr(annotation, "__metadata__", ())
+    return next((one.words for one in reversed(metadata) if isinstance(one, Expected)), "set")

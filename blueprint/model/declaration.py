@@ -55,11 +55,14 @@ def declaration(*, kw_only: bool = True) -> Callable[[Kind], Kind]:
         positional = [field.name for field in dataclasses.fields(made) if not field.kw_only]
 
         def init(self: Declaration, *args: object, **fields: object) -> None:
-            fields = {**dict(zip(positional, args, strict=False)), **fields}
+            named = dict(zip(positional, args, strict=False))
+            if len(args) > len(named) or named.keys() & fields.keys():
+                except_for = f", except for {', '.join(positional)}" if positional else ""
+                raise TypeError(f"{kind.__name__} takes each field once and by its name{except_for}")
             try:
-                validate(self, *args[len(positional) :], **fields)
+                validate(self, **named, **fields)
             except ValidationError as error:
-                prefix = f"{_called(kind, fields)}."
+                prefix = f"{_called(kind, named | fields)}."
                 raise DeclarationError(problems_of(error, of=made, prefix=prefix)) from None
 
         made.__init__ = init

@@ -100,6 +100,14 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
         (b"# \xe9\n", "line 1 is refused (UnicodeDecodeError: "),
         ("swap_gib: int\n", "swap_gib is an annotation without a value, but must be a key with its value."),
         ("whatever: int\n", "whatever is an annotation without a value"),
+        (
+            "from blueprint.model import Gpu\ngpus = [Gpu('01:00.0')]\n",
+            "line 2 is refused (TypeError: Gpu takes each field once and by its name)",
+        ),
+        (
+            "from blueprint.model import Database\nx = Database('a', name='b')\n",
+            "takes each field once and by its name, except for name, extensions, owner",
+        ),
         ("profile = 'x'\n", "profile is 'x', but must be HardwareProfile(…)."),
         ("swap_gib, swapiness = 1, 2\n", "swapiness is not a known key"),
         ("if True:\n    swapiness = 1\n", "swapiness is not a known key"),
