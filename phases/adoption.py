@@ -64,14 +64,14 @@ def existing(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) ->
     found = _found(blueprint, **adoption.asked(ours))
     problems = [
         *adoption.problems(ours, found, folder(blueprint), blueprint.postgres_migrate),
-        *_unknown_keys(blueprint, stacks, found, secrets),
+        *_missing_secrets(blueprint, stacks, found, secrets),
     ]
     if problems:
         raise DeployError(report(adoption.REFUSED, problems))
     return found
 
 
-def _unknown_keys(
+def _missing_secrets(
     blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState, secrets: Secrets
 ) -> Iterator[Problem]:
     """A problem for each missing secret that the data of a foreign container is encrypted with."""

@@ -16,7 +16,7 @@ def before_containers(applied: Applied, secrets: Secrets, project: Project) -> N
 
 
 def after_containers(applied: Applied, secrets: Secrets, project: Project) -> None:
-    """Report a table with vectors that lacks an index; the application creates it, no run does."""
+    """Report columns and indexes that searches for vectors need; the application creates them, no run does."""
     for database in project.databases:
         if database.vectors:
             postgres.report_vectors(

@@ -1,4 +1,4 @@
-"""One page a phase, written from what is declared for it: `make pages` writes docs/phases/."""
+"""One page a phase, made from its declarations: `make pages` writes docs/phases/."""
 
 from __future__ import annotations
 

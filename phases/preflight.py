@@ -29,7 +29,7 @@ GIB = 1024**3
 MIB = 1024**2
 WEB_PORTS = (80, 443)  # what the proxy serves
 CONTAINERS = "docker-proxy"  # listens on what a container publishes
-CLOCK_TOLERANCE_S = 60  # TLS certificates and apt's release files are the first to mind
+CLOCK_TOLERANCE_S = 60  # a larger offset breaks TLS certificates and apt's release files first
 NVIDIA_VENDOR = "10de:"
 HAND_OVER = "hand it over as docs/coolify.md says, then run again"
 

@@ -64,7 +64,7 @@ class HostReport:
         count = "1 step" if self.steps == 1 else f"{self.steps} steps"
         lines = [f"{self.host}: {count}, {len(self.changed)} changed something"]
         lines += [f"  changed  {step.name} ({step.seconds:.1f} s)" for step in self.changed]
-        # The deploys that a step is nested in are in its name; the last part of it is its own.
+        # A step's name begins with the deploys around it; the last part is its own.
         short = (f"{step.name.split(' | ')[-1]} {step.seconds:.1f} s" for step in self.slowest)
         lines += [f"  slowest  {', '.join(short)}"] if self.slowest else []
         lines += [f"  failed   {self.failed}"] if self.failed else []
@@ -119,7 +119,7 @@ class Report(BaseStateCallback):
         """Set what a person does after a run that succeeded, in place of the host's own next step."""
         self.next_steps[host.name] = step
 
-    # pyinfra calls these on the handler it was given, so they are methods here where its base has static ones.
+    # pyinfra calls these on the handler itself, so they are methods here, where its base class has static ones.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
         """A step begins: report progress from now on."""
         if op_hash not in state.ops[host]:
@@ -142,7 +142,7 @@ class Report(BaseStateCallback):
         self.failed[host.name] = _name(state, op_hash)
 
     def host_disconnect(self, state: State, host: Host) -> None:  # type: ignore[override]
-        """The run is over: the report."""
+        """Report at the end of the run."""
         # pyinfra calls no callback for an operation that raised: it started and did not finish.
         unfinished = (key[1] for key in self._started if key[0] == host.name)
         if (broken := next(unfinished, None)) is not None:

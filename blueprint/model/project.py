@@ -49,7 +49,7 @@ class Project(Declaration):
     :param provided_secrets: likewise, from what others issued: names of secrets that the owner provides
     :param predecessors: servers that it had of its own before, which the shared ones take over
     :param ram_gib: memory of the smallest machine that it is meant for
-    :param free_mib: memory that has to be available before it is brought for the first time
+    :param free_mib: memory that has to be free before its first deployment
     """
 
     name: types.PlainName
@@ -94,7 +94,7 @@ class Project(Declaration):
 
     @property
     def phase(self) -> str:
-        """Name of the phase that brings it, and of its inventory group."""
+        """Name of its phase, and of its inventory group."""
         return self.name.replace("-", "_")
 
     @property

@@ -19,7 +19,7 @@ class CronJob(Declaration):
     :param lasts_min: minutes it keeps disk or GPUs busy; two such jobs never overlap unless they share a lock
     :param lock: jobs with the same lock take turns
     :param wait_s: seconds to wait for the lock; 0 leaves this round out
-    :param phase: what brings it
+    :param phase: name of its phase
     """
 
     name: types.Name

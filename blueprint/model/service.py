@@ -315,7 +315,7 @@ class Stack(Declaration):
 
     :param name: name of the project, and of its folder
     :param services: its containers
-    :param phase: name of the phase that brings it
+    :param phase: name of its phase
     :param skip_if_running: a container of another owner that does the same; while it runs, this stack is not started
     """
 

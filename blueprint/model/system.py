@@ -106,7 +106,7 @@ class Paths(Declaration):
     """Where things are on the host.
 
     :param config: our settings that are no service's own
-    :param state: what has been given to the host, and the memory of the watchdog
+    :param state: records of the host's phases, and the memory of the watchdog
     :param stacks: one folder for each Compose project
     :param scripts: scripts that cron runs
     :param logs: their logs

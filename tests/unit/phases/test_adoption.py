@@ -38,7 +38,7 @@ def foreign(name: str, **changes: Any) -> FormerContainer:
 
 
 def run(state: AdoptionState, *successors: Successor, migrate: bool = False) -> tuple[list[str], list[str]]:
-    """The commands, and what a person is told."""
+    """The commands, and the messages to a person."""
     with scripted_host({Adoption: state}) as host:
         done = list(adoption.adopted._inner(successors, "/state", migrate))
     return [command.get_raw_value().partition(")\"' ")[2] for command in done], host.logged
