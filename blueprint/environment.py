@@ -173,7 +173,7 @@ class _Entry(BaseModel):
     known_hosts: ReadableFile = HostEntry.known_hosts
     sudo: bool = HostEntry.sudo
     groups: Annotated[tuple[str, ...], PlainValidator(_groups)] = ()
-    hardware_profile: Annotated[str, Expected("a hardware profile")] = ""
+    hardware_profile: Annotated[str, Field(min_length=1), Expected("a hardware profile")] = ""
     data: dict[str, Any] = {}
 
 

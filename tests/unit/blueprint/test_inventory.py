@@ -184,6 +184,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         ({"key": None}, "hosts.server.key is None, but must be"),
         ({"known_hosts": "x" * 10**5}, "hosts.server.known_hosts is 'xxx"),
         ({"user": [[[[[["x"]]]]]]}, "hosts.server.user is [[[[...]]]], but must be"),
+        ({"hardware_profile": ""}, "hosts.server.hardware_profile is '', but must be a hardware profile"),
         ({"data": ["x"]}, "hosts.server.data is ['x'], but must be keys and values"),
         (
             {"hardware_profile": "i7_9700k", "data": {"hardware_profile": "celeron_g4930"}},
