@@ -70,7 +70,7 @@ class Database(Declaration):
     min_dump_kib: Annotated[int, Whole(0, 1024**3, "KiB")] = 0
 
     @conflicts
-    def _owner_connects(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.role in self.connect_roles:
             yield Conflict("connect_roles", "other roles than the owner")
 
@@ -165,7 +165,7 @@ class RedisServer(Declaration):
     policy: Policy = "volatile-lru"
 
     @conflicts
-    def _acls(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.acl_databases and self._name == "redis":
             expected = "False: the ACLs of Redis do not know databases"
             yield Conflict("acl_databases", expected, f"{self.acl_databases} with {self.image}")

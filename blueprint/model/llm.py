@@ -61,7 +61,7 @@ class Model(Declaration):
     supports_reasoning: bool = False
 
     @conflicts
-    def _run_by_one(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         if bool(self.instance) == bool(self.model):
             yield Conflict("instance", "given, or else model: one of the two runs it")
         if self.model and (provider := self.model.partition("/")[0]) not in PROVIDERS:
@@ -142,12 +142,13 @@ class Gateway(Declaration):
     administrators: tuple[str, ...] = ()
 
     @conflicts
-    def _two_ports(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.domain_port == self.port:
             yield Conflict("domain_port", "another than port")
+        yield from self._unknown_models()
+        yield from self._broken_chains()
 
-    @conflicts
-    def _known_models(self) -> Iterator[Conflict]:
+    def _unknown_models(self) -> Iterator[Conflict]:
         models = [model.name for model in self.models]
         for name in _repeated(models):
             yield Conflict(f"models.{name}", "declared once", f"{name} more than once")
@@ -159,8 +160,7 @@ class Gateway(Declaration):
                 expected = "the name of a model" + (", not of an alias" if target in self.aliases else "")
                 yield Conflict(key, expected, target, closest(target, models))
 
-    @conflicts
-    def _chains_with_an_end(self) -> Iterator[Conflict]:
+    def _broken_chains(self) -> Iterator[Conflict]:
         """Two models may be each other's fallback (requirements 3.3), if one of them has a further one."""
         models = [model.name for model in self.models]
         for name, chain in self.fallbacks.items():

@@ -38,7 +38,7 @@ class Monitor(Declaration):
     timeout_s: Annotated[int, Whole(1, 600, "seconds")] = 30
 
     @conflicts
-    def _one_way(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         ways = [way for way in ("url", "tcp", "connection", "push") if getattr(self, way)]
         if len(ways) != 1:
             yield Conflict("url, tcp, connection and push", "just one of them", " and ".join(ways) or "none")

@@ -23,6 +23,6 @@ class Predecessor(Declaration):
     after: Mapping[str, types.SqlFile] = field(default_factory=dict)
 
     @conflicts
-    def _after_a_copy(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         for database in self.after.keys() - set(self.databases):
             yield Conflict(f"after.{database}", f"one of {', '.join(sorted(self.databases))}", database)

@@ -74,7 +74,7 @@ class Project(Declaration):
     free_mib: Annotated[int, Whole(0, 4096 * 1024, "MiB")] = 0
 
     @conflicts
-    def _own_parts(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         indexes = Counter(one.index for one in self.redis)
         known = ", ".join(map(str, sorted(indexes))) or "it has none"
         for key in ("broker", "results", "queues"):

@@ -95,7 +95,7 @@ class GeneratedSecret(Declaration):
     reset: str = ""
 
     @conflicts
-    def _one_form(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         if self.hex_bytes is not None and self.base64_bytes is not None:
             yield Conflict("base64_bytes", "given without hex_bytes")
 
@@ -212,6 +212,11 @@ class Service(Declaration):
     redis_user: types.Name | None = None
 
     @conflicts
+    def _conflicts(self) -> Iterator[Conflict]:
+        yield from self._together()
+        yield from self._said_once()
+        yield from self._read_again()
+
     def _together(self) -> Iterator[Conflict]:
         """What is declared only along with something else, or never along with it."""
         asked = isinstance(self.health, Http) and self.health.port is None
@@ -244,7 +249,6 @@ class Service(Declaration):
         if self.measured_memory and mebibytes(self.measured_memory) > self.memory_mib:
             yield Conflict("measured_memory", f"at most {self.memory}")
 
-    @conflicts
     def _said_once(self) -> Iterator[Conflict]:
         sources = {key: getattr(self, key) for key in ("env", "generated_secrets", "provided_secrets")}
         for key, source in sources.items():
@@ -257,7 +261,6 @@ class Service(Declaration):
                 found = f"{target} {count} times"
                 yield Conflict("volumes, files, host_paths and tmpfs", "paths of their own", found)
 
-    @conflicts
     def _read_again(self) -> Iterator[Conflict]:
         """A file that is replaced is another file: a container that has the old one mounted keeps it.
 
@@ -325,7 +328,7 @@ class Stack(Declaration):
     skip_if_running: types.Name | None = None
 
     @conflicts
-    def _fit_together(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         counts = Counter(service.name for service in self.services)
         for name in (name for name, count in counts.items() if count > 1):
             yield Conflict("services", "names of their own", f"{name} more than once")
@@ -341,9 +344,6 @@ class Stack(Declaration):
             if service.private and service.name not in needed:
                 expected = "a service that another one of the stack depends on"
                 yield Conflict(f"services.{service.name}.private", expected, "True")
-
-    @conflicts
-    def _files_of_one_user(self) -> Iterator[Conflict]:
         owners: dict[str, int] = {}
         for service in self.services:
             for file in service.files:

@@ -94,7 +94,7 @@ class DockerSettings(Declaration):
     live_restore: bool
 
     @conflicts
-    def _networks(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         pool = ipaddress.ip_network(self.address_pool)
         least, most = pool.prefixlen, pool.max_prefixlen - 2
         if not least <= self.address_pool_size <= most:
@@ -129,7 +129,7 @@ class Paths(Declaration):
     ollama_models: types.OwnPath
 
     @conflicts
-    def _apart(self) -> Iterator[Conflict]:
+    def _conflicts(self) -> Iterator[Conflict]:
         owners: dict[str, str] = {}
         for key, path in self.to_json().items():
             if (owner := owners.setdefault(path, key)) != key:
