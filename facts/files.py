@@ -1,4 +1,4 @@
-"""What lies at given paths of a host."""
+"""Files, directories and links of a host, by their paths."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ LISTED = re.compile(r"GPU \d+: (?P<name>.+) \(UUID: (?P<uuid>GPU-[0-9a-f-]+)\)")
 
 @dataclass(frozen=True)
 class GpuCard:
-    """One card. What the driver does not tell ("[N/A]", or a card that it lists and cannot ask) is None.
+    """One card. A value that the driver does not have ("[N/A]", or a card that it lists and cannot ask) is None.
 
     :param bus: PCI address as lspci shows it, "03:00.0"
     """

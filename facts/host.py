@@ -59,7 +59,7 @@ class Disk:
 class Listener:
     """A TCP port that something listens on.
 
-    :param process: None where `ss` may not or cannot tell (the kernel)
+    :param process: None where `ss` may not or cannot see it (the kernel)
     :param unit: of systemd, that the process belongs to; None for a process outside of all
     """
 

@@ -15,7 +15,7 @@ from facts import script
 class MemoryState:
     """Answer of `Memory`.
 
-    :param available_mib: what programs can still get without swapping; None where the kernel does not tell
+    :param available_mib: what programs can still get without swapping; None where the kernel does not report it
     :param running: of the containers that were asked for, those that run
     """
 

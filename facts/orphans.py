@@ -30,7 +30,7 @@ class Orphan:
 
 
 class Orphans(FactBase[list[Orphan]]):
-    """Every container of the host, whoever's it is; of its environment only the names of strays."""
+    """Every container of the host, ours or not; of its environment only the names of strays."""
 
     def command(self) -> StringCommand:
         """The script."""

@@ -11,7 +11,7 @@ from pyinfra.api.facts import FactBase
 
 from facts import script
 
-# Made by initdb; whoever wants another database or role has to declare it.
+# Made by initdb; every other database or role has to be declared.
 MAINTENANCE = ("postgres", "template1")
 
 

@@ -77,7 +77,7 @@ class Redis(FactBase[RedisState]):
     """The server's settings and users, in one question.
 
     :param container: in which it runs
-    :param settings: names of the settings to tell
+    :param settings: names of the settings to read
     :param user: who asks
     :param password_file: file in the container with that user's password
     """

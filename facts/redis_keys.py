@@ -1,4 +1,4 @@
-"""How many keys a Redis in a container has, whoever's it is."""
+"""How many keys a Redis in a container has, ours or not."""
 
 from __future__ import annotations
 

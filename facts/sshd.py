@@ -53,7 +53,7 @@ class SshdState:
 
 
 class Sshd(FactBase[SshdState]):
-    """Settings of sshd, whoever made them, in one question.
+    """Settings of sshd, ours or not, in one question.
 
     :param path: our own file of settings
     """

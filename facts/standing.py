@@ -1,4 +1,4 @@
-"""What stands in files of a host, as far as a hash tells it."""
+"""Contents of files of a host, as hashes."""
 
 from __future__ import annotations
 

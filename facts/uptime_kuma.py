@@ -1,4 +1,4 @@
-"""The monitors and notifications of an Uptime Kuma, as its socket API tells them."""
+"""The monitors and notifications of an Uptime Kuma, as its socket API lists them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MonitorState:
 
 @dataclass(frozen=True)
 class NotificationState:
-    """A way to be told. `settings` as in `MonitorState`."""
+    """A way to be notified. `settings` as in `MonitorState`."""
 
     id: int
     name: str

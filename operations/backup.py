@@ -22,7 +22,7 @@ from operations import script
 class Saving:
     """How a host saves what its containers hold.
 
-    :param command: path of the program that saves the pieces it is given, and reads them back
+    :param command: path of the program that saves its arguments, which are pieces, and reads them back
     :param root: folder of the backups
     :param pieces: what each container holds, by its name: kind/where/what ("postgres/shared-postgres/litellm") or
         kind/where for all of it
@@ -88,7 +88,7 @@ def save(
 def _read_back(state: State, host: Host, pieces: Sequence[str], root: str, before: Mapping[str, str]) -> bool:
     """Whether each piece now has another newest backup. (pyinfra looks for the first two names.)
 
-    One that is smaller than expected is one of what is there, too: it is told and does not stop the step.
+    A backup that is smaller than expected is a copy of the present state, too: it is reported and stops nothing.
     """
     backups: dict[str, BackupState] = host.get_fact(Backups, root=root)
     problems = []

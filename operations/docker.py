@@ -106,7 +106,7 @@ def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]
     Without these, containers reach nothing, are not reached through the ports that they publish, or are not kept apart
     from those of other networks. IPv4 only: networks have IPv6 only where somebody asked for it.
 
-    :param settings: of the daemon, which may be told to leave the tables alone, or to use nftables itself
+    :param settings: of the daemon, which may have it leave the tables alone, or use nftables itself
     """
     rules = engine.rules
     if engine.server is None or rules is None or settings.get("iptables") is False:
@@ -229,7 +229,7 @@ def network_drift(found: Network) -> list[str]:
 def network(network: str) -> Generator[StringCommand, None, None]:
     """A network that containers of any project can join. Created if it is absent; never removed.
 
-    Raises `OperationError` for one of that name that is another: containers are in it, and whoever put them there has
+    Raises `OperationError` for another network of that name: containers are in it, and their owner has
     to know.
 
     + network: its name

@@ -156,7 +156,7 @@ def _sql(statement: str, *texts: str) -> str:
 
 
 def payload(changes: Sequence[Change]) -> str:
-    """What files/langfuse/apply.sh is told: one transaction, what is to be forgotten, and another transaction."""
+    """The input of files/langfuse/apply.sh: a transaction, cache entries to delete, and another transaction."""
     first = [line for change in changes for line in (*change.sql, f"\\echo {word(change.why)}")]
     return "\n".join(
         [

@@ -113,14 +113,14 @@ def teams(
     """Give every team its budget and models, and its key the value it should have.
 
     A key whose value changed is replaced: the old one is refused from then on. What the team has spent stays. Teams
-    that are neither wanted nor absent are told of and left alone.
+    that are neither wanted nor absent are named and left alone.
 
     + container: the proxy's; the requests are made inside it, with the master key that it has anyway
     + port: where the proxy listens in there
     + desired: the teams
     + absent: ids of teams to delete, with their keys
     + known: ids of further teams that are declared, and which another run brings
-    + remedy: what becomes of a team that nobody declares, for whoever reads of it
+    + remedy: what becomes of an undeclared team, for the message
     + before_deletion: how that which the proxy keeps is saved before a team goes, and with it what it has spent
 
     Raises `OperationValueError` for a key that LiteLLM would not take.
@@ -150,7 +150,7 @@ def teams(
 
 
 def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[VirtualKey]:
-    """Keys that nobody declared. Of a team that is not declared, `teams` tells.
+    """Undeclared keys. `teams` reports undeclared teams.
 
     :param declared: alias of the one key of each team, by the team's id
     """
@@ -231,7 +231,7 @@ def verify(
     traced: bool,
 ) -> Generator[script.Script, None, None]:
     """Try the proxy: health, every route by itself, every alias, the fallback of each model that has one (LiteLLM is
-    told to fail the model for one request), the cache, an unknown key, each team's key, with a `priced` model what a
+    asked to fail the model for one request), the cache, an unknown key, each team's key, with a `priced` model what a
     budget does, and the trace of a call. A line each, "ok …" or "FAIL …"; what fails is named.
 
     Each route is really called once or twice, paid ones too. Always counts as a change.

@@ -1,4 +1,4 @@
-"""What a person is told in the middle of a run, and what fails nothing."""
+"""Messages to a person in the middle of a run, which fail nothing."""
 
 from __future__ import annotations
 

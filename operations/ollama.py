@@ -53,7 +53,7 @@ class Placement:
 
 
 def canonical(model: str) -> str:
-    """A model's name as Ollama lists it: with the tag that it assumes where none is given."""
+    """A model's name as Ollama lists it: with the tag that it assumes by default."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
@@ -150,7 +150,7 @@ def resident(placements: Sequence[Placement]) -> Generator[StringCommand | Funct
         state = _read_again(placements)
     if not run.is_executing:
         return  # what the run will do for them is not done yet
-    # Whatever gives way at other times: what was loaded just now has to be there.
+    # Also for a model that yields its card at other times: one that was just loaded has to be there.
     expected = [replace(one, yields_gpu=one.yields_gpu and one not in lost) for one in placements]
     if problems := misplaced(state, expected):
         yield failure("resident", problems)

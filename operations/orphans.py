@@ -1,4 +1,4 @@
-"""Containers that nobody may know of any more, and variables that nobody meant: told, never touched."""
+"""Unowned containers, and variables that look like a mistake: reported, never touched."""
 
 from __future__ import annotations
 

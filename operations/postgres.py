@@ -57,7 +57,7 @@ def databases(
 ) -> Generator[StringCommand, None, None]:
     """Bring databases, their owners and other roles, grants and extensions to their declared state.
 
-    One question and, where something differs, one psql that is told all of it. What is not declared is left alone,
+    One question and, where something differs, one psql that does all of it. What is not declared is left alone,
     but for grants on declared databases and the server's own; nothing is ever dropped. PUBLIC may connect to none.
     What was set with ALTER ROLE or ALTER DATABASE for the superuser, for `roles` or for the server's own databases is
     taken back; what an owner set for himself is his.

@@ -101,7 +101,7 @@ def refusals(
 
 
 def _written_again(source: str, target: str, copies: Sequence[Copy], actual: CopyState) -> Iterator[Problem]:
-    """Somebody has gone back to the source: what it is told now is in no copy."""
+    """Somebody has gone back to the source: its new data is in no copy."""
     for copy in copies:
         old = (actual.source or {}).get(copy.database)
         if old is not None and copy.database in actual.recorded and not old.frozen:

@@ -204,7 +204,7 @@ _QUIET = (
 
 
 def sql(changes: Iterable[Change]) -> str:
-    """What psql is told to make the changes, with a line of progress for each."""
+    """The SQL for the changes, with a line of progress for each."""
     lines = [_QUIET]
     connected = "postgres"
     for change in changes:

@@ -38,7 +38,7 @@ def right_problems(
     """Who has rights beyond his own database that are not declared.
 
     :param container: in which the server runs
-    :param databases: all that are declared for this host, with their owners, whether it has been given them yet or not
+    :param databases: all that are declared for this host, with their owners, deployed or not
     :param roles: names of declared roles that own none
     :param administrators: roles that a person made, and that may have whatever rights they have
     """

@@ -34,5 +34,5 @@ def report(container: str) -> Generator[StringCommand, None, None]:
     """
     if text := sentence(container, host.get_fact(RedisKeys, container=container)):
         host.log_styled(text, fg="yellow", log_func=logger.warning)
-    host.noop("told")
+    host.noop("reported")
     yield from ()

@@ -64,7 +64,7 @@ def run(script: str, *args: str | int, payload: str = "", stream: bool = False) 
     """Command that runs a script of `files/` with bash on the host; yield it from an operation.
 
     A nonzero exit fails the operation and shows the script's output, so its last line on stderr says what
-    was found, what was wanted and how to mend it. A script with a payload reads it to its end even if it
+    was found, what was expected and how to fix it. A script with a payload reads it to its end even if it
     gives up before (`cat >/dev/null`): otherwise the sender sees a broken pipe instead of that line.
 
     :param script: path below `files/`; written for bash, starts with `set -euo pipefail`

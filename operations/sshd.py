@@ -99,7 +99,7 @@ def ineffective(settings: Sequence[Setting], actual: SshdState) -> Iterator[Prob
 def lockout(settings: Sequence[Setting], actual: SshdState, method: str | None) -> Iterator[Problem]:
     """Why nobody could log in any more as this session did.
 
-    :param method: of this session's login, "publickey"; None where nobody can tell
+    :param method: of this session's login, "publickey"; None where it is unknown
     """
     closed = {each.keyword.lower() for each in settings if each.value == "no"} - owners(
         settings, actual

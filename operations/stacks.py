@@ -240,7 +240,7 @@ def report_undeclared(
 
     + root: folder that the folders of all stacks are in
     + declared: all stacks that are declared, whatever the run is for
-    + remedy: what becomes of what is found, for whoever reads it
+    + remedy: what becomes of what is found, for the message
     """
     undeclared_names = undeclared(root, declared, cached_fact(Stacks, root=root))
     for kind in ("stacks", "containers", "files"):
@@ -254,7 +254,7 @@ def removed(
 ) -> Generator[StringCommand, None, None]:
     """Stacks, or single containers, that are not to be there: their containers and folders go.
 
-    Their volumes stay unless `saved` is given. Then each volume that no other container has is archived while nothing
+    Their volumes stay without `saved`. Then each volume that no other container has is archived while nothing
     runs on it, the archive is compared with it to the last byte, and only then it is removed.
 
     + root: folder that the folders of all stacks are in

@@ -140,7 +140,7 @@ def monitors(
     + password: likewise
     + owner: who declares these monitors, "platform/monitoring"
     + monitors: all of them
-    + telegram: what is told of their state; None leaves notifications alone
+    + telegram: where their state is reported; None leaves notifications alone
     """
     _refuse_nonsense(owner, monitors)
     actual = _read_state(container, username, password)
@@ -235,7 +235,7 @@ def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     """Every monitor that somebody declared is up. What a person added is that person's.
 
     One that is down may have been tried while a container was made anew: its next try is waited for. Push monitors are
-    left out: how a job's last run ended is no matter of a deploy, which cannot mend it.
+    left out: the end of a job's last run does not concern a deploy, which cannot repair it.
 
     + container: in which Uptime Kuma runs
     + username, password: of its administrator

@@ -32,7 +32,7 @@ class LoginRole:
 
     @property
     def sha256(self) -> str:
-        """Hash of the verifier, which is all that the fact tells."""
+        """Hash of the verifier: the fact returns no more."""
         return hashlib.sha256(self.verifier.encode()).hexdigest()
 
 

@@ -61,7 +61,7 @@ class Build:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of everything that the build is given."""
+        """Hash of all inputs of the build."""
         inputs = [
             [name, executable, hashlib.sha256(data).hexdigest()] for name, executable, data in self._context
         ]

@@ -101,7 +101,7 @@ class KumaMonitor:
 
 @dataclass(frozen=True)
 class Telegram:
-    """A chat that is told when a monitor goes down or comes back; new monitors, a person's too, use it by default.
+    """A chat that is notified when a monitor goes down or comes back; new monitors, a person's too, use it by default.
 
     :param name: how Uptime Kuma lists it; one of that name is taken for ours
     :param token: of the bot

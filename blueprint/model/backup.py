@@ -89,7 +89,7 @@ class Backups(Declaration):
 
     :param root: folder of the backups
     :param retention_days: older ones go, but never the last good one
-    :param shrink_percent: a backup with less than this share of the one before is told of
+    :param shrink_percent: a backup with less than this share of the one before is reported
     :param reserve_mib: what a backup leaves free on the disk
     :param max_age_h: hours after which the newest good backup is too old
     :param restic: a copy elsewhere, or None

@@ -55,7 +55,7 @@ class Database(Declaration):
     :param direct: connections that are opened to it past PgBouncer at most: migrations, LiteLLM's and Langfuse's own
     :param schema: file of this project with idempotent SQL that makes its tables, "files/renov_bati/schema.sql"
     :param vectors: tables that its application makes, with the vector column of each, which are checked
-    :param min_dump_kib: what its dump has at least; the owner is told of a smaller one (requirements 10.4)
+    :param min_dump_kib: minimum of its dump; the owner is notified of a smaller one (requirements 10.4)
     """
 
     name: types.OwnRole
@@ -154,7 +154,7 @@ class RedisServer(Declaration):
 
     :param image: of its container
     :param acl_databases: whether its ACLs know databases, as those of Valkey 9.1 do and those of no Redis: without, a
-        connection is in index 0 before it says where it wants to be, whoever's that is
+        connection is in index 0 before it selects another
     :param maxmemory: what its data may take, "256m"
     :param policy: which keys go when that is full; all indexes share it
     """

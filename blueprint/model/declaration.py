@@ -14,7 +14,7 @@ from blueprint.problems import DeclarationError
 from blueprint.validation import problems_of, shown, unexpected
 
 _CONFIG = ConfigDict(strict=True, extra="forbid")
-# What tells a declaration from others of its kind, in messages.
+# Fields that identify a declaration in messages.
 _IDENTITIES = ("name", "uuid", "index", "container", "table", "id")
 
 

@@ -1,4 +1,4 @@
-"""What Uptime Kuma looks after (requirements 10.3)."""
+"""What Uptime Kuma monitors (requirements 10.3)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Monitor(Declaration):
     :param tcp: "host:port", up while it accepts connections
     :param connection: up while Redis answers PING: "redis://user:{redis/user}@host:6379", with the name of a secret in
         braces
-    :param push: up while something tells it so at least once an interval (`blueprint.monitoring.heartbeat`)
+    :param push: up while something reports to it at least once an interval (`blueprint.monitoring.heartbeat`)
     :param interval_s: seconds from one question to the next, or that a push may take
-    :param retries: failures in a row before the owner is told
+    :param retries: failures in a row before the owner is notified
     :param retry_interval_s: seconds between these
     :param timeout_s: seconds that an answer of `url` may take
     """

@@ -28,7 +28,7 @@ class Project(Declaration):
     """A project, whole: stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow from it.
 
     Its services get the contract: an environment with the addresses, logins and keys of everything that is shared
-    (`blueprint.projects.contract`). Whoever calls one of these variables otherwise says so in `env_aliases`.
+    (`blueprint.projects.contract`). `env_aliases` has a project's other names for these variables.
 
     :param name: its name, that of its stack and of its user in Redis; phase and inventory group have _ for its -
     :param number: of its phase in the checklist

@@ -24,7 +24,7 @@ PIDS = 512
 
 @declaration(kw_only=False)
 class Http(Declaration):
-    """A service is well while a URL of its own answers with a status below 400.
+    """A service is healthy while a URL of its own answers with a status below 400.
 
     :param path: path of the URL, "/health/liveliness"
     :param probe: which program of the image asks: curl, node, python (3) or wget
@@ -47,7 +47,7 @@ class Http(Declaration):
 
 @declaration(kw_only=False)
 class Command(Declaration):
-    """A service is well while a command in its container exits 0.
+    """A service is healthy while a command in its container exits 0.
 
     :param command: program and arguments; no shell reads them, and no secret belongs here, since `ps` shows them
     :param interval_s: seconds between two runs
@@ -116,8 +116,8 @@ class Service(Declaration):
     :param image: pinned image; with `build`, what the built one is called
     :param memory: limit of its memory, "512m"; it may swap as much again
     :param measured_memory: what it was seen to take, "338m", or None where nobody measured it; for the budget
-    :param recommended_memory: what its makers ask for at least, "4g", where the owner is told that it has less
-    :param health: how Docker, and everything that waits for it, knows that it is well
+    :param recommended_memory: what its makers ask for at least, "4g", where the owner is warned that it has less
+    :param health: how Docker, and everything that waits for it, finds it healthy
     :param cpus: processors that it may use, or None for all of them
     :param aliases: further names on the network
     :param private: nobody speaks to it but services of its stack that depend on it: with these it is on a network of

@@ -315,7 +315,7 @@ RedisUser = Annotated[
     _where(lambda name: name not in REDIS_RESERVED),
     Expected(f"lower-case letters, digits, - and _, and another name than {', '.join(REDIS_RESERVED)}"),
 ]
-# Literal at its beginning, so that two of them can be told apart.
+# Literal at its beginning, so that two of them can be distinguished.
 Channel = Annotated[
     str, Matches(r"[A-Za-z0-9_/.:#-]{2,}\*?", "a name, or its beginning (two characters at least) and a *")
 ]
