@@ -104,7 +104,7 @@ def adopt(blueprint: Blueprint, stacks: Sequence[Stack], found: AdoptionState) -
     ours = successors(stacks)
     if adoption.difference(ours, found):
         adoption.adopted(
-            name="Containers of others under our names",
+            name="Foreign containers with names of ours",
             successors=ours,
             state_folder=folder(blueprint),
             migrate_postgres=blueprint.postgres_migrate,
@@ -128,13 +128,13 @@ def take_over_postgres(blueprint: Blueprint, owners: Mapping[str, LoginRole]) ->
     state = _refuse(blueprint, POSTGRES if foreign else old, "" if foreign else POSTGRES, copies)
     if not state.complete:
         postgres.databases(
-            name="Roles that own them",
+            name="Owners of the databases",
             container=POSTGRES,
             desired=[],
             roles=[owner for name, owner in owners.items() if state.source is None or name in state.source],
         )
         _copied(blueprint, old, copies)
-    adoption.retired(name=f"{old} is stopped, and kept", containers=[old], state_folder=folder(blueprint))
+    adoption.retired(name=f"{old} is stopped and kept", containers=[old], state_folder=folder(blueprint))
 
 
 @deploy("Previous servers of the project")
@@ -156,7 +156,9 @@ def take_over(blueprint: Blueprint, predecessors: Sequence[Predecessor]) -> None
         ]
         _refuse(blueprint, predecessor.container, POSTGRES, copies)
         _copied(blueprint, predecessor.container, copies)
-    adoption.retired(name="They are stopped, and kept", containers=names, state_folder=folder(blueprint))
+    adoption.retired(
+        name="Previous servers are stopped and kept", containers=names, state_folder=folder(blueprint)
+    )
 
 
 def _refuse(blueprint: Blueprint, source: str, target: str, copies: Sequence[Copy]) -> CopyState:
@@ -211,9 +213,9 @@ def remove_replaced(
     whole = saving(applied)
     servers = {POSTGRES, *(service.name for stack in stacks for service in stack.services)}
     backup.fresh(
-        name="Backup of what has their data now",
+        name="Backup of the data that was taken over",
         pieces=sorted({piece for name in servers for piece in whole.pieces.get(name, ())}),
         command=whole.command,
         root=whole.root,
     )
-    adoption.removed(name="Old containers are removed", containers=names, state_folder=folder(blueprint))
+    adoption.removed(name="Previous containers are removed", containers=names, state_folder=folder(blueprint))

@@ -42,7 +42,7 @@ def first_backup(applied: Applied) -> None:
     """Back up everything that has no backup yet."""
     how = saving(applied)
     operation.first(
-        name="First backup of what has none",
+        name="First backups",
         pieces=backup.all_pieces(applied),
         command=how.command,
         root=how.root,

@@ -16,7 +16,7 @@ ARCHIVES = "removed"
 def remove(blueprint: Blueprint) -> None:
     """Remove what `remove` names, before the phases: they may need the freed names and ports."""
     stacks.removed(
-        name=f"Without {', '.join(blueprint.removed)}",
+        name=f"Removal of {', '.join(blueprint.removed)}",
         root=blueprint.paths.stacks,
         names=blueprint.removed,
         saved=f"{blueprint.backups.root}/{ARCHIVES}" if blueprint.remove_volumes else None,
@@ -26,8 +26,8 @@ def remove(blueprint: Blueprint) -> None:
 def report(blueprint: Blueprint) -> None:
     """Report what is no longer declared."""
     stacks.report_undeclared(
-        name="What is no longer declared",
+        name="Stacks that are no longer declared",
         root=blueprint.paths.stacks,
         declared=[outline(blueprint.paths.stacks, stack) for stack in blueprint.stacks],
-        remedy="it stays, or goes with --data remove=NAME",
+        remedy="keep it, or remove it with --data remove=NAME",
     )

@@ -35,11 +35,11 @@ ADMIN = "admin"
 def rights(applied: Applied, secrets: Secrets) -> None:
     """Repair the declared roles and grants of Postgres first, then check all services for undeclared ones."""
     deploy_databases("Roles and grants of every database", applied.blueprint, secrets, applied.databases)
-    nobody_else_has_rights(name="Nobody has rights that are not declared", applied=applied, secrets=secrets)
+    no_undeclared_rights(name="No undeclared rights", applied=applied, secrets=secrets)
 
 
 @check
-def nobody_else_has_rights(applied: Applied, secrets: Secrets) -> Iterator[Problem]:
+def no_undeclared_rights(applied: Applied, secrets: Secrets) -> Iterator[Problem]:
     """Report undeclared rights in Postgres, LiteLLM, the object storage and Uptime Kuma; log harmless ones."""
     for found in of_services(applied, secrets):
         if isinstance(found, Problem):

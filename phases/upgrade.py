@@ -88,7 +88,7 @@ def start(applied: Applied, pending: str | None) -> None:
             for unit in (blueprint.whisper.unit, *(instance.unit for instance in blueprint.ollama_instances))
         ],
     )
-    notices.notify(name="What to do now", lines=instructions(target))
+    notices.notify(name="Next steps of a person", lines=instructions(target))
 
 
 def stop_order(applied: Applied) -> list[str]:

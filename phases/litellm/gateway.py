@@ -50,7 +50,7 @@ def teams(applied: Applied, secrets: Secrets) -> None:
         desired=litellm_blueprint.keyed_teams(applied.teams, secrets),
         absent=blueprint.removed_teams,
         known=[team.name for team in blueprint.teams],
-        remedy="it stays, or goes with --data remove_teams=NAME",
+        remedy="keep it, or remove it with --data remove_teams=NAME",
         before_deletion=replace(how, pieces={POSTGRES: how.pieces[POSTGRES]}),
     )
 
@@ -77,7 +77,7 @@ def warn_undeclared_traces(blueprint: Blueprint, secrets: Secrets) -> None:
     first = langfuse_blueprint.initial(blueprint.shared_stacks)
     pairs = [first.keys, *(project.trace_keys for project in blueprint.projects)]
     langfuse.warn_undeclared(
-        name="What is not declared in Langfuse",
+        name="Undeclared projects and keys of Langfuse",
         container=LANGFUSE,
         postgres=POSTGRES,
         organisation=first.organisation,

@@ -236,7 +236,7 @@ def test_they_are_removed_on_request_once_their_data_is_saved_again(
     server: Machine, before: dict[str, Any], adopted: Run
 ) -> None:
     done = run_pyinfra(*PHASES, "--data", "remove_migrated=true")
-    assert any("Backup of what has their data now" in name for name in done.changed), done.changed
+    assert any("Backup of the data that was taken over" in name for name in done.changed), done.changed
     names = server.run("docker ps --all --format '{{.Names}}'").stdout.split()
     assert not {*OLD} & {*names}
     assert {*server.run("docker volume ls --quiet").stdout.split()} >= VOLUMES

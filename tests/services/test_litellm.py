@@ -239,7 +239,7 @@ def test_a_team_that_nobody_declares_is_named_and_removed_on_request_with_its_ke
     assert ask("/key/generate", {"key": key, "team_id": "left-over"}).status_code == 200
     run = deploy(*LITELLM_ONLY)
     assert run.changed == []
-    assert "team left-over is not declared; it stays, or goes with --data remove_teams=NAME" in run.output
+    assert "team left-over is not declared; keep it, or remove it with --data remove_teams=NAME" in run.output
     assert ask("/v1/models", key=key).status_code == 200
     gone = deploy(*LITELLM_ONLY, "--data", "remove_teams=left-over")
     assert gone.rc == 0, gone.output

@@ -318,7 +318,7 @@ def test_everything_can_be_prepared_for_a_bare_machine(bare: Path) -> None:
         "Phase 4: renov_bati",
         "Phase 5: coach_credit",
         "Monitors, watch and backups",
-        "What is no longer declared",
+        "Stacks that are no longer declared",
     ]
 
 
