@@ -1,4 +1,4 @@
-"""Containers that were there before: whose they are, what they are made of, where their data is."""
+"""Earlier containers: their owner, their image, and where their data is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Organisations, projects, keys and members of a Langfuse, as they stand in its database."""
+"""Organisations, projects, keys and members of a Langfuse, by its database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a host has to give."""
+"""The available memory of a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers that nobody may know of any more, and variables that nobody meant."""
+"""Orphaned containers, and environment variables that look like a mistake."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ REFUSAL = ""
 
 
 class Answers(FactBase[dict[str, str]]):
-    """What each database said through the pooler to a client that asked for its name: the name, or an error.
+    """The answer of each database to a client of the pooler that asks for its name: the name, or an error.
 
     What hindered the client itself, if anything did, is under `REFUSAL`.
 

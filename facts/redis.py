@@ -1,4 +1,4 @@
-"""A Redis server in a container: the settings and users that it runs with, whatever its files say."""
+"""A Redis server in a container: the settings and users of the running server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a host's sshd is set, by whom, and whether a key opens it."""
+"""The settings of a host's sshd, who has made them, and whether a key opens it."""
 
 from __future__ import annotations
 

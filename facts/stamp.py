@@ -1,4 +1,4 @@
-"""What a host has noted of a step that is done once."""
+"""The record of a step that is done once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers that were on the host before, under names that are declared: their data is taken over, they are kept."""
+"""Adopt containers that an earlier owner runs under declared names: take over their data, and keep them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSED = "containers of others have declared names, and nothing was changed"
 
 @dataclass(frozen=True)
 class Successor:
-    """A declared container, as far as another of its name matters.
+    """A declared container whose name an earlier container may have.
 
     :param project: its Compose project
     :param image: of a Redis, what reads the copy of the old one's data
@@ -44,11 +44,11 @@ class Successor:
 
     @property
     def aside(self) -> str:
-        """What an old container of its name is called from now on."""
+        """The new name of an earlier container of its name."""
         return self.name + ASIDE
 
     def foreign(self, actual: AdoptionState) -> FormerContainer | None:
-        """The container of its name that is somebody else's."""
+        """The container of its name that belongs to another project."""
         existing = actual.containers.get(self.name)
         return None if existing is None or existing.ours or self._goes_on(existing) else existing
 
@@ -63,7 +63,7 @@ class Successor:
 
 
 def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
-    """Everything that the fact has to be asked for."""
+    """The arguments of the fact."""
     return {
         "names": [name for successor in successors for name in (successor.name, successor.aside)],
         "volumes": [volume for successor in successors for volume, _ in successor.volumes.values()],
@@ -72,14 +72,14 @@ def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: set a container aside, or copy what it has at a path into a volume."""
+    """One step: rename a container, or copy the files at one of its paths into a volume."""
 
     successor: Successor
     path: str | None = None
 
 
 def difference(successors: Sequence[Successor], actual: AdoptionState) -> list[Step]:
-    """What is to be done, in its order; nothing where nothing was there before."""
+    """The steps in their order; none where no earlier container exists."""
     steps = []
     for successor in successors:
         foreign = successor.foreign(actual)
@@ -98,7 +98,7 @@ def difference(successors: Sequence[Successor], actual: AdoptionState) -> list[S
 def problems(
     successors: Sequence[Successor], actual: AdoptionState, state_folder: str, migrate_postgres: bool
 ) -> Iterator[Problem]:
-    """What stands in the way of taking over what was there before. Arguments as of `adopted`."""
+    """A problem for each thing that prevents the adoption. Arguments as of `adopted`."""
     for successor in successors:
         foreign = successor.foreign(actual)
         if foreign is None:
@@ -167,7 +167,7 @@ def problems(
 
 
 def _back_again(what: str, volumes: Sequence[str], forget: str) -> Problem:
-    """Somebody has put a container back that was adopted before: the copy of then lacks what it got since."""
+    """A problem where an adopted container runs again: the copy lacks what it has received since."""
     names = " ".join(volumes)
     return Problem(
         what,
@@ -195,7 +195,7 @@ def _volumes(container: FormerContainer) -> str:
 def adopted(
     successors: Sequence[Successor], state_folder: str, migrate_postgres: bool = False
 ) -> Generator[StringCommand, None, None]:
-    """Take over what containers of others under declared names hold, and free the names.
+    """Take over the data of earlier containers under declared names, and free the names.
 
     Such a container is cut off from the networks, stopped, never started again by Docker, and renamed NAME-old; a
     Postgres goes on running, to be copied from. What it has in volumes is copied into the declared ones and compared:
@@ -261,13 +261,13 @@ def _command(step: Step, state_folder: str) -> StringCommand:
 
 
 def old(containers: Sequence[str], actual: AdoptionState) -> list[FormerContainer]:
-    """Of some containers, those that are there."""
+    """Those of some containers that exist."""
     return [actual.containers[name] for name in containers if name in actual.containers]
 
 
 @operation()
 def retired(containers: Sequence[str], state_folder: str) -> Generator[StringCommand, None, None]:
-    """Stop containers whose data others have now, for good: Docker starts them no more. They and their volumes stay.
+    """Stop containers whose data has been taken over, and keep Docker from starting them. They and their volumes stay.
 
     + containers: names; those that do not exist are none
     + state_folder: private folder of the host for records
@@ -282,7 +282,7 @@ def retired(containers: Sequence[str], state_folder: str) -> Generator[StringCom
 
 @operation()
 def removed(containers: Sequence[str], state_folder: str) -> Generator[StringCommand, None, None]:
-    """Remove containers that are stopped for good; their volumes stay, and are named.
+    """Remove containers that are stopped for good. The log names their volumes, which stay.
 
     + containers: names; those that do not exist are none
     + state_folder: private folder of the host for records

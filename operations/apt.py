@@ -21,7 +21,7 @@ LISTS_VALID_S = 86400
 
 @dataclass(frozen=True)
 class Package:
-    """A wanted package.
+    """A package to install.
 
     :param name: of a real package (not a virtual one), without architecture
     :param unless: packages of which one suffices: if it is installed, this one is not wanted
@@ -40,7 +40,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: an action of files/host/apply-packages.sh, its argument, and why."""
+    """One step: an action of files/host/apply-packages.sh, its argument, and the reason."""
 
     action: str
     argument: str
@@ -48,7 +48,7 @@ class Step:
 
 
 def difference(present: Sequence[Package], held: Sequence[Package], actual: PackagesState) -> list[Step]:
-    """What has to be done to `actual`; an empty list when it is as declared.
+    """The steps from `actual` to the declared state; none where it is as declared.
 
     Lists are fetched only if there is something to install and they are older than the sources or than a day, or do
     not know it.
@@ -71,7 +71,7 @@ def difference(present: Sequence[Package], held: Sequence[Package], actual: Pack
 
 
 def _stale(missing: Sequence[str], actual: PackagesState) -> str | None:
-    """Why the lists have to be fetched before anything is installed, None if they need not be."""
+    """The reason to fetch the lists before an installation, None if there is none."""
     if actual.updated is None:
         return "were never fetched"
     if actual.sources_changed is not None and actual.sources_changed > actual.updated:
@@ -88,7 +88,7 @@ def packages(
     held: Sequence[Package | str] = (),
     no_recommends: bool = False,
 ) -> Generator[StringCommand, None, None]:
-    """Have packages installed, or held at their version: one question, one command for all.
+    """Install packages, or hold them at their version: one question, one command for all.
 
     Nothing is upgraded that is there. Configuration files that were changed on the host stay. Another apt or dpkg that
     is at work is waited for (five minutes), one that was interrupted is completed. The output is shown as it comes.

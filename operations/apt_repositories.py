@@ -1,4 +1,4 @@
-"""Repositories that apt takes packages from: further components of the distribution's own, and those of others."""
+"""Repositories of apt: further components of the distribution's own, and those of other publishers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _stanza(uri: str, suite: str, components: Sequence[str], signed_by: str) -> 
 
 @operation()
 def components(name_of_file: str, desired: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Have further components of the distribution itself, from the mirror it already uses.
+    """Add components of the distribution itself, from the mirror that it already uses.
 
     + name_of_file: of the file in /etc/apt/sources.list.d that adds them, without its ending
     + desired: components, such as "contrib" and "non-free"
@@ -73,7 +73,7 @@ def components(name_of_file: str, desired: Sequence[str]) -> Generator[StringCom
 def repository(
     name_of_file: str, uri: str, suite: str, key_url: str, fingerprint: str, components: Sequence[str] = ()
 ) -> Generator[StringCommand, None, None]:
-    """Have somebody's repository, trusted by exactly one key.
+    """Add a publisher's repository, trusted by exactly one key.
 
     + name_of_file: of its files in /etc/apt/sources.list.d and /etc/apt/keyrings, without their endings
     + uri, suite, components: as in sources.list(5); a flat repository has the suite "/" and no components

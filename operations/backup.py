@@ -1,4 +1,4 @@
-"""Backups made now: what has to be there before something is done that could lose data."""
+"""Backups that are made now, before a step that could lose data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from operations import script
 
 @dataclass(frozen=True)
 class Saving:
-    """How a host saves what its containers hold.
+    """How a host backs up the data of its containers.
 
     :param command: path of the program that saves its arguments, which are pieces, and reads them back
     :param root: folder of the backups
@@ -45,7 +45,7 @@ def of(pieces: Sequence[str], backups: Mapping[str, BackupState]) -> dict[str, l
 def fresh(
     pieces: Sequence[str], command: str, root: str
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Save pieces now, and go on only if each has a backup of this moment.
+    """Back up pieces now, and go on only if each has a backup of this moment.
 
     Call it, or yield from `save`, before every step that could lose data. The program saves, reads back to the last
     byte and gives a backup its name only then; afterwards the host is asked for it once more.
@@ -62,7 +62,7 @@ def fresh(
 def first(
     pieces: Sequence[str], command: str, root: str
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Save the pieces of which there is no backup yet: what is new is not without one until the night.
+    """Back up the pieces that have no backup yet, so that new data does not wait for the night.
 
     + pieces, command, root: as of `Saving`
     """

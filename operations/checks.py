@@ -1,4 +1,4 @@
-"""The shared form of a check: a state that is read after the run made it, and reported whole when wrong."""
+"""The shared form of a check: it reads a state after the run has made it, and reports everything that is wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMED = 5  # of what is waited for
 
 
 def report(title: str, problems: Iterable[Problem]) -> str:
-    """All problems in one text, in their order, under a line that counts them."""
+    """One text of all problems, in their order, under a line that counts them."""
     found = list(problems)
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
     return "\n".join([f"{title}: {count}", *(f"- {problem}" for problem in found)])
@@ -64,7 +64,7 @@ def insist(
     seconds: float = ANSWER_S,
     every_s: float = ASKED_AGAIN_S,
 ) -> T:
-    """The answer to a question; one that lacks something is not taken for good before it was asked again.
+    """The answer to a question, which is repeated for some time while the answer lacks something.
 
     :param question: asks the host; kept answers are forgotten before it is called again
     :param lacks: what an answer lacks, in a few words each; nothing where it is as it should be
@@ -87,7 +87,7 @@ def insist(
 def insistent(
     seconds: float = ANSWER_S, every_s: float = ASKED_AGAIN_S
 ) -> Callable[[Callable[P, Iterable[Problem]]], Callable[P, list[Problem]]]:
-    """Make a check's function ask again before it calls what it looks at broken. Goes below `check`.
+    """Make the function of a check repeat its question for some time before it reports a problem. Goes below `check`.
 
     :param seconds: for how long
     :param every_s: seconds between two questions

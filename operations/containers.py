@@ -1,4 +1,4 @@
-"""Containers of a host, whatever they were made by."""
+"""Containers of a host, whatever made them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UP = ("running", "restarting", "paused")
 
 @operation()
 def stopped(containers: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Stop containers, one after the other; those that do not exist are none.
+    """Stop containers, one after the other. Those that do not exist are ignored.
 
     Docker does not start them again, at no boot either, unless they are to be restarted always.
 

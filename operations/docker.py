@@ -31,7 +31,7 @@ REFERENCE = re.compile(r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{
 
 
 def problems(engine: EngineState, minimum_engine: str, minimum_compose: str = "2.0") -> Iterator[Problem]:
-    """What keeps an engine that is already there from being used; nothing where there is none yet.
+    """A problem for each reason not to use an existing engine; none where there is no engine yet.
 
     :param minimum_engine: a version such as "24.0"
     :param minimum_compose: likewise
@@ -68,7 +68,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def merge(current: Mapping[str, Any], desired: Mapping[str, Any]) -> dict[str, Any]:
-    """`desired` over `current`: what both say is as wanted, objects key by key; the rest stays."""
+    """`current` with the values of `desired`, objects key by key; what only `current` has stays."""
     merged = dict(current)
     for key, value in desired.items():
         before = merged.get(key)
@@ -101,7 +101,7 @@ def restart_needed(engine: EngineState) -> bool:
 
 
 def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]:
-    """What the engine has put into the tables of iptables at its start and is not there any more, in words.
+    """Rules that the engine adds to iptables at its start and that are missing now, in words.
 
     Without these, containers reach nothing, are not reached through the ports that they publish, or are not kept apart
     from those of other networks. IPv4 only: networks have IPv6 only where somebody asked for it.
@@ -140,7 +140,7 @@ def missing_rules(engine: EngineState, settings: Mapping[str, Any]) -> list[str]
 
 
 def _accepted_too_early(forward: Sequence[str], networks: Iterable[Network]) -> list[str]:
-    """Whether a network's way out stands before what keeps networks apart."""
+    """Whether a network's rule for the way out comes before those that isolate networks."""
     bridges = {network.bridge for network in networks}
     for rule in forward:
         if re.fullmatch(r"-j DOCKER-(ISOLATION-STAGE-1|FORWARD)", rule):
@@ -152,7 +152,7 @@ def _accepted_too_early(forward: Sequence[str], networks: Iterable[Network]) -> 
 
 
 def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
-    """Why a restart with `settings` would hurt containers, or None when it would not."""
+    """The reason why a restart with `settings` would harm containers, None if there is none."""
     server = engine.server
     if server is None:
         return None
@@ -173,7 +173,7 @@ def refusal(engine: EngineState, settings: Mapping[str, Any]) -> str | None:
 
 @operation()
 def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Have the daemon run with these settings, and with what others have set beside them.
+    """Run the daemon with these settings, and with the settings that others have added.
 
     The file is validated by dockerd itself before it replaces the old one. Docker is restarted when the file is newer
     than the daemon, which an interrupted run leaves behind as well, and when somebody flushed its rules: it makes them
@@ -216,7 +216,7 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
 
 
 def network_drift(found: Network) -> list[str]:
-    """In which ways a network is no bridge with a way out, in words."""
+    """The ways in which a network differs from a bridge with a way out, in words."""
     drift = []
     if found.driver != "bridge":
         drift.append(f"driver {found.driver} instead of bridge")
@@ -249,13 +249,13 @@ def network(network: str) -> Generator[StringCommand, None, None]:
 
 
 def auth_sha256(username: str, password: str) -> str:
-    """Hash of what Docker keeps of a login."""
+    """Hash of a login as Docker stores it."""
     return hashlib.sha256(base64.b64encode(f"{username}:{password}".encode())).hexdigest()
 
 
 @operation()
 def login(registry: str, username: str, password: str | HiddenValue) -> Generator[StringCommand, None, None]:
-    """Log in to a registry, unless Docker already keeps this very login. The password travels on standard input.
+    """Log in to a registry, unless Docker already stores this login. The password travels on standard input.
 
     + registry: host, with its port if it is not 443; `docker.io` for Docker Hub
     + username: shown in process lists
@@ -282,7 +282,7 @@ def login(registry: str, username: str, password: str | HiddenValue) -> Generato
 
 @operation()
 def images(references: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Pull the images that are not on the host yet. What a tag points at in the registry is not looked at again.
+    """Pull the images that are missing on the host. Whether a tag has moved in the registry is not checked.
 
     + references: with a tag or a digest
     """

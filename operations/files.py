@@ -23,7 +23,7 @@ from specs.files import Absent, Directory, Entry, File, Link
 
 @dataclass(frozen=True)
 class Change:
-    """One step of files/host/apply-tree.sh: its action, and why it is taken."""
+    """One step of files/host/apply-tree.sh: its action, and the reason."""
 
     action: str
     path: str
@@ -32,7 +32,7 @@ class Change:
 
 
 def difference(entries: Iterable[Entry], tree: TreeState) -> list[Change]:
-    """What has to be done to `tree`; an empty list when it is as declared.
+    """The steps from `tree` to the declared state; none where it is as declared.
 
     :raises OperationError: where something of another kind is in the way that cannot be replaced without
     losing it.
@@ -130,7 +130,7 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
     With `--diff`, changed text files that are neither secret nor private on the host are shown as a diff. The log of
     any run names the variables of an environment file (.env) that change.
 
-    + entries: what is wanted, directories in the order in which they have to be made
+    + entries: the desired ones, directories in the order in which they are created
     """
     if not entries:
         host.noop("nothing declared")
@@ -143,9 +143,9 @@ def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
 
 
 def apply(entries: Sequence[Entry], actual: TreeState) -> StringCommand | None:
-    """What `tree` yields, for an operation that has asked for the tree in a question of its own.
+    """The command of `tree`, for an operation that has read the tree by a fact of its own.
 
-    :param entries: what is wanted, directories in the order in which they have to be made
+    :param entries: the desired ones, directories in the order in which they are created
     :param actual: what is there, by the paths of all entries at least; more does not matter
 
     Returns None where nothing differs.

@@ -47,7 +47,7 @@ LINK_LOCAL = {"v4": ("169.254.0.0/16", "224.0.0.0/4"), "v6": ("fe80::/10", "ff00
 
 @dataclass(frozen=True)
 class Ruleset:
-    """What is let in.
+    """The ports that are open.
 
     :param tcp: ports of the host, and published ports of its containers, that anyone may reach
     :param udp: likewise
@@ -81,7 +81,7 @@ class Ruleset:
 
 
 def lockout(ruleset: Ruleset, state: FirewallState) -> str | None:
-    """Why these rules would lock us out, or None when they would not."""
+    """The reason why these rules would lock us out, None if they would not."""
     session_ports = {state.session_port} if state.session_port else set()
     closed = sorted((state.sshd_ports | session_ports) - set(ruleset.tcp))
     if not closed:
@@ -95,7 +95,7 @@ def lockout(ruleset: Ruleset, state: FirewallState) -> str | None:
 
 
 def difference(ruleset: Ruleset, state: FirewallState) -> list[str]:
-    """In which ways the live rules are not those of `ruleset`, in words; empty when they are."""
+    """The differences between the live rules and `ruleset`, in words; none where they agree."""
     reasons = ["they are on trial since a run that was interrupted"] if state.trial else []
     reasons += _family_difference("IPv4", ruleset.render("v4"), state.ipv4)
     if state.ipv6 is not None:
@@ -123,7 +123,7 @@ def _family_difference(family: str, desired: str, live: Tables) -> list[str]:
 
 
 def _reached(rules: Iterable[str], jump: str) -> bool:
-    """Whether a chain comes to a jump before any of its rules accepts or leaves, as the script looks at it."""
+    """Whether a chain reaches a jump before any of its rules accepts or returns, as the script sees it."""
     for rule in rules:
         if rule == jump:
             return True
@@ -145,7 +145,7 @@ KEEP = OverNewConnection(
 
 
 def candidate(ruleset: Ruleset) -> list[Entry]:
-    """What has to be on the host to try rules: nothing of it is there after a reboot but the script."""
+    """The files that a trial of rules needs. After a reboot only the script is left of them."""
     return [
         Directory("/run/host-firewall", mode="0700"),
         Directory(CANDIDATE, mode="0700"),
@@ -155,7 +155,7 @@ def candidate(ruleset: Ruleset) -> list[Entry]:
 
 
 def installed(ruleset: Ruleset) -> list[Entry]:
-    """What makes rules survive a reboot and a restart of Docker."""
+    """The files that make rules survive a reboot and a restart of Docker."""
     return [
         Directory(RULES),
         Directory("/etc/systemd/system/docker.service.d"),
@@ -191,7 +191,7 @@ def _read(name: str) -> str:
 def apply(
     tcp: Sequence[int], udp: Sequence[int] = (), internal_tcp: Sequence[int] = ()
 ) -> Generator[StringCommand, None, None]:
-    """Let in from outside what is named, drop the rest; IPv4 and IPv6, the host and its published containers.
+    """Open the named ports to the outside and drop the rest, IPv4 and IPv6, for the host and its published containers.
 
     Outside is every interface but the containers' and loopback. The rules hold from the boot on, before there
     is a network, and over restarts of Docker. Rules of others in other chains are left as they are.

@@ -19,7 +19,7 @@ from operations import script
 
 
 def other_limits(state: GpuState, limits: Mapping[str, int]) -> list[tuple[GpuCard, int]]:
-    """The cards whose power limit is another than the wanted one, with that.
+    """The cards whose power limit differs from the declared one, each with the declared one.
 
     :raises OperationError: a UUID is not that of exactly one card
     """
@@ -77,7 +77,7 @@ class TimeSharing:
 
     @property
     def mark(self) -> str:
-        """What is left on the host once it was seen to work."""
+        """The content of the host's file that records a success."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 

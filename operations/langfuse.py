@@ -30,7 +30,7 @@ BCRYPT_ROUNDS = 11
 
 @dataclass(frozen=True)
 class Change:
-    """Statements that bring the database nearer to what is wanted.
+    """Statements that bring the database closer to its declared state.
 
     :param cached: hashes of keys that Langfuse may have cached otherwise
     :param after: statements for when they are forgotten
@@ -51,7 +51,7 @@ def quick_hash(secret_key: str, salt: str) -> str:
 def difference(
     langfuse: LangfuseState, organisation: str, desired: Iterable[TraceProject], salt: str
 ) -> list[Change]:
-    """What brings projects and keys to their declared state; empty when they are in it.
+    """The changes that bring projects and keys to their declared state; none where they are in it.
 
     Each step can be the last one of a run that dies: what is still cached stands in the notes of the keys.
 
@@ -129,13 +129,13 @@ def _insertion(desired: TraceProject, hashed: str) -> str:
 
 
 def _known(desired: TraceProject, hashed: str) -> Change:
-    """A new pair that the cache may still take for one that there is not."""
+    """A new pair that the cache may still know as missing."""
     statement = _sql("UPDATE api_keys SET note = {} WHERE fast_hashed_secret_key = {}", OURS, hashed)
     return Change(f"keys of {desired.id}: known", (), (hashed,), (statement,))
 
 
 def _removed(key: ApiKey) -> Change:
-    """A pair that opens nothing any longer, whose row stays until the cache has forgotten it."""
+    """A pair that is no longer valid. Its row stays until the cache has dropped it."""
     statement = _sql(
         "UPDATE api_keys SET public_key = id, hashed_secret_key = id, fast_hashed_secret_key = NULL, note = {} "
         "WHERE id = {}",
@@ -184,7 +184,7 @@ def projects(
     desired: Sequence[TraceProject],
     salt: str,
 ) -> Generator[StringCommand, None, None]:
-    """Give every project its place in Langfuse, and its key pair the values that it should have.
+    """Create each project in Langfuse, and give its key pair the declared values.
 
     A pair whose public or secret key changed is replaced: the old one is refused from then on, as Langfuse's cache
     forgets it, too. No project is ever removed, and no pair that a person made.
@@ -231,7 +231,7 @@ def warn_undeclared(
     public_keys: Sequence[str],
     owner: str,
 ) -> Iterable[str]:
-    """Name what others have added to Langfuse. All of it is left alone.
+    """Name what others have added to Langfuse. Nothing of it is changed.
 
     + container: of Langfuse's web server
     + postgres: container of its Postgres
@@ -253,7 +253,7 @@ def undeclared(
     public_keys: Sequence[str],
     owner: str,
 ) -> Iterator[str]:
-    """A sentence for each kind of what nobody declared. Arguments as of `warn_undeclared`."""
+    """A sentence for each kind of undeclared object. Arguments as of `warn_undeclared`."""
     members = (
         f"{member.email} ({member.role} of {member.project or member.organisation})"
         for member in langfuse.members

@@ -31,7 +31,7 @@ _INSIDE = "inside its container with the master key"
 
 @dataclass(frozen=True)
 class Step:
-    """A request that brings the proxy nearer to what is wanted. `body` may hold the value of a key."""
+    """A request that brings the proxy closer to its declared state. `body` may hold the value of a key."""
 
     say: str
     path: str
@@ -39,7 +39,7 @@ class Step:
 
 
 def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str] = ()) -> list[Step]:
-    """What has to be asked of the proxy, in order. Teams and keys that nobody named are left alone."""
+    """The requests to the proxy, in their order. Teams and keys that are not named are left alone."""
     found = list[Step]()
     actual = {team.id: team for team in proxy.teams}
     for team in desired:
@@ -110,7 +110,7 @@ def teams(
     remedy: str = "it stays until it is named in `absent`",
     before_deletion: Saving | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Give every team its budget and models, and its key the value it should have.
+    """Give each team its budget and models, and its key the declared value.
 
     A key whose value changed is replaced: the old one is refused from then on. What the team has spent stays. Teams
     that are neither wanted nor absent are named and left alone.
@@ -163,7 +163,7 @@ def _strays(proxy: ProxyState, declared: Mapping[str, str]) -> list[VirtualKey]:
 
 
 def _unlimited(proxy: ProxyState, key: VirtualKey) -> bool:
-    """Whether it spends without an end, or administers the proxy."""
+    """Whether it has no spending limit, or administers the proxy."""
     administrators = {user.id for user in proxy.users if user.role in _ADMINISTRATORS}
     return (key.team is None and key.max_budget is None) or key.user in administrators
 
@@ -175,7 +175,7 @@ def _called(key: VirtualKey) -> str:
 def right_problems(
     proxy: ProxyState, declared: Mapping[str, str], administrators: Iterable[str]
 ) -> Iterator[Problem]:
-    """Who administers the proxy, spends without a budget or put a model in the place of ours, and is not declared.
+    """A problem for each undeclared administrator, key without a budget, and model that hides one of ours.
 
     :param declared: alias of the one key of each team, by the team's id
     :param administrators: ids or addresses of users that a person made, and that may have whatever rights they have
@@ -209,7 +209,7 @@ def right_problems(
 
 
 def stray_sentences(proxy: ProxyState, declared: Mapping[str, str]) -> Iterator[str]:
-    """Keys and users that nobody declared, and that spend no more than they may. Arguments as of `right_problems`."""
+    """Undeclared keys and users without excessive rights. Arguments as of `right_problems`."""
     for key in _strays(proxy, declared):
         if not _unlimited(proxy, key):
             yield f"{_called(key)} in LiteLLM is not declared; it stays until it is deleted"

@@ -1,4 +1,4 @@
-"""Memory for containers that are about to come."""
+"""Memory for containers that are about to be created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from specs.problems import Problem
 
 @check
 def available(mib: int, containers: Sequence[str], remedy: str) -> Iterator[Problem]:
-    """There is enough for containers that do not run yet; those that run have theirs already.
+    """Enough memory is available for the containers that do not run yet.
 
     + mib: that has to be available, in MiB, before the first of them is started
     + containers: their names

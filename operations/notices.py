@@ -38,7 +38,7 @@ def notice(sentences: Callable[P, Iterable[str]]) -> PyinfraOperation[P]:
 
 @notice
 def notify(lines: Sequence[str]) -> Iterable[str]:
-    """Say something.
+    """Log messages for the operator.
 
     + lines: one after the other
     """

@@ -92,7 +92,7 @@ def models(placements: Sequence[Placement]) -> Generator[script.Script, None, No
 
 
 def unanswered(state: OllamaState, placements: Iterable[Placement], version: str | None) -> list[Problem]:
-    """What `answers` finds."""
+    """The problems of `answers`."""
     problems = []
     for placement in placements:
         instance = state.instances.get(placement.port)
@@ -122,7 +122,7 @@ def answers(placements: Sequence[Placement], version: str | None = None) -> Iter
 
 
 def misplaced(state: OllamaState, placements: Iterable[Placement]) -> list[Problem]:
-    """What `resident` finds; one problem an instance, the first in the order of cause and effect."""
+    """The problems of `resident`: one for each instance, the first in the order of cause and effect."""
     return [problem for placement in placements if (problem := _misplaced(state, placement))]
 
 
@@ -137,7 +137,7 @@ def unloaded(state: OllamaState, placements: Iterable[Placement]) -> list[Placem
 
 @operation()
 def resident(placements: Sequence[Placement]) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Have every model in memory, wholly on the GPU, and on that of its own card; fail where one is not.
+    """Load every model into memory, wholly on the GPU that is declared for it; fail where one is not.
 
     A model that somebody unloaded is loaded again, unless another program computes on its card now.
 

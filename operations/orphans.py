@@ -11,7 +11,7 @@ from operations.notices import notice
 
 
 def findings(found: Iterable[Orphan], root: str, known: Collection[str]) -> Iterator[str]:
-    """Sentences about containers that are neither ours nor Coolify's nor known, and about stray variables of any.
+    """A sentence for each kind of unowned containers, and for each container with stray variables.
 
     :param root: folder that our own projects are started from
     :param known: names of containers that are there for a reason of their own
@@ -35,7 +35,7 @@ def findings(found: Iterable[Orphan], root: str, known: Collection[str]) -> Iter
 
 @notice
 def report(root: str, known: Collection[str] = ()) -> Iterable[str]:
-    """Say which containers belong to nobody, and which variables look like a mistake.
+    """Report containers without an owner, and variables that look like a mistake.
 
     + root: folder that our own projects are started from
     + known: names of containers that are there for a reason of their own

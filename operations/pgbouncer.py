@@ -1,4 +1,4 @@
-"""PgBouncer in front of a Postgres server. Its files are put there, and read again by it, by those who run it."""
+"""PgBouncer in front of a Postgres server. The caller writes its files and has it read them again."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _CREATED = re.compile(
 
 
 def _answering(container: str) -> ClusterState:
-    """The cluster. A server that does not answer a run is asked again: from no answer, everything would differ."""
+    """The state of the cluster. A server that does not answer is asked again: otherwise everything would differ."""
 
     def silent(cluster: ClusterState) -> list[str]:
         return [container] if state.is_executing and cluster.version is None else []
@@ -115,11 +115,11 @@ def schema(container: str, database: str, owner: str, sql_file: str) -> Generato
 def settings(
     container: str, desired: Mapping[str, str], hba: str | None = None
 ) -> Generator[StringCommand, None, None]:
-    """Have the server run with the settings of its file: reloaded, and restarted only where a setting needs that.
+    """Run the server with the settings of its file: reload it, and restart it only where a setting needs that.
 
     What somebody has put over the file with ALTER SYSTEM is taken back, whatever it sets.
 
-    + container: in which the server runs; its file, which says what is wanted, is put there by somebody else
+    + container: in which the server runs; the caller has written its file before
     + desired: settings and their values, as Postgres shows them
     + hba: what the file says that says who may log in, put there likewise; None for whatever it says
     """
@@ -147,7 +147,7 @@ def postgres(
     settings: Mapping[str, str] | None = None,
     hba: str | None = None,
 ) -> Iterator[Problem]:
-    """The server runs, has what is declared and as it is declared.
+    """The server runs, and its databases, roles and settings are as declared.
 
     + container: in which it runs
     + desired: databases that it must have by now
@@ -183,8 +183,8 @@ def postgres(
 
 @notice
 def report_vectors(container: str, database: str, desired: Sequence[HnswColumn]) -> Iterable[str]:
-    """Say which columns of vectors are not there or not indexed as wanted. An application's migrations make them, so
-    that nothing is made here, and nothing fails.
+    """Report columns of vectors that are missing or not indexed as desired. The migrations of an application create
+    them, so nothing is created here, and nothing fails.
 
     + container: in which the server runs
     + database: its name

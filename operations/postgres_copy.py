@@ -1,4 +1,4 @@
-"""Databases of an old Postgres, copied into another one: nothing is lost, and nothing that is there is overwritten."""
+"""Copies of databases from an old Postgres into another one. Nothing is lost, and no existing data is overwritten."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _unfinished(copy: Copy, actual: CopyState) -> bool:
 
 
 def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> list[DatabaseSummary]:
-    """Databases of the source with something in them of which nobody says what becomes of them."""
+    """Databases of the source that have content and are declared neither to be copied nor to be left."""
     known = {copy.database for copy in copies} | set(leave)
     return [
         database
@@ -80,7 +80,7 @@ def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> l
 def refusals(
     source: str, target: str, copies: Sequence[Copy], leave: Sequence[str], actual: CopyState
 ) -> Iterator[Problem]:
-    """What stands in the way of copying. Of a server that does not run yet, nothing can be said.
+    """A problem for each thing that prevents the copy; none of a server that does not run yet.
 
     Arguments as of `copied`.
     """
@@ -175,7 +175,7 @@ def _of_target(copied: str, target: str, copy: Copy, actual: CopyState) -> Itera
 def copied(
     source: str, target: str, databases: Sequence[Copy], state_folder: str, leave: Sequence[str] = ()
 ) -> Generator[StringCommand, None, None]:
-    """Copy databases, each whole or not at all, and record those that are; where there is no `source`, nothing.
+    """Copy databases, each whole or not at all, and record the copies. Without a `source`, nothing is done.
 
     From its dump on a database of the source takes no writes any more. A copy takes its name only once every table,
     sequence, index and extension was compared with the source's, rows included. A run that dies anywhere is gone on

@@ -1,4 +1,4 @@
-"""What a Postgres server needs: the difference between its declared and its actual state, as statements."""
+"""The difference between the declared and the actual state of a Postgres server, as statements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ORDINARY = frozenset({"login", "inherit"})
 
 @dataclass(frozen=True)
 class Change:
-    """One statement, where it is said, and why.
+    """One statement, its database and its reason.
 
     :param sql: without its final semicolon; may hold a verifier
     """
@@ -33,7 +33,7 @@ class Change:
 def difference(
     desired: Sequence[OwnedDatabase], roles: Sequence[LoginRole], cluster: ClusterState
 ) -> list[Change]:
-    """What brings the roles and databases to their declared state; empty when they are in it. Nothing is dropped.
+    """The changes that bring roles and databases to their declared state, none where they have it. Nothing is dropped.
 
     :raises OperationError: for what cannot be changed in place: an encoding, and an extension that the server does
     not have.
@@ -92,7 +92,7 @@ def _role_changes(role: LoginRole, cluster: ClusterState) -> Iterator[Change]:
 
 
 def _override_changes(platform: Collection[str], cluster: ClusterState) -> Iterator[Change]:
-    """What ALTER ROLE and ALTER DATABASE set for our own sessions goes; an owner's, for his own, is his.
+    """Reset what ALTER ROLE and ALTER DATABASE set for our own sessions. What owners set for their own stays.
 
     :param platform: roles that own no database
     """
@@ -153,7 +153,7 @@ def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterato
 
 
 def _grant_changes(existing: DatabaseState, desired: Mapping[str, frozenset[str]]) -> Iterator[Change]:
-    """Privileges on a database: of PUBLIC none, and nobody has others than wanted."""
+    """Changes to the privileges on a database: PUBLIC has none, and each role the desired ones."""
     name = identifier(existing.name)
     grantees = sorted(existing.grants, key=lambda grantee: grantee or "")
     for grantee in grantees:
@@ -235,7 +235,7 @@ def _normal(value: str) -> object:
 
 
 def settings_difference(desired: Mapping[str, str], cluster: ClusterState) -> tuple[list[str], list[str]]:
-    """Settings that are not as wanted, and those that ALTER SYSTEM put over the file's, declared or not."""
+    """Settings that are not as desired, and all settings of ALTER SYSTEM, which override the file."""
     altered = sorted(cluster.altered)
     wrong = [
         name
@@ -253,7 +253,7 @@ def hba_differs(hba: str | None, cluster: ClusterState) -> bool:
 
 
 def vector_shortfalls(desired: Iterable[HnswColumn], vectors: Iterable[Vector]) -> Iterator[str]:
-    """What searches in these columns lack, a sentence each."""
+    """A sentence for each column that is missing or not indexed as desired."""
     existing = {(vector.table, vector.column): vector for vector in vectors}
     for column in desired:
         name = f"{column.table}.{column.column}"

@@ -1,4 +1,4 @@
-"""Who has which rights in a Postgres, beside what is declared.
+"""Undeclared rights in a Postgres.
 
 What is declared is repaired (operations/postgres.py). What nobody declared is not ours to delete: it is named, as a
 problem where it reaches beyond what its holder owns, otherwise in a sentence.
@@ -35,7 +35,7 @@ def right_problems(
     administrators: Collection[str],
     cluster: ClusterState,
 ) -> Iterator[Problem]:
-    """Who has rights beyond his own database that are not declared.
+    """A problem for each role with undeclared rights beyond its own database.
 
     :param container: in which the server runs
     :param databases: all that are declared for this host, with their owners, deployed or not
@@ -96,7 +96,7 @@ def stray_sentences(
     administrators: Collection[str],
     cluster: ClusterState,
 ) -> Iterator[str]:
-    """What is there, not declared, and harms nobody else: databases, which are saved with all others, roles, settings.
+    """A sentence for each kind of harmless undeclared object: databases, which are backed up, roles and settings.
 
     Arguments as of `right_problems`.
     """

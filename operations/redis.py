@@ -33,7 +33,7 @@ def _normal(value: str) -> object:
 
 
 def settings_difference(desired: Mapping[str, str], redis: RedisState) -> dict[str, str]:
-    """Settings, with their wanted values, with which the server does not run."""
+    """The settings that the running server has otherwise, with their desired values."""
     return {
         name: value
         for name, value in desired.items()
@@ -42,7 +42,7 @@ def settings_difference(desired: Mapping[str, str], redis: RedisState) -> dict[s
 
 
 def users_difference(acl: str, redis: RedisState) -> list[str]:
-    """Users that the server has otherwise than the text of an ACL file says; all of them where its file is another."""
+    """Users that differ between the server and the text of an ACL file; all of them where its file is another."""
     if hashlib.sha256(acl.encode()).hexdigest() != redis.file_sha256:
         return sorted(line.split()[1] for line in acl.splitlines() if line.startswith("user "))
     names = redis.declared.keys() | redis.users.keys()
@@ -53,7 +53,7 @@ def users_difference(acl: str, redis: RedisState) -> list[str]:
 def server(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Generator[StringCommand, None, None]:
-    """Have the server run with these settings and users. Its files are put there by somebody else, before.
+    """Run the server with these settings and users. The caller has written its files before.
 
     Settings are set while it runs, users are loaded from its ACL file. It is restarted only for a setting that it
     takes at its start alone, and when it has another password for us than the file.

@@ -1,4 +1,4 @@
-"""What is still in a Redis that others have replaced."""
+"""Keys that are left in a replaced Redis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facts.redis_keys import KeysState, RedisKeys
 
 
 def sentence(container: str, actual: KeysState) -> str | None:
-    """What a person has to know of it; None where that is nothing."""
+    """A sentence about its keys; None where it has none."""
     if actual.status is None:
         return None
     if actual.status != "running":
@@ -28,7 +28,7 @@ def sentence(container: str, actual: KeysState) -> str | None:
 
 @operation()
 def report(container: str) -> Generator[StringCommand, None, None]:
-    """Say what a Redis still has, as long as it runs; nothing is done to it.
+    """Report the keys of a Redis as long as it runs. Nothing of it is changed.
 
     + container: in which it runs
     """

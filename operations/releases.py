@@ -1,4 +1,4 @@
-"""Programs that come as an archive and in no package."""
+"""Programs that are released as an archive and not as a package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def release(
     stamp: str,
     destination: str = "/usr/local",
 ) -> Generator[StringCommand, None, None]:
-    """Have a pinned release archive unpacked: downloaded by the host, checked, and swapped in for the one before.
+    """Install a pinned release archive: the host downloads it, checks it and swaps it in for the one before.
 
     What the release owns is replaced as a whole, so that an upgrade leaves no file of the old one. The stamp is
     removed first and written last: a run that is interrupted anywhere is repaired by the next. A unit that runs the

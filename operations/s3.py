@@ -32,7 +32,7 @@ def _read_state(container: str) -> StorageState:
 def bucket(
     bucket: str, container: str, port: int, access_key: str, secret_key: str
 ) -> Generator[StringCommand, None, None]:
-    """Have a bucket, made over the S3 API. One that is there is left as it is, whatever is in it.
+    """Create a bucket over the S3 API. An existing one is left as it is, whatever it holds.
 
     The host speaks to the container's own address: nothing has to be published. The keys travel on standard input.
 
@@ -58,7 +58,7 @@ def bucket(
 
 
 def right_problems(container: str, actual: StorageState) -> Iterator[Problem]:
-    """Who logs in beside its root.
+    """A problem for each identity beside its root.
 
     :param container: that serves it
     """
@@ -73,7 +73,7 @@ def right_problems(container: str, actual: StorageState) -> Iterator[Problem]:
 
 
 def stray_sentences(container: str, declared: Iterable[str], actual: StorageState) -> Iterator[str]:
-    """Buckets and policies that nothing declares.
+    """A sentence for each kind of undeclared bucket and policy.
 
     :param declared: names of buckets
     """

@@ -1,4 +1,4 @@
-"""Settings of sshd for everybody who logs in, in a file of our own beside what the owner has set himself."""
+"""Settings of sshd for every login, in a file of our own beside those of the owner."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Setting:
     as_good: tuple[str, ...] = ()
 
     def accepts(self, value: str | None) -> bool:
-        """Whether this is what is wanted."""
+        """Whether a value is the declared one, or as good."""
         return value is not None and value.lower() in (self.value, *self.as_good)
 
 
@@ -66,7 +66,7 @@ def render(settings: Sequence[Setting], actual: SshdState) -> str:
 
 
 def contradictions(settings: Sequence[Setting], actual: SshdState) -> Iterator[str]:
-    """Sentences about what the owner has set otherwise; it stays."""
+    """A sentence for each setting that the owner has set otherwise, which stays."""
     overridden = owners(settings, actual)
     for line in actual.lines:
         setting = next((each for each in settings if each.keyword.lower() == line.keyword), None)
@@ -82,7 +82,7 @@ def contradictions(settings: Sequence[Setting], actual: SshdState) -> Iterator[s
 
 
 def ineffective(settings: Sequence[Setting], actual: SshdState) -> Iterator[Problem]:
-    """What is set in our file, and is not what sshd does."""
+    """A problem for each setting of our file that is not in effect."""
     overridden = owners(settings, actual)
     for setting in settings:
         name = setting.keyword.lower()
@@ -97,7 +97,7 @@ def ineffective(settings: Sequence[Setting], actual: SshdState) -> Iterator[Prob
 
 
 def lockout(settings: Sequence[Setting], actual: SshdState, method: str | None) -> Iterator[Problem]:
-    """Why nobody could log in any more as this session did.
+    """A problem where nobody could log in any more as this session did.
 
     :param method: of this session's login, "publickey"; None where it is unknown
     """
@@ -128,7 +128,7 @@ def login_method() -> str | None:
 def settings(
     path: str, settings: Sequence[Setting]
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Have sshd do so for everybody, in a file of its own under sshd_config.d.
+    """Set sshd for everybody, in a file of our own under sshd_config.d.
 
     What the owner has set himself stays, and is named where it contradicts: for everybody, in which case it is left
     out, or in a Match block, which goes before all of these.

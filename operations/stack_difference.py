@@ -1,4 +1,4 @@
-"""What stacks need: the difference between their declared and their actual state, without a host to ask."""
+"""The difference between the declared and the actual state of stacks, without a host to ask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMADE = "was made from another declaration"
 
 @dataclass(frozen=True)
 class Start:
-    """A container that has to be brought up, and why.
+    """A container to start, and the reason.
 
     :param recreates: that takes away the one that is there
     :param waits: it runs, so that nothing can be done but wait for its health
@@ -38,7 +38,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Difference:
-    """What has to be done for one stack, in this order; nothing where it is as declared.
+    """The steps for one stack, in this order; none where it is as declared.
 
     :param files: paths that differ
     :param networks: networks that have to be made
@@ -61,7 +61,7 @@ class Difference:
 
     @property
     def only_waits(self) -> bool:
-        """Whether nothing has to be done but wait."""
+        """Whether waiting is all that is left to do."""
         return not (self.files or self.networks or self.builds or self.pulls or self.reloads) and all(
             step.waits for step in self.starts
         )
@@ -84,7 +84,7 @@ class Difference:
 
 
 def difference(stack: ComposeStack, actual: StacksState) -> Difference:
-    """What has to be done to `actual`.
+    """The steps from `actual` to the declared state.
 
     :raises OperationError: where one of the names or ports belongs to somebody else, or one of the networks is another
     """
@@ -146,7 +146,7 @@ def _start(stack: ComposeStack, name: str, actual: StacksState, builds: Iterable
 
 
 def changed_declaration(step: Difference, container: str, written: str) -> str:
-    """What has changed since a container was made, as far as the files that an earlier run wrote tell it.
+    """What has changed since a container was created, by the files that an earlier run has written.
 
     :param step: what has to be done for its stack
     :param written: compose.yaml of the host
@@ -165,7 +165,7 @@ def changed_declaration(step: Difference, container: str, written: str) -> str:
 
 
 def _written(compose: str, container: str) -> dict[str, Any]:
-    """A service of compose.yaml; nothing where a person has made something else of it."""
+    """A service of compose.yaml; empty where somebody has edited the file into something else."""
     try:
         service = yaml.safe_load(compose)["services"][container]
         labels = {key: value for key, value in service.get("labels", {}).items() if key != DIGEST}
@@ -198,7 +198,7 @@ def _foreign(stack: ComposeStack, actual: StacksState) -> Iterator[str]:
 
 
 def without_adopted(stacks: Iterable[ComposeStack], actual: StacksState) -> StacksState:
-    """What is there once containers of others under the names of stacks that adopt have been set aside."""
+    """The state without containers of others under the names of stacks that adopt, which an earlier step renames."""
     ours = {name: stack.name for stack in stacks if stack.adopts for name in stack.services}
     return replace(
         actual,
@@ -216,7 +216,7 @@ def _owner(container: Container) -> str:
 
 
 def managed(declared: Iterable[Outline], actual: StacksState, remedy: str) -> Iterator[Problem]:
-    """A problem for each container of Coolify's that has a declared container's name, or answers to one on a network.
+    """A problem for each container of Coolify that has the name of a declared one, or that name as an alias.
 
     :param declared: the stacks that are about to be brought up
     :param actual: the host
@@ -253,7 +253,7 @@ def _open_networks(stack: ComposeStack, actual: StacksState) -> Iterator[str]:
 
 
 def _levels(dependencies: Mapping[str, set[str]]) -> list[list[str]]:
-    """Names in groups, each of which depends on groups before it only; what is no key does not matter."""
+    """Names in groups, each of which depends only on earlier groups. Names that are no key are ignored."""
     waiting = {name: on & dependencies.keys() for name, on in dependencies.items()}
     levels: list[list[str]] = []
     while waiting:
@@ -267,7 +267,7 @@ def _levels(dependencies: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def below(entries: Iterable[Entry], tree: TreeState) -> TreeState:
-    """The part of a tree that is about these entries' folders: what other stacks left half done is theirs."""
+    """A tree without the abandoned staging folders of other stacks."""
     folders = tuple(f"{entry.path}/" for entry in entries if isinstance(entry, Directory))
     abandoned = tuple(path for path in tree.abandoned if path.rpartition("/")[0] + "/" in folders)
     return TreeState(tree.entries, abandoned)
@@ -275,7 +275,7 @@ def below(entries: Iterable[Entry], tree: TreeState) -> TreeState:
 
 @dataclass(frozen=True)
 class Undeclared:
-    """What is on the host and no longer declared.
+    """Stacks, containers and files of the host that are no longer declared.
 
     :param stacks: projects, by their folder or their containers
     :param containers: containers of stacks that are declared themselves
@@ -288,7 +288,7 @@ class Undeclared:
 
 
 def undeclared(root: str, declared: Iterable[Outline], actual: StacksState) -> Undeclared:
-    """What `actual` has that is not declared, of what lies in `root` or was started from there."""
+    """What `actual` has below `root`, or started from there, and what is not declared."""
     stacks = {stack.name: stack for stack in declared}
     folders = {path.rpartition("/")[2] for path in actual.tree.entries if path.rpartition("/")[0] == root}
     ours = [c for c in actual.containers.values() if c.folder == root or c.folder.startswith(f"{root}/")]

@@ -44,7 +44,7 @@ def up(
     before_recreate: Saving | None = None,
     skip_if_running: str | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Bring stacks to their declared state: one question for all of them, and nothing done where nothing differs.
+    """Bring stacks to their declared state: one question for all of them, and no command where nothing differs.
 
     Otherwise, in this order: `before_recreate`; images that are missing; all files, once Compose has accepted the new
     compose.yaml; networks that are missing; containers that are missing, stopped or made from anything else than what
@@ -57,7 +57,7 @@ def up(
     declared one, and where a container with data would be recreated without `before_recreate`, or while it is down.
 
     + root: folder that the folders of all stacks are in
-    + stacks: what is wanted, in the order in which they are brought up
+    + stacks: the desired ones, in the order in which they are started
     + timeout_s: seconds within which a stack has to be healthy, pulls and builds not counted
     + before_recreate: how the data of stateful containers is saved; a backup that fails ends the run
     + skip_if_running: name of a container of another project in whose presence, running, nothing is done
@@ -97,20 +97,20 @@ def up(
 
 
 def _seen(root: str, stacks: Iterable[ComposeStack]) -> StacksState:
-    """The host; for a run that is being prepared, without what it will set aside."""
+    """The state of the host. In a dry run, ignore containers that an earlier step will rename."""
     actual: StacksState = cached_fact(Stacks, root=root)
     return actual if state.is_executing else without_adopted(stacks, actual)
 
 
 def _comes_by_itself(todo: Sequence[Difference]) -> list[str]:
-    """Containers whose health is all that differs; none where there is something to do, on which it may depend."""
+    """Containers of which only the health differs; none where other steps are left, on which it may depend."""
     if not all(step.only_waits for step in todo):
         return []
     return [f"{start.container}, which {start.reason}" for step in todo for start in step.starts]
 
 
 def unsettled(stacks: Iterable[Outline], actual: StacksState) -> Iterator[Problem]:
-    """What `settled` finds: containers that run, and of which Docker does not know that they are healthy by now."""
+    """The problems of `settled`: containers that run and are not known to be healthy."""
     ours = [
         container
         for stack in stacks
@@ -143,7 +143,7 @@ def unsettled(stacks: Iterable[Outline], actual: StacksState) -> Iterator[Proble
 @check
 @insistent(SETTLED_S)
 def settled(root: str, stacks: Sequence[Outline]) -> Iterator[Problem]:
-    """Every container that runs is healthy, and was found so after what holds data was last started.
+    """Every running container is healthy, by a health check after the last start of the containers with data.
 
     So a run that changed a password, or restarted a server for it, ends with everything that uses it on the new one.
 
@@ -236,7 +236,7 @@ def _levels_text(step: Difference) -> str:
 def report_undeclared(
     root: str, declared: Sequence[Outline], remedy: str = "they stay until they are removed by name"
 ) -> Iterable[str]:
-    """Say which stacks, containers and files are on the host and no longer declared; nothing of it is removed.
+    """Report stacks, containers and files of the host that are no longer declared. Nothing of them is removed.
 
     + root: folder that the folders of all stacks are in
     + declared: all stacks that are declared, whatever the run is for
@@ -252,7 +252,7 @@ def report_undeclared(
 def removed(
     root: str, names: Sequence[str], saved: str | None = None
 ) -> Generator[StringCommand, None, None]:
-    """Stacks, or single containers, that are not to be there: their containers and folders go.
+    """Remove stacks, or single containers, with their folders.
 
     Their volumes stay without `saved`. Then each volume that no other container has is archived while nothing
     runs on it, the archive is compared with it to the last byte, and only then it is removed.

@@ -24,7 +24,7 @@ KINDS = "service|socket|timer|path|mount|swap|target|slice"
 
 @dataclass(frozen=True)
 class Unit:
-    """Wanted state of one unit.
+    """The desired state of one unit.
 
     :param name: canonical name with its suffix, `ollama@heavy.service`
     :param enabled: at boot; None leaves it as it is. A unit without `[Install]` section can be neither, and stays
@@ -52,7 +52,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do (an action of files/host/apply-units.sh) to one unit, and why.
+    """One step: an action of files/host/apply-units.sh, its unit, and the reason.
 
     :param waits: the unit is on its way up already, so that this is only the wait for it
     """
@@ -69,7 +69,7 @@ _DISABLED = {"disabled", "static", "generated", "transient", "alias", "indirect"
 
 
 def difference(units: Iterable[Unit], actual: UnitsState) -> list[Step]:
-    """What has to be done to `actual`; an empty list when it is as declared."""
+    """The steps from `actual` to the declared state; none where it is as declared."""
     steps: list[Step] = []
     for unit in units:
         steps += _steps(unit, actual.units.get(unit.name, UnitState()), actual.mtimes)
@@ -101,7 +101,7 @@ def _steps(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[
 
 
 def _comes_by_itself(steps: Sequence[Step]) -> list[str]:
-    """Units that are on their way up already, where nothing else differs: to wait for them changes nothing."""
+    """Units that are starting already, where nothing else differs: waiting for them is no change."""
     return (
         [f"{step.unit}, which {step.reason}" for step in steps] if all(step.waits for step in steps) else []
     )
@@ -138,7 +138,7 @@ def _is_up(actual: UnitState) -> bool:
 
 
 def _waits_for_its_conditions(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> bool:
-    """Whether systemd has looked at its conditions since anything changed, and said no."""
+    """Whether its conditions were checked since the last change, and are not met."""
     return (
         actual.active == "inactive"
         and not actual.condition_met
@@ -177,7 +177,7 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     Units that are to run are started in one transaction, in systemd's own order, and have to be up a second later:
     otherwise the run fails with their last log lines.
 
-    + units: what is wanted
+    + units: the desired ones
     """
     twice = [name for name, count in Counter(unit.name for unit in units).items() if count > 1]
     if twice:

@@ -18,7 +18,7 @@ from operations import script
 def test_message(
     command: Sequence[str], credentials: str | bytes, stamp: str
 ) -> Generator[StringCommand, None, None]:
-    """A message that says that messages arrive: once for each bot and chat, and again when one of them is another.
+    """Send a message that shows that messages arrive: once for each pair of bot and chat.
 
     A Telegram that does not answer fails nothing. `command` says so, and keeps the message for later.
 

@@ -1,4 +1,4 @@
-"""What could lock us out of a host is tried before it is kept: a new SSH connection has to confirm it.
+"""A trial of changes that could lock us out of a host: a new SSH connection has to confirm them.
 
 The host undoes it by itself after some time, whatever becomes of the session: a transient timer of systemd, which the
 trial sets before it changes anything. So a trial is two commands: one that sets the timer and changes something, and

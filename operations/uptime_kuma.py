@@ -1,4 +1,4 @@
-"""Monitors of an Uptime Kuma: those that are declared are kept as declared, those that a person made are left alone.
+"""Monitors of an Uptime Kuma. Declared ones are kept as declared, those that a person has made are left alone.
 
 Its only API is a socket that wants a login. It is spoken to from a container beside it (files/uptime-kuma/client.js),
 so no port has to be open, and the login travels on standard input. Which monitors are ours is written in their
@@ -38,7 +38,7 @@ _TRIED_AGAIN_S = 110
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that files/uptime-kuma/client.js does.
+    """One step of files/uptime-kuma/client.js.
 
     :param kind: notification, add, edit, resume or delete
     :param name: of what, for people
@@ -53,7 +53,7 @@ class Action:
 
 
 def owner_of(monitor: MonitorState) -> str | None:
-    """Who declared a monitor, by its description; None for a person's."""
+    """The owner of a declared monitor, by its description; None for one that a person has made."""
     match = _DECLARED.match(monitor.description)
     return match[1] if match else None
 
@@ -61,7 +61,7 @@ def owner_of(monitor: MonitorState) -> str | None:
 def difference(
     actual: KumaState, owner: str, monitors: Sequence[KumaMonitor], telegram: Telegram | None
 ) -> list[Action]:
-    """What has to be done; an empty list when everything of `owner` is as declared."""
+    """The steps; none where everything of `owner` is as declared."""
     notification = next(
         (each for each in actual.notifications if telegram and each.name == telegram.name), None
     )
@@ -202,7 +202,7 @@ def _question(container: str, username: str, password: str) -> dict[str, Any]:
 
 
 def not_up(actual: KumaState) -> Iterator[Problem]:
-    """What `all_up` finds."""
+    """The problems of `all_up`."""
     if actual.absent or actual.setup or actual.refused is not None:
         reason = actual.refused or ("no container" if actual.absent else "no administrator yet")
         yield Problem(
@@ -232,7 +232,7 @@ def _not_up(actual: KumaState) -> list[MonitorState]:
 @check
 @insistent(_TRIED_AGAIN_S, every_s=10)  # a question is a container of its own
 def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
-    """Every monitor that somebody declared is up. What a person added is that person's.
+    """Every declared monitor is up. Those that a person has added do not matter.
 
     One that is down may have been tried while a container was made anew: its next try is waited for. Push monitors are
     left out: the end of a job's last run does not concern a deploy, which cannot repair it.
@@ -244,7 +244,7 @@ def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
 
 
 def right_problems(actual: KumaState, username: str, container: str) -> Iterator[Problem]:
-    """Whether it has more than one administrator, or one that need not log in.
+    """A problem where it has more than one administrator, or needs no login.
 
     :param username: the administrator's
     :param container: in which it runs
@@ -270,7 +270,7 @@ def right_problems(actual: KumaState, username: str, container: str) -> Iterator
 
 
 def stray_sentences(actual: KumaState) -> Iterator[str]:
-    """Keys that read its metrics: nothing declares one."""
+    """A sentence for its API keys, which read its metrics and are never declared."""
     if actual.logins is None:
         if not actual.absent and not actual.setup:
             yield "Uptime Kuma: its database cannot be read, so that nobody knows who may log in"

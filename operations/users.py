@@ -17,7 +17,7 @@ NOBODY_LOGS_IN = "/usr/sbin/nologin"
 
 
 def difference(actual: AccountState, user: str, home: str, groups: Sequence[str]) -> list[tuple[str, ...]]:
-    """Commands that bring an account to its state; an empty list when it is as declared."""
+    """The commands that bring an account to its declared state; none where it is as declared."""
     missing = [group for group in groups if group not in actual.known_groups]
     commands: list[tuple[str, ...]] = [("groupadd", "--system", group) for group in missing]
     if not actual.exists:
@@ -37,7 +37,7 @@ def difference(actual: AccountState, user: str, home: str, groups: Sequence[str]
 
 @operation()
 def system_user(user: str, home: str, groups: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
-    """Have a system account with a group of its own, for a service to run as. Nobody logs in as it.
+    """Create a system account with a group of its own, for a service to run as. It has no login.
 
     + user: name of the account and of its own group
     + home: its home directory; declared where the other directories are, not made here

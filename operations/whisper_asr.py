@@ -1,4 +1,4 @@
-"""A container of openai-whisper-asr-webservice that serves the model it is meant to."""
+"""A container of openai-whisper-asr-webservice and the model that it serves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWNLOAD_S = 3600
 
 @dataclass(frozen=True)
 class WhisperService:
-    """What has to run.
+    """The service as it is to run.
 
     :param container: name of the container
     :param unit: of systemd, that runs it
@@ -42,7 +42,7 @@ class WhisperService:
 
 
 def problems(actual: WhisperAsrState, desired: WhisperService) -> Iterator[Problem]:
-    """In which ways the service is another than the wanted one."""
+    """A problem for each difference between the service and the declared one."""
     restart = f"systemctl restart {desired.unit}, and journalctl -u {desired.unit} if it stays"
     if actual.status != "running":
         yield Problem(desired.unit, actual.status or f"no container {desired.container}", "running", restart)
@@ -80,7 +80,7 @@ def problems(actual: WhisperAsrState, desired: WhisperService) -> Iterator[Probl
 
 @operation()
 def serves(service: WhisperService) -> Generator[PyinfraCommand, None, None]:
-    """The service answers, with the model and on the card that it is meant to.
+    """The service answers, with the declared model and on the declared card.
 
     Where it does not answer yet, this waits for it: the first time it downloads its model. It does not answer before
     the model is in memory, so an answer of a container with these settings is an answer of that model. Then whatever

@@ -198,7 +198,7 @@ class ComposeStack:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a declared stack has on a host, by name alone: for this nobody needs its secrets.
+    """The names of what a declared stack has on a host, which are known without its secrets.
 
     :param name: of the project
     :param containers: their names
