@@ -1,4 +1,4 @@
-"""The disks of the lab's machine: snapshots that stand on one another, without a machine that runs."""
+"""The disks of the lab's machine: snapshots that depend on one another, without a running machine."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def programs(card: None) -> None:
 
 
 def masked(command: str, output: str) -> tuple[str, list[int]]:
-    """The output without time, temperature and power draw, and the free memory that it tells."""
+    """The output without time, temperature and power draw, and the free memory that it reports."""
     fields = re.findall(r"[a-z_.]+", command.partition("--query-gpu=")[2].partition(" ")[0])
     free, lines = [], []
     for line in output.splitlines(keepends=True):

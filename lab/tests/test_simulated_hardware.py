@@ -1,4 +1,4 @@
-"""The simulated hardware answers as the real programs do, and changes as a test tells it to."""
+"""The simulated hardware answers as the real programs do, and changes at a test's request."""
 
 from __future__ import annotations
 

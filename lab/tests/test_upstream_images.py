@@ -1,4 +1,4 @@
-"""The image pipeline: what is built, and what its builds are told of this machine."""
+"""The image pipeline: what is built, and what its builds know of this machine."""
 
 from __future__ import annotations
 

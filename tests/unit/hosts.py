@@ -1,4 +1,4 @@
-"""Hosts for unit tests: one that answers what a test told it, and this machine, through pyinfra."""
+"""Hosts for unit tests: one that answers as a test says, and this machine, through pyinfra."""
 
 from __future__ import annotations
 

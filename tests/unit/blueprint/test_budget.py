@@ -242,7 +242,7 @@ def test_no_size() -> None:
         size_mib("10")
 
 
-# --- what is counted elsewhere, and told of here
+# --- what is counted elsewhere, and reported here
 
 
 def test_connections_above_nine_tenths_are_reported() -> None:

@@ -108,7 +108,7 @@ def test_a_prefix_of_two_declared_cards() -> None:
 
 
 def test_an_instance_on_a_card_that_is_not_there() -> None:
-    # What takes turns with it is told, too.
+    # A container that takes turns with it is named, too.
     problem, _ = refused(ollama_instances=instances(light={"gpu": "GPU-ffffffff"}))
     assert f"light.gpu is GPU-ffffffff, but must be exactly one of {LIGHT}, {HEAVY}" in problem
 

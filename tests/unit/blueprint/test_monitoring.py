@@ -128,7 +128,7 @@ def test_each_job_finds_where_to_tell(secrets: Secrets) -> None:
     assert file.content == heartbeat(secrets.provided("uptime_kuma/push/backup"), 3002)
 
 
-# --- the script that tells --------------------------------------------------------------------------------
+# --- the script that reports -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def received() -> Iterator[tuple[int, list[str]]]:
     server.server_close()
 
 
-def tell(folder: Path, job: str, status: int) -> subprocess.CompletedProcess[str]:
+def report(folder: Path, job: str, status: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(FILES / "monitoring/heartbeat.sh"), job, str(status)],
         env={"PATH": os.environ["PATH"], "HEARTBEATS": str(folder)},
@@ -171,7 +171,7 @@ def test_a_job_s_end_is_reported(
 ) -> None:
     port, paths = received
     (tmp_path / "backup").write_text(heartbeat("token", port))
-    assert tell(tmp_path, "backup", status).returncode == 0
+    assert report(tmp_path, "backup", status).returncode == 0
     (path,) = paths
     assert urlsplit(path).path == "/api/push/token"
     assert parse_qs(urlsplit(path).query) == {"status": [state], "msg": [message]}
@@ -180,14 +180,14 @@ def test_a_job_s_end_is_reported(
 def test_a_round_that_was_left_out_is_not_reported(tmp_path: Path, received: tuple[int, list[str]]) -> None:
     port, paths = received
     (tmp_path / "backup").write_text(heartbeat("token", port))
-    assert tell(tmp_path, "backup", 75).returncode == 0
-    assert tell(tmp_path, "another", 0).returncode == 0
+    assert report(tmp_path, "backup", 75).returncode == 0
+    assert report(tmp_path, "another", 0).returncode == 0
     assert paths == []
 
 
 def test_a_job_is_not_failed_by_a_dead_uptime_kuma(tmp_path: Path) -> None:
     (tmp_path / "backup").write_text(heartbeat("token", 1))
-    done = tell(tmp_path, "backup", 0)
+    done = report(tmp_path, "backup", 0)
     assert done.returncode == 0
     assert "heartbeat of backup did not arrive" in done.stderr
     assert "token" not in done.stderr

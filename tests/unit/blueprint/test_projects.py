@@ -64,7 +64,7 @@ def secrets(tmp_path: Path) -> Secrets:
 
 
 def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[str, str]:
-    """What a container of a project is told."""
+    """The environment of a project's container."""
     (owner,) = (one for one in blueprint.stacks if container in [service.name for service in one.services])
     resolver = Resolver(
         root="/opt/sourcefast",

@@ -142,7 +142,7 @@ def test_a_whole_file_that_is_missing_is_refused_for_each(secrets: Secrets, tmp_
     (tmp_path / "production.yaml").unlink()
     nothing = Secrets.open("production", tmp_path, {})
     assert found(nothing, standing).keys() == by_name().keys()
-    # Nothing of it stands on the host any more, and it had them.
+    # The host has lost all of it, and had them.
     assert found(nothing, {}).keys() == by_name().keys()
     assert found(nothing, {})["litellm/salt_key"].remedy == "bring the file from where the last run was"
     assert found(nothing, {}, ("hardware",)) == {}

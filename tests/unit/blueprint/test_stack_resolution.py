@@ -48,7 +48,7 @@ def resolved(resolver: Resolver, *services: Service, **more: Any) -> ComposeStac
 
 
 def definition(resolver: Resolver, **fields: Any) -> dict[str, Any]:
-    """What Compose is told of one service."""
+    """One service, as Compose reads it."""
     contents = {file: Content("") for file in fields.get("files", {})}
     made: dict[str, Any] = resolved(resolver, service(**fields), contents=contents).project["services"]["web"]
     return made
@@ -445,7 +445,7 @@ def test_names_across_stacks_agree_too() -> None:
 
 
 def test_a_stack_is_known_without_its_secrets(resolver: Resolver) -> None:
-    """What is left of an earlier declaration can be told of in a run for which nobody has provided any key."""
+    """A run without any provided key can name what is left of an earlier declaration."""
     config = service(
         aliases=("web-api",),
         files={"web/web.conf": "/etc/web.conf", "web/more/x": "/etc/x"},

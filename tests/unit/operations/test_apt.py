@@ -124,7 +124,7 @@ def test_a_package_has_a_plain_name(name: str) -> None:
         Package(name)
 
 
-# --- the script, with programs that write down what they are told
+# --- the script, with programs that record their input
 
 RECORD = """#!/bin/bash
 echo "${0##*/} $*" >>"$STATE/calls"

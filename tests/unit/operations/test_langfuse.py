@@ -264,7 +264,7 @@ def test_a_langfuse_that_does_not_answer_ends_no_run_that_only_looks() -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
-    """A folder with a `docker` that knows a container's environment, and keeps what others are told."""
+    """A folder with a `docker` that knows a container's environment, and records the input of others."""
     (tmp_path / "docker").write_text(
         """#!/bin/bash
         here=$(dirname "$0")
@@ -275,7 +275,7 @@ def engine(tmp_path: Path) -> Path:
         fi
         echo "$*" >>"$here/arguments"
         [[ $* = *psql* ]] || exec cat "$here/forgotten"
-        cat >>"$here/told"
+        cat >>"$here/input"
         cat "$here/answer"
         [ ! -e "$here/fails" ]
         """
@@ -304,7 +304,7 @@ def test_the_fact_asks_with_langfuse_s_own_login(engine: Path) -> None:
     assert state.answers and state.projects == (ProjectState("a", "A", "house", True),)
     assert state.keys[0].hash is None and state.members == (Member("e", "OWNER", "house"),)
     assert (
-        (engine / "told")
+        (engine / "input")
         .read_text()
         .startswith("\\connect 'postgresql://lf:p%40ss@postgres:5432/lf'\nSELECT")
     )
@@ -341,7 +341,7 @@ def test_the_cache_forgets_between_the_two_transactions(engine: Path) -> None:
     changes = [Change("first", ("A",), ("h1",), ("B",)), Change("it's second", ("C",), ("h2",), ("D",))]
     assert apply(engine, changes).returncode == 0
     connect = "\\connect 'postgresql://lf:p%40ss@postgres:5432/lf'"
-    assert (engine / "told").read_text().split("\n") == [
+    assert (engine / "input").read_text().split("\n") == [
         *(connect, "BEGIN;", "A;", "\\echo 'first'", "C;", "\\echo 'it''s second'", "COMMIT;", ""),
         *(connect, "BEGIN;", "B;", "D;", "COMMIT;", ""),
     ]
@@ -354,7 +354,7 @@ def test_what_the_cache_did_not_forget_is_forgotten_by_the_next_run(engine: Path
     (engine / "forgotten").write_text("NOPERM\n")
     done = apply(engine, [Change("first", ("A",), ("h1",), ("B",))])
     assert done.returncode == 1 and "found NOPERM, expected them deleted" in done.stderr
-    assert "B;" not in (engine / "told").read_text()
+    assert "B;" not in (engine / "input").read_text()
 
 
 def test_without_anything_cached_no_redis_is_asked(engine: Path) -> None:

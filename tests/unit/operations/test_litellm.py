@@ -179,7 +179,7 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
             [],
             ["key second of team shop in LiteLLM"],
         ),
-        ({"keys": (VirtualKey("ff", "theirs", "by-hand", ()),)}, [], []),  # of the team there is told
+        ({"keys": (VirtualKey("ff", "theirs", "by-hand", ()),)}, [], []),  # `teams` names the team
         (
             {"users": (MASTER,), "keys": (VirtualKey("ff", "second", "shop", (), "default_user_id"),)},
             ["LiteLLM: key second of team shop"],
@@ -275,7 +275,7 @@ def test_no_answer_of_a_proxy() -> None:
         read_proxy(["Error response from daemon"])
 
 
-# --- the program, against a proxy that answers what a test told it
+# --- the program, against a proxy that answers as a test says
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def rig(bench: Bench) -> Bench:
 
 
 def hold(rig: Bench, *limits: str) -> tuple[int, list[str]]:
-    """Status, and what nvidia-smi was told to set."""
+    """Status, and what nvidia-smi was asked to set."""
     file = rig.folder / "limits"
     file.write_text("".join(f"{line}\n" for line in limits))
     rig.log.write_text("")

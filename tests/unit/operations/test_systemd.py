@@ -265,7 +265,7 @@ def test_a_unit_is_declared_once() -> None:
         commands(systemd.units, {Units: UnitsState()}, units=[Unit(NAME), Unit(NAME)])
 
 
-# --- the script, with a systemctl that writes down what it is told
+# --- the script, with a systemctl that records its arguments
 
 SYSTEMCTL = r"""#!/bin/bash
 [[ $1 == show ]] || { echo "$*" >>"$STATE/calls"; [[ -e $STATE/fail-$1 ]] && exit 1; exit 0; }

@@ -358,7 +358,7 @@ def test_an_old_driver_is_one_finding_however_many_cards() -> None:
         (100, {}, True),
         (240, {}, True),
         (241, {}, False),
-        (500, {"power_min_w": None, "power_max_w": None}, True),  # a card that does not tell
+        (500, {"power_min_w": None, "power_max_w": None}, True),  # a card that does not report them
     ],
 )
 def test_a_power_limit_is_one_that_the_card_takes(watts: int, limits: dict[str, Any], fits: bool) -> None:

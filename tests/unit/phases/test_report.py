@@ -144,9 +144,9 @@ step(name="Units", outcome="same")
 
 
 def test_the_report_is_written_as_json_too(tmp_path: Path) -> None:
-    status, _ = run(tmp_path, STEPS, "--data", "report=told.json")
+    status, _ = run(tmp_path, STEPS, "--data", "report=run.json")
     assert status == 0
-    reported = json.loads((tmp_path / "told.json").read_text())
+    reported = json.loads((tmp_path / "run.json").read_text())
     assert reported.keys() == {"ended", "seconds", "hosts"}
     assert reported["seconds"] >= 0.1
     one, two = sorted(reported["hosts"], key=lambda host: host["host"])
@@ -169,22 +169,22 @@ def test_the_report_is_written_as_json_too(tmp_path: Path) -> None:
         "next": "look at it",
     }
     assert (two["host"], two["next"]) == ("@fake/two", "deploy the next phase")
-    assert [path.name for path in tmp_path.glob(".told*")] == []
+    assert [path.name for path in tmp_path.glob(".run*")] == []
 
 
 def test_a_failure_is_in_the_json(tmp_path: Path) -> None:
-    status, _ = run(tmp_path, 'step(name="Units", outcome="failed")', "--data", "report=told.json")
+    status, _ = run(tmp_path, 'step(name="Units", outcome="failed")', "--data", "report=run.json")
     assert status != 0
-    (one, _) = json.loads((tmp_path / "told.json").read_text())["hosts"]
+    (one, _) = json.loads((tmp_path / "run.json").read_text())["hosts"]
     assert one["failed"] == "Phase 0: hardware | Units"
     assert one["next"] == "fix what the messages above name, then run the same again"
     assert one["running"] == []
 
 
 def test_a_report_that_cannot_be_written_fails_no_run(tmp_path: Path) -> None:
-    status, lines = run(tmp_path, STEPS, "--data", "report=nowhere/told.json")
+    status, lines = run(tmp_path, STEPS, "--data", "report=nowhere/run.json")
     assert status == 0
-    assert "the report could not be written to nowhere/told.json: No such file or directory" in lines
+    assert "the report could not be written to nowhere/run.json: No such file or directory" in lines
 
 
 def test_pyinfras_own_json_stays_what_it_is(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_pyinfras_own_json_stays_what_it_is(tmp_path: Path) -> None:
             "inventory.py",
             "deploy.py",
             "--data",
-            "report=told.json",
+            "report=run.json",
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
@@ -209,4 +209,4 @@ def test_pyinfras_own_json_stays_what_it_is(tmp_path: Path) -> None:
     )
     assert json.loads(done.stdout)["results"]["totals"]["success"] == 2
     assert "--> Report" in done.stderr
-    assert json.loads((tmp_path / "told.json").read_text())["hosts"]
+    assert json.loads((tmp_path / "run.json").read_text())["hosts"]
