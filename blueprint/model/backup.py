@@ -1,4 +1,4 @@
-"""How data is saved, and what is watched: the choices that the owner has."""
+"""How the data of containers is backed up."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from blueprint.validation import Whole
 
 @declaration()
 class PostgresData(Declaration):
-    """Databases of a Postgres server, saved by its own programs on its own socket, where no password is asked for.
+    """Databases of a Postgres server. Its own programs dump them over its own socket, which needs no password.
 
     :param superuser: role that may read everything
-    :param databases: databases that it has at least; those of shared-postgres are declared by themselves
+    :param databases: databases that a backup must have; each `Database` of shared-postgres is one anyway
     """
 
     superuser: types.Identifier = "postgres"
@@ -25,9 +25,9 @@ class PostgresData(Declaration):
 
 @declaration(kw_only=False)
 class RedisData(Declaration):
-    """Keys of a Redis server, saved as one of its replicas would get them.
+    """Keys of a Redis server. A backup gets them as a replica does.
 
-    :param user: user that may do so
+    :param user: user that may replicate
     :param password: secret with its password
     """
 
@@ -37,12 +37,12 @@ class RedisData(Declaration):
 
 @declaration(kw_only=False)
 class ClickHouseData(Declaration):
-    """Tables of a ClickHouse server, saved through its HTTP interface.
+    """Tables of a ClickHouse server. A backup reads them over HTTP.
 
     :param user: user that may read them
     :param password: secret with its password
-    :param database: where they are
-    :param tables: tables that there are at least (requirements 5.5)
+    :param database: database of the tables
+    :param tables: tables that a backup must have (requirements 5.5)
     """
 
     user: types.Name
@@ -54,11 +54,11 @@ class ClickHouseData(Declaration):
 
 @declaration(kw_only=False)
 class BucketData(Declaration):
-    """Objects of one bucket, saved through S3: how the server keeps them is its own affair.
+    """Objects of one bucket. A backup reads them over S3, and not the server's own files.
 
     :param user: access key
     :param password: secret with the secret key
-    :param bucket: its name
+    :param bucket: name of the bucket
     """
 
     user: types.Name
@@ -71,11 +71,11 @@ Data = PostgresData | RedisData | ClickHouseData | BucketData
 
 @declaration()
 class Restic(Declaration):
-    """An encrypted copy of all backups elsewhere; the secret `restic/password` encrypts it.
+    """An encrypted copy of all backups on another machine. The secret `restic/password` encrypts it.
 
-    :param repository: where, as restic writes it ("sftp:user@host:/backups", "s3:https://…")
-    :param keep_days: how long a copy is kept there
-    :param environment: variables that restic needs for that place, from provided secrets
+    :param repository: restic's name of its place ("sftp:user@host:/backups", "s3:https://…")
+    :param keep_days: days that a copy is kept
+    :param environment: variables that restic needs there, with the provided secrets of their values
     """
 
     repository: types.ResticRepository
@@ -88,11 +88,11 @@ class Backups(Declaration):
     """How a host is backed up (requirements 5.5).
 
     :param root: folder of the backups
-    :param retention_days: older ones go, but never the last good one
+    :param retention_days: days after which a backup is deleted, except the last good one
     :param shrink_percent: a backup with less than this share of the one before is reported
-    :param reserve_mib: what a backup leaves free on the disk
+    :param reserve_mib: space that a backup leaves free on the disk
     :param max_age_h: hours after which the newest good backup is too old
-    :param restic: a copy elsewhere, or None
+    :param restic: a copy on another machine, or None
     """
 
     root: types.OwnPath

@@ -1,4 +1,4 @@
-"""What the projects keep their data in: databases and the servers of them (requirements 5 and 6)."""
+"""Databases of the projects, and their servers (requirements 5 and 6)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Policy = Literal[
 class VectorColumn(Declaration, HnswColumn):
     """A column of vectors with an HNSW index over their cosine distance (requirements 5.4).
 
-    :param table: as it is called in the database, "DocumentChunk"
-    :param column: likewise
+    :param table: its name in the database, "DocumentChunk"
+    :param column: its name in the database
     :param dimensions: of each vector
     :param m: connections of each element in the index
-    :param ef_construction: candidates that are looked at when one is added
+    :param ef_construction: candidates that an insertion examines
     """
 
     table: types.SqlIdentifier
@@ -45,16 +45,16 @@ class VectorColumn(Declaration, HnswColumn):
 
 @declaration(kw_only=False)
 class Database(Declaration):
-    """A database of shared-postgres, with the role that owns it. Nobody else may connect unless it says so.
+    """A database of shared-postgres, and the role that owns it. Only that role and `connect_roles` may connect.
 
     :param name: its name
-    :param extensions: extensions that it has
+    :param extensions: its extensions
     :param owner: role that owns it, or None for one of its own name; its password is the secret `postgres/<owner>`
-    :param connect_roles: owners of other databases that may connect to this one, too
+    :param connect_roles: owners of other databases that may also connect to this one
     :param pool: connections that PgBouncer may open to it
-    :param direct: connections that are opened to it past PgBouncer at most: migrations, LiteLLM's and Langfuse's own
+    :param direct: connections that bypass PgBouncer, at most: migrations, LiteLLM, Langfuse
     :param schema: file of this project with idempotent SQL that makes its tables, "files/renov_bati/schema.sql"
-    :param vectors: tables that its application makes, with the vector column of each, which are checked
+    :param vectors: vector columns that its application makes, and a run checks
     :param min_dump_kib: minimum of its dump; the owner is notified of a smaller one (requirements 10.4)
     """
 
@@ -82,14 +82,14 @@ class Database(Declaration):
 
 @declaration()
 class PostgresServer(Declaration):
-    """shared-postgres: what its settings are sized by.
+    """shared-postgres, and what its settings are computed from.
 
     :param memory: limit of the container, "512m"
     :param max_connections: connections it accepts; each takes memory even while it is idle
     :param superuser_reserved: of these, kept for the superuser
-    :param reserve: of these, kept for what is not declared with a database: backups, monitoring, a person
-    :param settings: further settings of postgresql.conf, or other values for ours, as Postgres itself shows them
-    :param administrators: roles that a person made, and that may have whatever rights they have; a run names all others
+    :param reserve: of these, kept for clients without a declared database: backups, monitoring, a person
+    :param settings: further settings of postgresql.conf, or other values of ours, in Postgres' own notation
+    :param administrators: roles of people, with any rights; a run reports every other role that is not declared
     """
 
     memory: types.MemoryLimit = "512m"
@@ -108,12 +108,12 @@ class PostgresServer(Declaration):
 class PgBouncer(Declaration):
     """The pooler before shared-postgres, in transaction mode (requirements 5.3).
 
-    :param host: where Postgres is
-    :param host_port: its port there
+    :param host: host name of Postgres
+    :param host_port: port of Postgres
     :param port: port that it listens on
     :param max_client_conn: clients that it accepts
-    :param max_prepared_statements: prepared statements that it keeps for each server connection; 0 would break those
-        of clients in transaction mode
+    :param max_prepared_statements: prepared statements that it keeps for each server connection; with 0, clients
+        could not use them in transaction mode
     :param query_wait_s: seconds that a query waits for a connection before it fails
     """
 
@@ -130,13 +130,13 @@ class RedisIndex(Declaration):
     """A database of shared-redis (requirements 6.1).
 
     :param index: its number
-    :param usage: what is kept in it
-    :param users: users that may select it; in a project, without any, the project's own
-    :param shared_with: other projects that declare the same index, and name this one in their turn
-    :param channels: Pub/Sub channels of its users beside `<user>:*` and Celery's: names, or beginnings with a *. A
-        pattern that somebody listens to (PSUBSCRIBE) has to stand here as it is
-    :param named_channels: likewise, where the name of each is a secret that only its users know, such as a UUID: they
-        are listened to one by one, and never by a pattern
+    :param usage: its contents, in words
+    :param users: users that may select it; in a project, its own user unless others are named
+    :param shared_with: other projects that declare the same index, and name this project in turn
+    :param channels: Pub/Sub channels of its users, besides `<user>:*` and Celery's: names, or prefixes with a *. An ACL
+        compares the pattern of a PSUBSCRIBE literally
+    :param named_channels: likewise, where each name is a secret of its users, such as a UUID: nobody may subscribe
+        to them by a pattern
     """
 
     index: types.RedisIndexNumber
@@ -152,11 +152,11 @@ class RedisIndex(Declaration):
 class RedisServer(Declaration):
     """shared-redis (requirements 6.2).
 
-    :param image: of its container
+    :param image: image of its container
     :param acl_databases: whether its ACLs know databases, as those of Valkey 9.1 do and those of no Redis: without, a
         connection is in index 0 before it selects another
-    :param maxmemory: what its data may take, "256m"
-    :param policy: which keys go when that is full; all indexes share it
+    :param maxmemory: memory limit of its data, "256m"
+    :param policy: which keys are evicted at that limit, in all indexes
     """
 
     image: types.ImageReference = "valkey/valkey:9.1.2-trixie"

@@ -30,7 +30,7 @@ class Gpu(Declaration):
 
 @declaration()
 class OllamaModel(Declaration):
-    """A model, with the figures that say how much VRAM it takes.
+    """A model, and the figures from which its VRAM is computed.
 
     :param name: as in Ollama's library, with its tag: "qwen3:8b"
     :param weights_mib: size of the weights as loaded, in MiB
@@ -50,13 +50,13 @@ class OllamaModel(Declaration):
 class OllamaInstance(Declaration):
     """One `ollama@<name>.service`: one card, one port, one resident model.
 
-    How many requests it answers at once is the hardware profile's (`ollama_parallel`).
+    The hardware profile says how many requests it answers at once (`ollama_parallel`).
 
     :param name: the unit's instance, "heavy"
     :param gpu: `Gpu.uuid` of its card
     :param port: TCP port, reachable from containers only
     :param model: `OllamaModel.name`
-    :param context_length: tokens a request may take; pinned so that the VRAM budget means something
+    :param context_length: tokens of a request, at most; pinned, as the VRAM budget depends on it
     :param max_queue: requests that wait before Ollama answers 503
     """
 
@@ -104,9 +104,9 @@ class Whisper(Declaration):
     :param image: pinned image of openai-whisper-asr-webservice
     :param gpu: `Gpu.uuid` of its card
     :param model: faster-whisper model
-    :param quantization: what the weights are converted to; the image reads it as ASR_QUANTIZATION
+    :param quantization: numbers that the weights are converted to (ASR_QUANTIZATION of the image)
     :param memory: limit of the container's RAM, "4g"
-    :param vram_mib: what it takes on its card, in MiB
+    :param vram_mib: its memory on the card, in MiB
     :param port: port on the host's loopback; containers reach it by name on the network
     :param name: container and host name
     :param cache_volume: volume that keeps the downloaded model
@@ -131,7 +131,7 @@ class Whisper(Declaration):
 
     @property
     def url(self) -> str:
-        """Where containers reach it: on the image's own port."""
+        """Its address for containers, on the image's own port."""
         return f"http://{self.name}:9000"
 
     @property

@@ -15,11 +15,11 @@ from blueprint.validation import Whole
 
 @declaration()
 class Provider(Declaration):
-    """Somebody who runs models for money.
+    """A company that runs models for money.
 
     :param name: first part of the names of its models in LiteLLM, "groq"
     :param key_variable: environment variable with its key, as LiteLLM knows it
-    :param key_secret: the secret with its key, which the provider issued
+    :param key_secret: the provided secret with its key
     """
 
     name: str
@@ -39,16 +39,16 @@ PROVIDERS: Mapping[str, Provider] = {
 
 @declaration()
 class Model(Declaration):
-    """A model under the name that callers ask for. It is run by one of our Ollama instances or by a provider.
+    """A model under the name that callers use. One of our Ollama instances or a provider runs it.
 
-    :param name: what callers ask for
-    :param instance: `OllamaInstance.name`; which model that is, and at which address, follows
+    :param name: name that callers use
+    :param instance: `OllamaInstance.name`; its model and address follow
     :param model: a provider's model as LiteLLM names it, "groq/llama-3.1-8b-instant"
     :param rpm: requests a minute
     :param tpm: tokens a minute, or None for no limit
     :param timeout_s: seconds that an answer may take
-    :param is_embedding: it makes embeddings; the others chat
-    :param supports_reasoning: it thinks before it answers, which Ollama streams apart from the answer
+    :param is_embedding: it makes embeddings; every other model chats
+    :param supports_reasoning: it reasons before it answers; Ollama streams that apart from the answer
     """
 
     name: types.Route
@@ -70,18 +70,18 @@ class Model(Declaration):
 
     @property
     def provider(self) -> Provider | None:
-        """Who runs it; None for us."""
+        """The provider that runs it, or None where we do."""
         return PROVIDERS[self.model.partition("/")[0]] if self.model else None
 
 
 @declaration()
 class RouterSettings(Declaration):
-    """How LiteLLM goes about failures.
+    """How LiteLLM handles failures.
 
     :param strategy: how it chooses among deployments of one model
     :param num_retries: attempts after the first
-    :param allowed_fails: failures of a model within `cooldown_s`; the next one takes it out
-    :param cooldown_s: seconds that it is left out
+    :param allowed_fails: failures of a model within `cooldown_s`; the next one excludes it
+    :param cooldown_s: seconds that it stays excluded
     :param retry_after_s: seconds between attempts, at least
     """
 
@@ -94,14 +94,14 @@ class RouterSettings(Declaration):
 
 @declaration()
 class ResponseCache(Declaration):
-    """Where answers are kept that a caller wants kept; without its asking none is (requirements 3.6).
+    """The cache of answers. LiteLLM caches an answer only where the caller asks for it (requirements 3.6).
 
     :param host: name of the Redis container
     :param port: its port
     :param user: its ACL user
     :param database: its index
-    :param ttl_s: seconds that an answer is kept at most, and where the caller does not say how long
-    :param namespace: what all keys begin with
+    :param ttl_s: seconds that an answer is kept, at most and by default
+    :param namespace: prefix of all keys
     """
 
     host: types.HostName
@@ -114,20 +114,20 @@ class ResponseCache(Declaration):
 
 @declaration()
 class Gateway(Declaration):
-    """What LiteLLM routes, and how (requirements 3.3).
+    """LiteLLM, and its routes (requirements 3.3).
 
     :param container: its name
-    :param port: where it listens in the container, for the other containers
-    :param domain_port: where it listens for the proxy of its public domain
-    :param domain_admin_routes: routes of administration, "/key/generate", that the dashboard and the master key may use
-        through the domain as well; without any, administration is for the master key inside
+    :param port: port in the container for other containers
+    :param domain_port: port in the container for the proxy of its public domain
+    :param domain_admin_routes: administrative routes, "/key/generate", that the dashboard and the master key may
+        use through the domain as well; without any, only the master key inside administers
     :param models: every model
-    :param fallbacks: by a model's name the models that are asked when it fails, in this order
-    :param aliases: other names, by what they stand for; an alias has the fallbacks of its model
-    :param router: how failures are gone about
-    :param cache: where answers are kept
-    :param administrators: users that a person made on its page, by id or address, and that may do what they may; a run
-        names all others that administer it or spend without a budget
+    :param fallbacks: the models that answer when one fails, in their order, by its name
+    :param aliases: models by their other names; an alias has the fallbacks of its model
+    :param router: how LiteLLM handles failures
+    :param cache: cache of answers
+    :param administrators: users that a person made on its page, by id or address, with any rights; a run reports every
+        other user that administers it or spends without a budget
     """
 
     container: types.HostName
@@ -185,25 +185,25 @@ class Gateway(Declaration):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything that a caller can ask for."""
+        """All names that a caller can use."""
         return (*(model.name for model in self.models), *self.aliases)
 
     @property
     def providers(self) -> tuple[Provider, ...]:
-        """Who runs at least one of the models."""
+        """The providers of at least one model."""
         return tuple(dict.fromkeys(model.provider for model in self.models if model.provider))
 
 
 @declaration()
 class Team(Declaration):
-    """Whose calls are counted together, with one virtual key (requirements 3.2). The key's value is a secret.
+    """Callers with one budget and one virtual key (requirements 3.2). The key's value is a secret.
 
     :param name: its id in LiteLLM; the secret with its key is litellm/keys/<name>
-    :param alias: how it is shown, where that is another name
-    :param key_alias: how its key is shown
-    :param budget_usd: dollars that it may spend in `budget_duration`
-    :param budget_duration: after which the count begins anew, "30d"
-    :param models: models and aliases that it may ask for; none means all
+    :param alias: its name in LiteLLM's pages, where that is another
+    :param key_alias: name of its key in LiteLLM's pages
+    :param budget_usd: dollars that it may spend within `budget_duration`
+    :param budget_duration: time after which the budget begins anew, "30d"
+    :param models: models and aliases that it may use; none means all
     """
 
     name: types.Name

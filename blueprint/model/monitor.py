@@ -13,15 +13,15 @@ from blueprint.validation import Whole
 
 @declaration()
 class Monitor(Declaration):
-    """One thing that is up or down. It is asked in one of four ways.
+    """One thing that is up or down. Uptime Kuma checks it in one of four ways.
 
-    :param name: how people call it; files and secrets of a push monitor are called so, too
+    :param name: its name for people, and for the files and secrets of a push monitor
     :param url: up while it answers with a status of 200 to 299
     :param tcp: "host:port", up while it accepts connections
     :param connection: up while Redis answers PING: "redis://user:{redis/user}@host:6379", with the name of a secret in
         braces
     :param push: up while something reports to it at least once an interval (`blueprint.monitoring.heartbeat`)
-    :param interval_s: seconds from one question to the next, or that a push may take
+    :param interval_s: seconds between two checks, or between two pushes at most
     :param retries: failures in a row before the owner is notified
     :param retry_interval_s: seconds between these
     :param timeout_s: seconds that an answer of `url` may take

@@ -11,11 +11,11 @@ from blueprint.model.declaration import Conflict, Declaration, conflicts, declar
 
 @declaration(kw_only=False)
 class Predecessor(Declaration):
-    """A container whose data the shared servers take over, once; afterwards it is stopped and kept.
+    """A container whose data a run copies into the shared servers once; then it stops the container, and keeps it.
 
     :param container: its name
-    :param databases: of a Postgres, those that are copied into shared-postgres, each for the role that owns it there
-    :param after: by database, a file of this project with SQL that its copy needs before it is used
+    :param databases: databases of a Postgres that are copied into shared-postgres, each for its owner there
+    :param after: by database, a file of this project with SQL that its copy needs before use
     """
 
     container: types.ContainerName

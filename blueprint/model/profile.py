@@ -1,4 +1,4 @@
-"""What the machine is, and what it can therefore carry (requirements 1.1 to 1.3)."""
+"""What the machine is, and the settings that follow (requirements 1.1 to 1.3)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class HardwareProfile(Declaration):
     :param name: inventory group and file in group_data/
     :param cpu_model: part of the `model name` in /proc/cpuinfo
     :param cores: processors that /proc/cpuinfo lists
-    :param ram_gib: memory fitted, in GiB; the kernel reports somewhat less
+    :param ram_gib: installed memory, in GiB; the kernel reports somewhat less
     :param disk_gib: size of its file system as df shows it, in GiB
     :param ollama_parallel: OLLAMA_NUM_PARALLEL of each instance, by its name
-    :param litellm_workers: processes of the LiteLLM proxy; each is a whole Python of its own
+    :param litellm_workers: processes of the LiteLLM proxy, each a Python of its own
     :param zram_percent: compressed swap, in percent of the memory
     """
 

@@ -25,29 +25,29 @@ class TraceKeys(NamedTuple):
 
 @declaration()
 class Project(Declaration):
-    """A project, whole: stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow from it.
+    """A whole project: its stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow.
 
     Its services get the contract: an environment with the addresses, logins and keys of everything that is shared
     (`blueprint.projects.contract`). `env_aliases` has a project's other names for these variables.
 
-    :param name: its name, that of its stack and of its user in Redis; phase and inventory group have _ for its -
+    :param name: its name, and that of its stack and Redis user; its phase and inventory group have _ for -
     :param number: of its phase in the checklist
     :param services: its own containers
-    :param optional: likewise, but only there when the key `optional_services` names them
-    :param standalone_services: containers without the contract: its pages, and software of others
-    :param team: who pays for its calls, with the virtual key
+    :param optional: further containers, for hosts whose `optional_services` names them
+    :param standalone_services: containers without the contract: its pages, and third-party software
+    :param team: its team in LiteLLM, with budget and virtual key
     :param databases: in shared-postgres; its services are connected to the first
     :param redis: indexes of shared-redis; REDIS_URL is the first
     :param broker: of these, the Celery broker, if there is one
     :param results: of these, where Celery's results are
     :param queues: of these, the one with BullMQ's queues
     :param flower: name of the dashboard over its broker, if that is not flower-<name>
-    :param ollama: name of the Ollama instance that it speaks to when it passes LiteLLM by (requirements 3.8)
+    :param ollama: name of the Ollama instance that it uses without LiteLLM (requirements 3.8)
     :param uses_whisper: whether it uses the shared whisper
-    :param env_aliases: what its services call variables of the contract, by what these are called there
+    :param env_aliases: its own names of the contract's variables, by the contract's names
     :param env: further environment of its services
-    :param provided_secrets: likewise, from what others issued: names of secrets that the owner provides
-    :param predecessors: servers that it had of its own before, which the shared ones take over
+    :param provided_secrets: further environment from secrets that the owner provides, by their names
+    :param predecessors: its former servers, whose data the shared ones take over
     :param ram_gib: memory of the smallest machine that it is meant for
     :param free_mib: memory that has to be free before its first deployment
     """

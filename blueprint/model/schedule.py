@@ -1,4 +1,4 @@
-"""Cron jobs: when they run, and that they leave each other alone."""
+"""Cron jobs, and which of them overlap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CronJob(Declaration):
     :param schedule: minute, hour, day of the month, month, day of the week
     :param lasts_min: minutes it keeps disk or GPUs busy; two such jobs never overlap unless they share a lock
     :param lock: jobs with the same lock take turns
-    :param wait_s: seconds to wait for the lock; 0 leaves this round out
+    :param wait_s: seconds to wait for the lock; with 0, a job skips its turn
     :param phase: name of its phase
     """
 
@@ -36,7 +36,7 @@ class CronJob(Declaration):
 
     @property
     def lock_name(self) -> str:
-        """Its lock; without a shared one its own, so that a job that hangs is not started twice."""
+        """Its lock, by default one of its own: a job that hangs is not started twice."""
         return self.lock or self.name
 
     def overlaps(self, other: CronJob) -> bool:

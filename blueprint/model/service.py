@@ -26,10 +26,10 @@ PIDS = 512
 class Http(Declaration):
     """A service is healthy while a URL of its own answers with a status below 400.
 
-    :param path: path of the URL, "/health/liveliness"
-    :param probe: which program of the image asks: curl, node, python (3) or wget
-    :param port: port that is asked, or None for the service's
-    :param interval_s: seconds between two questions
+    :param path: path of that URL, "/health/liveliness"
+    :param probe: program of the image that checks: curl, node, python (3) or wget
+    :param port: port of that URL, or None for the service's
+    :param interval_s: seconds between two checks
     :param timeout_s: seconds that an answer may take
     :param retries: failures in a row that make it unhealthy
     :param start_s: seconds after its start during which failures do not count
@@ -76,14 +76,14 @@ Health = Annotated[
 
 @declaration(kw_only=False)
 class GeneratedSecret(Declaration):
-    """A secret that is generated and must look like something, or must never be generated again.
+    """A generated secret with a form of its own, or one that must never be generated again.
 
     :param name: its name in the secrets, "litellm/master_key"
     :param prefix: what it begins with, "sk-"
-    :param hex_bytes: random bytes written in hexadecimal, where that is what it must be
-    :param base64_bytes: likewise in base64
+    :param hex_bytes: random bytes of a secret in hexadecimal
+    :param base64_bytes: random bytes of a secret in base64
     :param rotation_blocked_by: why it cannot be rotated
-    :param reset: how a person changes it where it is used, if that can be done: the secrets follow then
+    :param reset: how a person changes it where it is used, if possible; the secrets file follows
     """
 
     name: types.SecretName
@@ -115,33 +115,33 @@ class Service(Declaration):
     :param name: name of the container, and one of its names on the network
     :param image: pinned image; with `build`, what the built one is called
     :param memory: limit of its memory, "512m"; it may swap as much again
-    :param measured_memory: what it was seen to take, "338m", or None where nobody measured it; for the budget
+    :param measured_memory: its measured use, "338m", for the budget; None where nobody measured it
     :param recommended_memory: what its makers ask for at least, "4g", where the owner is warned that it has less
     :param health: how Docker, and everything that waits for it, finds it healthy
     :param cpus: processors that it may use, or None for all of them
     :param aliases: further names on the network
-    :param private: nobody speaks to it but services of its stack that depend on it: with these it is on a network of
-        the stack's own, without a way out, and not on the one where all meet
-    :param joins: stacks whose own network it is on, too
-    :param port: TCP port in the container that others speak to
+    :param private: only services of its stack that depend on it reach it, on a network of the stack that has no way
+        out; it is not on the common network
+    :param joins: stacks whose private network it also joins
+    :param port: TCP port in the container for its clients
     :param publish: port on the host's 127.0.0.1 that leads to `port`
     :param public: TCP ports opened to the world; for the proxy alone
     :param public_udp: UDP ports, likewise
     :param env: environment; no secrets
     :param generated_secrets: environment from generated secrets: the name of one, or a text with names in braces,
         where they are percent-encoded ("redis://litellm:{redis/litellm}@shared-redis:6379/1")
-    :param provided_secrets: environment from what others issued: the names of secrets that the owner provides
-    :param volumes: where each volume is mounted; volumes outlive everything that is done here
+    :param provided_secrets: environment from secrets that the owner provides, by their names
+    :param volumes: where each volume is mounted; no run removes a volume unasked
     :param files: where each file of the stack's folder is mounted, read-only, by its path there
-    :param files_uid: user that these files belong to, where the container reads them as another than root
+    :param files_uid: owner of these files, where another user than root reads them
     :param host_paths: where a path of the host is mounted, read-only
-    :param domain: name under which the proxy serves it to the world
-    :param domain_port: TCP port that the proxy speaks to, where it is not `port`
+    :param domain: public name under which the proxy serves it
+    :param domain_port: TCP port for the proxy, where it is not `port`
     :param further_domains: more such names
     :param command: instead of the image's command
     :param entrypoint: instead of the image's entry point
     :param user: numeric user, or user and group, instead of the image's
-    :param root: why its processes run as root, or begin as root, where they do
+    :param root: why its processes run as root, or start as root, if they do
     :param cap_add: capabilities that it keeps, with the reason for each; without it, none
     :param writable: why its root file system can be written; without it, only `volumes`, `tmpfs` and /tmp can
     :param tmpfs: folders that can be written and are empty at each start, with options such as "uid=999,mode=0755"
@@ -150,17 +150,17 @@ class Service(Declaration):
     :param shm_size: size of /dev/shm, "1g", or None for the engine's default
     :param host_gateway: the host is host.docker.internal
     :param gpu: `Gpu.uuid` of the card that it gets
-    :param vram_mib: what it takes on that card while it works, in MiB
+    :param vram_mib: memory on that card while it works, in MiB
     :param unloads_model_of: `OllamaInstance.name` on that card whose model it unloads while it works (requirements 4.2)
-    :param stop_s: seconds that it gets to stop by itself
+    :param stop_s: seconds that it has to stop
     :param build: folder with a Dockerfile from which the image is built on the host, "files/postgres"
     :param build_args: arguments of that build
-    :param reload: command in the container that reads changed `files` again; without one they recreate it
+    :param reload: command in the container that reads changed `files` again; without one, they recreate it
     :param stateful: it holds data: never recreated without its backup in the same run
-    :param data: what it holds, where a copy of the files in its volumes would not do; without it, each volume is saved
-    :param database: `Database.name` that it uses
-    :param redis: `RedisIndex.index` of those that it uses
-    :param redis_user: user by which it does
+    :param data: its data, where copies of the files in its volumes are no backup; by default, each volume is copied
+    :param database: `Database.name` of its database
+    :param redis: `RedisIndex.index` of each index that it uses
+    :param redis_user: its user there
     """
 
     name: types.HostName
@@ -290,17 +290,17 @@ class Service(Declaration):
 
     @property
     def served_port(self) -> int | None:
-        """The port that the proxy of its domains speaks to."""
+        """The port for the proxy of its domains."""
         return self.domain_port or self.port
 
     @property
     def measured_memory_mib(self) -> int | None:
-        """What it was seen to take, in MiB."""
+        """Its measured use, in MiB."""
         return None if self.measured_memory is None else mebibytes(self.measured_memory)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything that it is called on the network, its own name first."""
+        """All its names on the network, its own first."""
         return (self.name, *(alias for alias in self.aliases if alias != self.name))
 
     @property

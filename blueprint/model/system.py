@@ -13,16 +13,16 @@ from blueprint.validation import Whole
 
 @declaration()
 class System(Declaration):
-    """An operating system that can be provisioned, and what its packages are called.
+    """An operating system that can be provisioned, and the names of its packages.
 
     :param id: `ID` in /etc/os-release
     :param version: `VERSION_ID` in /etc/os-release
     :param tested: whether the checks of this project run on it; any other needs `allow_untested_os`
     :param base: packages of every host
     :param docker: packages of the engine and Compose v2, where neither is there yet
-    :param nginx: packages of nginx with its JavaScript module, which stands between containers and Ollama
-    :param driver_components: components of the distribution's own repository that the driver is in, where they are not
-        those it comes configured with
+    :param nginx: packages of nginx with its JavaScript module, the filter between containers and Ollama
+    :param driver_components: components of the distribution's own repository that have the driver, besides the
+        configured ones
     :param kernel_headers: package with the headers that the driver is built against, for amd64
     :param nvidia_driver: packages of the driver (550 or newer) and its persistence daemon
     :param container_toolkit: packages that give containers their GPUs
@@ -70,15 +70,15 @@ class AptRepository(Declaration):
 
 @declaration()
 class DockerSettings(Declaration):
-    """What /etc/docker/daemon.json says (requirements 11.5).
+    """Settings of /etc/docker/daemon.json (requirements 11.5).
 
     Coolify's installer keeps the file only where it finds address pools and log settings, so they are written here.
 
     :param log_max_size: size at which a container's log is rotated
     :param log_max_file: logs kept of each container
     :param storage_driver: storage driver
-    :param shm_size: /dev/shm of a container that does not ask for more
-    :param build_cache: what the builder's garbage collector keeps
+    :param shm_size: default size of /dev/shm
+    :param build_cache: size that the builder's garbage collector keeps
     :param address_pool: networks from which Compose projects get theirs
     :param address_pool_size: prefix length of each
     :param live_restore: containers run on while the daemon restarts
@@ -105,7 +105,7 @@ class DockerSettings(Declaration):
 class Paths(Declaration):
     """Where things are on the host.
 
-    :param config: our settings that are no service's own
+    :param config: settings of the host that belong to no service
     :param state: records of the host's phases, and the memory of the watchdog
     :param stacks: one folder for each Compose project
     :param scripts: scripts that cron runs
@@ -143,7 +143,7 @@ class Thresholds(Declaration):
     :param disk_free_gib: disk that must be free before a phase begins, in GiB
     :param disk_refuse_percent: disk used from which no phase begins; the watch alerts at `Watch.disk_alert_percent`
     :param gpu_vram_percent: memory used on a card
-    :param gpu_vram_runs: looks at it, five minutes apart, in a row; a model being exchanged fills a card for moments
+    :param gpu_vram_runs: measurements above that in a row, five minutes apart; a change of models fills a card briefly
     :param gpu_xid_quiet_min: minutes without another driver error (Xid) after which one is over
     :param ollama_answer_s: seconds an Ollama instance may take to answer
     """
