@@ -35,7 +35,7 @@ from operations.transport import nodelay_transport
 
 _COMMAND_LINE = "--data"
 # Where sshd listens on a host that is reached through a forwarded port.
-SSH_PORT = 22
+_SSH_PORT = 22
 
 
 def _option(name: str) -> Sequence[str]:
@@ -62,7 +62,7 @@ def _homeless(data: Mapping[str, Any]) -> Iterator[Violation]:
 
 def _closed_to_ssh(blueprint: Blueprint, port: int) -> Violation:
     ports = shown(list(blueprint.open_tcp_ports))
-    expected = f"a list with the port of SSH, {' or '.join(map(str, dict.fromkeys((port, SSH_PORT))))}"
+    expected = f"a list with the port of SSH, {' or '.join(map(str, dict.fromkeys((port, _SSH_PORT))))}"
     return Violation(blueprint.file_of("open_tcp_ports"), "open_tcp_ports", ports, expected)
 
 
@@ -109,7 +109,7 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
             group_data.Layer(host.name, host.file, host.data),
             group_data.Layer(_COMMAND_LINE, _COMMAND_LINE, overrides),
         )
-        if not {host.port, SSH_PORT}.intersection(blueprint.open_tcp_ports):
+        if not {host.port, _SSH_PORT}.intersection(blueprint.open_tcp_ports):
             problems.append(_closed_to_ssh(blueprint, host.port))
         for group in (*host.groups, blueprint.hardware_profile, where):
             groups[group].append((host.name, {**host.data, **_ssh(host), **_report(host)}))
