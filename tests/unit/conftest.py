@@ -39,10 +39,13 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what pyinfra reads, with the declarations of the tests, and a lab that cannot be reached."""
+    """A copy of what pyinfra reads, with the declarations of the tests, and a lab that cannot be reached.
+
+    Bytecode is copied as well: else each run of pyinfra would compile everything.
+    """
     for name in ("blueprint", "operations", "facts", "specs", "phases", "templates", "files"):
-        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(DECLARATIONS, tmp_path / "group_data", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    shutil.copytree(DECLARATIONS, tmp_path / "group_data")
     for name in ("inventory.py", "config.py"):
         shutil.copy(CHECKOUT / name, tmp_path)
     (tmp_path / "deploy.py").write_text("")
