@@ -40,7 +40,7 @@ check: lint ## while you work: lint, types, and the unit tests nearest to what d
 	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
 
 unit: prerequisites $(VENV)/installed ## tests that need no machine
-	$(BIN)/pytest -n 2 $(UNIT)
+	$(BIN)/pytest -n 2 --dist worksteal $(UNIT)
 
 host: lab ## tests of the provisioned machine
 	$(BIN)/pytest tests/host
