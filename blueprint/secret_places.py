@@ -74,7 +74,7 @@ def places(blueprint: Blueprint) -> list[Place]:
 
 def problems(
     places: Collection[Place],
-    standing: Mapping[tuple[str, str], str],
+    written: Mapping[tuple[str, str], str],
     secrets: Secrets,
     applied: Collection[str],
 ) -> Iterator[Violation]:
@@ -82,13 +82,13 @@ def problems(
 
     A secret that neither has belongs to a new container, unless this machine has none of the host's secrets at all.
 
-    :param standing: sha256 of the content of each existing place of the host, by path and variable
+    :param written: sha256 of the content of each existing place of the host, by path and variable
     :param applied: names of the phases that the host has
     """
     known = [place for place in places if place.phase in applied]
     all_lost = bool(known) and not any(secrets.has(place.secret.name) for place in known)
     for place in places:
-        form, found = place.secret, standing.get((place.path, place.variable))
+        form, found = place.secret, written.get((place.path, place.variable))
         expected = f"the one that the host has ({form.rotation_blocked_by})"
         if not secrets.has(form.name):
             if found is not None:

@@ -12,7 +12,7 @@ from blueprint import Blueprint, DeclarationError, Secrets, Violation, secret_pl
 from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
 from blueprint.stacks import holdable
-from facts.standing import Standing
+from facts.written_values import WrittenValues
 from operations.checks import report
 from phases import preflight
 from phases.hardware.docker import REGISTRY_PASSWORD, REGISTRY_USER
@@ -124,10 +124,10 @@ def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[s
     """A problem for each secret that encrypts data and that this machine has with another value, or not at all."""
     places = secret_places.places(blueprint)
     keys = [(place.path, place.variable) for place in places if place.path]
-    yield from secret_places.problems(places, standing(keys), secrets, recorded)
+    yield from secret_places.problems(places, written_values(keys), secrets, recorded)
 
 
-def standing(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def written_values(places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Hashes of the secrets in these places of the host."""
-    found: dict[tuple[str, str], str] = host.get_fact(Standing, places=places)
+    found: dict[tuple[str, str], str] = host.get_fact(WrittenValues, places=places)
     return found

@@ -468,7 +468,7 @@ def test_the_gateway_has_the_workers_of_the_hardware_profile(secrets: Secrets) -
 def fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new machine with which nothing is wrong."""
     monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
-    monkeypatch.setattr(requirements, "standing", lambda places: {})
+    monkeypatch.setattr(requirements, "written_values", lambda places: {})
 
 
 @pytest.mark.usefixtures("fit")

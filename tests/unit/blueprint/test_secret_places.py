@@ -14,7 +14,7 @@ from blueprint import DeclarationError, Secrets, Violation
 from blueprint.model import Restic
 from blueprint.rotation import rotate
 from blueprint.secret_places import Place, places, problems
-from facts.standing import Standing
+from facts.written_values import WrittenValues
 from phases import phases_of, preflight, requirements
 from tests.unit.declared import declared
 from tests.unit.hosts import scripted_host
@@ -49,9 +49,9 @@ def on_host(secrets: Secrets) -> dict[tuple[str, str], str]:
 
 
 def found(
-    secrets: Secrets, standing: Mapping[tuple[str, str], str], applied: tuple[str, ...] = APPLIED
+    secrets: Secrets, written: Mapping[tuple[str, str], str], applied: tuple[str, ...] = APPLIED
 ) -> dict[str, Violation]:
-    return {one.key: one for one in problems(places(BLUEPRINT), standing, secrets, applied)}
+    return {one.key: one for one in problems(places(BLUEPRINT), written, secrets, applied)}
 
 
 def without(secrets: Secrets, *names: str) -> Secrets:
@@ -86,14 +86,14 @@ def test_the_secrets_of_the_host_are_fine(secrets: Secrets) -> None:
 def test_one_that_is_missing_is_refused_with_its_place(
     secrets: Secrets, tmp_path: Path, how: str, applied: tuple[str, ...]
 ) -> None:
-    standing = on_host(secrets)
+    written = on_host(secrets)
     value = secrets.provided("litellm/salt_key")
     file = tmp_path / "production.yaml"
     put = {"gone": "", "empty": '  salt_key: ""\n', "blank": '  salt_key: "  "\n', "null": "  salt_key:\n"}[
         how
     ]
     file.write_text(file.read_text().replace(f"  salt_key: {value}\n", put))
-    (problem,) = found(Secrets.open("production", tmp_path, {}), standing, applied).values()
+    (problem,) = found(Secrets.open("production", tmp_path, {}), written, applied).values()
     assert (problem.key, problem.found) == ("litellm/salt_key", "missing")
     assert (
         problem.expected
@@ -107,41 +107,41 @@ def test_one_that_is_missing_is_refused_with_its_place(
 
 
 def test_another_one_than_the_host_has_is_refused(secrets: Secrets) -> None:
-    standing = on_host(secrets)
+    written = on_host(secrets)
     old = secrets.provided("litellm/salt_key")
     without(secrets, "litellm/salt_key").generated("litellm/salt_key", lambda: "sk-another")
-    (problem,) = found(secrets, standing).values()
+    (problem,) = found(secrets, written).values()
     assert (problem.key, problem.found) == ("litellm/salt_key", "another than the host has")
     assert "take LITELLM_SALT_KEY in" in problem.remedy
     assert old not in str(problem) and "sk-another" not in str(problem)
 
 
 def test_one_that_a_person_changed_where_it_is_used_may_differ(secrets: Secrets) -> None:
-    standing = on_host(secrets)
+    written = on_host(secrets)
     without(secrets, "langfuse/admin_password").generated("langfuse/admin_password", lambda: "by hand")
-    assert found(secrets, standing) == {}
-    assert list(found(without(secrets, "langfuse/admin_password"), standing)) == ["langfuse/admin_password"]
+    assert found(secrets, written) == {}
+    assert list(found(without(secrets, "langfuse/admin_password"), written)) == ["langfuse/admin_password"]
 
 
 def test_one_of_a_new_container_is_made(secrets: Secrets) -> None:
-    standing = on_host(secrets)
-    del standing[SALT]
-    assert found(without(secrets, "litellm/salt_key"), standing) == {}
+    written = on_host(secrets)
+    del written[SALT]
+    assert found(without(secrets, "litellm/salt_key"), written) == {}
 
 
 def test_one_that_would_lock_us_out_is_refused_though_no_file_has_it(secrets: Secrets) -> None:
-    standing = on_host(secrets)
+    written = on_host(secrets)
     without(secrets, "uptime_kuma/password")
-    (problem,) = found(secrets, standing).values()
+    (problem,) = found(secrets, written).values()
     assert "npm run reset-password" in problem.remedy
-    assert found(secrets, standing, ("hardware", "litellm")) == {}
+    assert found(secrets, written, ("hardware", "litellm")) == {}
 
 
 def test_a_whole_file_that_is_missing_is_refused_for_each(secrets: Secrets, tmp_path: Path) -> None:
-    standing = on_host(secrets)
+    written = on_host(secrets)
     (tmp_path / "production.yaml").unlink()
     nothing = Secrets.open("production", tmp_path, {})
-    assert found(nothing, standing).keys() == by_name().keys()
+    assert found(nothing, written).keys() == by_name().keys()
     # The host has lost all of it, and had them.
     assert found(nothing, {}).keys() == by_name().keys()
     assert found(nothing, {})["litellm/salt_key"].remedy == "bring the file from where the last run was"
@@ -152,9 +152,9 @@ def test_a_run_asks_the_host_and_reports_it_with_the_rest(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
-    standing = on_host(secrets)
+    written = on_host(secrets)
     without(secrets, "langfuse/salt")
-    with scripted_host({Standing: standing}) as host:
+    with scripted_host({WrittenValues: written}) as host:
         whats = [
             one.what
             for one in requirements.unmet_requirements(BLUEPRINT, phases_of(BLUEPRINT), secrets, APPLIED)
@@ -185,9 +185,9 @@ def test_the_fact_returns_hashes_of_what_exists(tmp_path: Path) -> None:
     Path(file).write_text("SALT=old\nEMPTY=''\nSALTED=x\nSALT=a=b\n")
     Path(alone).write_text("word\nmore\n")
     asked = [(file, "SALT"), (file, "EMPTY"), (file, "NONE"), (alone, ""), (gone, "SALT"), (gone, "")]
-    command = Standing().command(asked).get_raw_value()
+    command = WrittenValues().command(asked).get_raw_value()
     done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
-    assert Standing().process(done.stdout.splitlines()) == {
+    assert WrittenValues().process(done.stdout.splitlines()) == {
         (file, "SALT"): hashlib.sha256(b"a=b").hexdigest(),
         (alone, ""): hashlib.sha256(b"word").hexdigest(),
     }

@@ -21,7 +21,7 @@ from blueprint import Secrets
 from blueprint.applied import Applied
 from facts.adoption import AdoptionState
 from facts.folder import Names
-from facts.standing import Standing
+from facts.written_values import WrittenValues
 from phases import PHASES, Phase, adoption, closing, leftovers, preflight
 from phases.report import Report
 from tests.unit.declared import declared
@@ -48,7 +48,7 @@ class Host:
 
     def get_fact(self, fact: object, folder: str = "", places: Sequence[object] = ()) -> Any:
         """Names of the phases that are recorded on it, and of the profile that it is being upgraded to; no secrets."""
-        if fact is Standing:
+        if fact is WrittenValues:
             return {}
         assert fact is Names
         return {"/var/lib/sourcefast/phases": self.recorded, "/var/lib/sourcefast/upgrade": self.mark}[folder]

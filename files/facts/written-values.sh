@@ -1,5 +1,5 @@
 #!/bin/sh
-# Hash, variable (or -) and path of each existing text, a line each, for facts/standing.py.
+# Hash, variable (or -) and path of each existing text, a line each, for facts/written_values.py.
 # Arguments: a path and a variable for each; an empty variable for the first line of the file.
 set -u
 

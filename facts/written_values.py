@@ -10,7 +10,7 @@ from pyinfra.api.facts import FactBase
 from facts import script
 
 
-class Standing(FactBase[dict[tuple[str, str], str]]):
+class WrittenValues(FactBase[dict[tuple[str, str], str]]):
     """sha256 of each text that is there, by its file and variable; nothing of what is missing or empty.
 
     :param places: absolute path and variable of an environment file, or an empty variable for the file's first line
@@ -18,7 +18,7 @@ class Standing(FactBase[dict[tuple[str, str], str]]):
 
     def command(self, places: Sequence[tuple[str, str]]) -> StringCommand:
         """The script and its arguments."""
-        return script.command("standing.sh", *(word for place in places for word in place))
+        return script.command("written-values.sh", *(word for place in places for word in place))
 
     @staticmethod
     def default() -> dict[tuple[str, str], str]:
@@ -26,7 +26,7 @@ class Standing(FactBase[dict[tuple[str, str], str]]):
         return {}
 
     def process(self, output: Iterable[str]) -> dict[tuple[str, str], str]:
-        """Read what files/facts/standing.sh prints: hash, variable or -, and path of each."""
+        """Read what files/facts/written-values.sh prints: hash, variable or -, and path of each."""
         found = {}
         for line in output:
             if line:
