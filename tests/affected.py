@@ -3,8 +3,8 @@
     python -m tests.affected [REVISION]
 
 Everything that differs from REVISION counts, by default from where the branch left main. A module has the tests that
-import it, or a package that offers it; a template or a script of the host those that name it, or import what names it.
-What lies further away is for `make unit`.
+import it, and those of its folder that import a package which offers it; a template or a script of the host has those
+that name it, or import what names it. What lies further away is for `make unit`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ def affected(file: str, importers: Importers, text: Callable[[str], str]) -> set
     path = PurePosixPath(file)
     near = {file, *_offering(file, importers)}
     near |= {other for other in importers if any(name in text(other) for name in _names(path))}
-    for one in tuple(near):
-        near |= set(importers.get(one, ()))
+    own = f"tests/unit/{path.parts[0]}/"
+    for one in tuple(near):  # a package has many importers: those count that are tests of its own folder
+        few = one == file or not one.endswith("/__init__.py")
+        near |= {test for test in importers.get(one, ()) if few or test.startswith(own)}
     near |= {test for test in importers if _reads(PurePosixPath(test), path)}
     return {one for one in near if is_test(one)}
 

@@ -9,7 +9,11 @@ from tests.affected import Importers
 
 UNIT = "tests/unit"
 IMPORTERS: Importers = {
-    "blueprint/model/__init__.py": ["operations/apt.py", f"{UNIT}/test_model.py"],
+    "blueprint/model/__init__.py": [
+        "operations/apt.py",
+        f"{UNIT}/blueprint/test_model.py",
+        f"{UNIT}/test_base.py",
+    ],
     "blueprint/model/gpu.py": ["blueprint/model/__init__.py"],
     "operations/apt.py": ["phases/base.py", f"{UNIT}/test_apt.py"],
     "phases/base.py": [f"{UNIT}/test_base.py", "tests/host/test_base.py"],
@@ -35,7 +39,7 @@ TEXTS = {
         (f"{UNIT}/test_apt.py", {f"{UNIT}/test_apt.py"}),
         ("operations/apt.py", {f"{UNIT}/test_apt.py"}),  # and not those of the phases, which are further away
         ("phases/base.py", {f"{UNIT}/test_base.py"}),  # and none that needs a machine
-        ("blueprint/model/gpu.py", {f"{UNIT}/test_model.py"}),
+        ("blueprint/model/gpu.py", {f"{UNIT}/blueprint/test_model.py"}),
         ("files/apt/asks.sh", {f"{UNIT}/test_apt.py"}),
         ("files/watch/watch.py", {f"{UNIT}/files/test_watch.py"}),
         (f"{UNIT}/fake_docker.py", {f"{UNIT}/files/test_watch.py"}),
