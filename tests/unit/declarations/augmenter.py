@@ -1,4 +1,4 @@
-"""augmenter.PRO: its backend and workers, and the software of others that it works with (requirements 2.2 and 5.4)."""
+"""As group_data/augmenter.py, which documents the keys; for the unit tests."""
 
 from typing import Any
 
@@ -18,7 +18,6 @@ from blueprint.model import (
 _BACKEND = "ghcr.io/pi3block/augmenter-backend:1.0.0"
 _FRONTEND = "ghcr.io/pi3block/augmenter-frontend:1.0.0"
 _WORKER = "ghcr.io/pi3block/augmenter-worker:1.0.0"
-# Two cores that start many at once take their time.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 
@@ -40,20 +39,17 @@ augmenter = Project(
     number=2,
     team=Team(name="augmenter-pro", key_alias="sk-augmenter", budget_usd=50),
     databases=(
-        # The application's own migrations make its tables; those with vectors are checked (requirements 5.4).
         Database(
             "augmenter",
             ("vector",),
             pool=15,
             direct=3,
-            min_dump_kib=100,  # requirements 10.4
+            min_dump_kib=100,
             vectors=(VectorColumn("DocumentChunk"), VectorColumn("SnapshotChunk"), VectorColumn("Widget")),
         ),
-        # Both migrate at their start, and nango sets a search_path: past PgBouncer.
         Database("nango", pool=1, direct=8),
         Database("postiz", pool=1, direct=6),
     ),
-    # What it had of its own (requirements 12, phase 2). Its queues fill again by themselves.
     predecessors=(
         Predecessor(
             "augmenter-db",
@@ -64,7 +60,6 @@ augmenter = Project(
     ),
     redis=(
         RedisIndex(0, "BullMQ queues and cache of augmenter.PRO"),
-        # It passes messages of its OAuth window on, on a channel with the window's UUID.
         RedisIndex(3, "sessions of nango", ("nango",), named_channels=("publisher:*",)),
         RedisIndex(7, "Celery results of augmenter.PRO and voicejury", shared_with=("voicejury",)),
         RedisIndex(8, "scheduler of Postiz", ("postiz",)),
@@ -118,7 +113,7 @@ augmenter = Project(
                 "NANGO_DB_USER": "nango",
                 "NANGO_DB_NAME": "nango",
                 "NANGO_DB_SSL": "false",
-                "NANGO_DB_POOL_MAX": 6,  # its own is 30
+                "NANGO_DB_POOL_MAX": 6,
                 "SERVER_PORT": 3003,
                 "NANGO_SERVER_URL": "https://nango.augmenter.pro",
                 "FLAG_AUTH_ENABLED": "false",
@@ -149,7 +144,7 @@ augmenter = Project(
                 "SETUID": "likewise",
             },
             writable="nginx, pm2 and Next.js write beside their programs",
-            pids=1024,  # four Node programs and nginx
+            pids=1024,
             domain="postiz.augmenter.pro",
             depends_on=("temporal",),
             stateful=True,
@@ -166,7 +161,6 @@ augmenter = Project(
                 "TEMPORAL_ADDRESS": "temporal:7233",
             },
             generated_secrets={
-                # Of each of its two processes; Prisma's own is two for each core and one more.
                 "DATABASE_URL": (
                     "postgresql://postiz:{postgres/postiz}@shared-postgres:5432/postiz?connection_limit=3"
                 ),
@@ -177,7 +171,6 @@ augmenter = Project(
             redis=(8,),
             redis_user="postiz",
         ),
-        # For Postiz alone, with a Postgres of its own (requirements 2.3).
         Service(
             name="temporal",
             image="temporalio/auto-setup:1.24.2",
@@ -206,7 +199,7 @@ augmenter = Project(
             memory="96m",
             port=5432,
             health=Command(("pg_isready", "--quiet", "--host=127.0.0.1"), interval_s=10, start_s=180),
-            user="70:70",  # whom its entry point would make of root
+            user="70:70",
             tmpfs={"/var/run/postgresql": "uid=70,gid=70,mode=0755"},
             stop_s=60,
             stateful=True,
@@ -214,7 +207,6 @@ augmenter = Project(
             volumes={"temporal-pg": "/var/lib/postgresql/data"},
             generated_secrets={"POSTGRES_PASSWORD": "temporal/postgres"},
         ),
-        # An index over what Temporal keeps in its Postgres: made again from there, so its loss is no loss.
         Service(
             name="temporal-es",
             image="elasticsearch:7.17.27",
@@ -222,9 +214,9 @@ augmenter = Project(
             memory="512m",
             port=9200,
             health=Http("/_cluster/health", probe="curl", start_s=120),
-            user="1000:0",  # whom its entry point would make of root
+            user="1000:0",
             writable="it writes its keystore and its logs beside its programs",
-            pids=1024,  # threads of a JVM
+            pids=1024,
             volumes={"temporal-es": "/usr/share/elasticsearch/data"},
             env={
                 "discovery.type": "single-node",

@@ -1,4 +1,4 @@
-"""The machine as it is (requirements 1.1)."""
+"""As group_data/celeron_g4930.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import HardwareProfile
 

@@ -1,4 +1,4 @@
-"""coach-credit: advice on credit, with a worker that translates (requirements 9)."""
+"""As group_data/coach_credit.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
@@ -16,7 +16,7 @@ coach_credit = Project(
             memory="384m",
             port=3001,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="api.coach-credit.fr",  # the requirements name none: yours goes here
+            domain="api.coach-credit.fr",
         ),
         Service(
             name="coach-worker",
@@ -33,7 +33,7 @@ coach_credit = Project(
             memory="256m",
             port=3000,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="coach-credit.fr",  # likewise
+            domain="coach-credit.fr",
             env={"PORT": 3000, "BACKEND_URL": "http://coach-backend:3001"},
             depends_on=("coach-backend",),
         ),

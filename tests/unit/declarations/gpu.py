@@ -1,13 +1,7 @@
-"""The cards, and what runs on each of them (requirements 1.4 and 4).
-
-Another model on another card: change it here. Ports, units, environment files, firewall, warm-up, watchdog and the
-VRAM budget follow.
-"""
+"""As group_data/gpu.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import AptRepository, Gpu, OllamaInstance, OllamaModel, Whisper
 
-# The machine's cards in the order of their PCI bus. A prefix of the UUID is enough while no other card shares it: the
-# run reads the full ones from the driver, and stops where a prefix fits none or two.
 gpus = [
     Gpu(bus="01:00.0", uuid="GPU-85c38fae", model="RTX 3070", vram_mib=8192),
     Gpu(bus="03:00.0", uuid="GPU-bdb1f5e4", model="RTX 3080", vram_mib=10240),
@@ -16,8 +10,6 @@ gpus = [
     Gpu(bus="08:00.0", uuid="GPU-d4fb9c68", model="RTX 3060 Ti", vram_mib=8192),
 ]
 
-# What each model takes: its weights as Ollama's library gives them (4-bit, GB turned into MiB), and the shape from
-# which the KV cache is computed.
 ollama_models = [
     OllamaModel(name="qwen3:8b", weights_mib=4960, layers=36, kv_heads=8, head_dim=128),
     OllamaModel(name="qwen3:4b", weights_mib=2480, layers=36, kv_heads=8, head_dim=128),
@@ -26,7 +18,6 @@ ollama_models = [
     OllamaModel(name="llama3.1:8b", weights_mib=4673, layers=32, kv_heads=8, head_dim=128),
 ]
 
-# One card, one kind of model, always resident. How many requests each answers at once is the hardware profile's.
 ollama_instances = [
     OllamaInstance(name="heavy", gpu="GPU-bdb1f5e4", port=11434, model="qwen3:8b", max_queue=64),
     OllamaInstance(name="light", gpu="GPU-85c38fae", port=11435, model="qwen3:4b", max_queue=128),
@@ -35,14 +26,11 @@ ollama_instances = [
     OllamaInstance(name="reasoning", gpu="GPU-b57ff866", port=11438, model="deepseek-r1:7b", max_queue=32),
 ]
 
-# VRAM that Ollama leaves alone on every card, in MiB.
 ollama_gpu_overhead_mib = 512
 
-# The release that is installed, and the checksum of its archive (sha256sum.txt of that release).
 ollama_version = "0.32.7"
 ollama_sha256 = "ed1e39fe8fea90bd7f4c723bd949a2cea3153e111220ec0a183ea5b8dc8b2cae"
 
-# One speech recogniser for all projects, beside Ollama's twitch on the same card (requirements 4.5).
 whisper = Whisper(
     image="onerahmet/openai-whisper-asr-webservice:v1.9.1-gpu",
     gpu="GPU-d4fb9c68",
@@ -52,10 +40,8 @@ whisper = Whisper(
     vram_mib=1229,
 )
 
-# Oldest major version of the driver that this Ollama works with.
 nvidia_driver_minimum = 550
 
-# Where the container toolkit comes from; Debian has none.
 container_toolkit_repository = AptRepository(
     name="nvidia-container-toolkit",
     uri="https://nvidia.github.io/libnvidia-container/stable/deb/amd64",
@@ -63,5 +49,4 @@ container_toolkit_repository = AptRepository(
     key_url="https://nvidia.github.io/libnvidia-container/gpgkey",
 )
 
-# Fingerprint of the primary key that signs it.
 container_toolkit_key_fingerprint = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"

@@ -1,4 +1,4 @@
-"""The machine after the upgrade (requirements 1.2 and 1.3)."""
+"""As group_data/i7_9700k.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import HardwareProfile
 

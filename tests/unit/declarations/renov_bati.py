@@ -1,9 +1,8 @@
-"""renov-bati: renovation leads from open data, with maps and embeddings (requirements 8)."""
+"""As group_data/renov_bati.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
 _WORKER = "ghcr.io/pi3block/renov-bati-worker:1.0.0"
-# Two cores that start many at once take their time.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 renov_bati = Project(
@@ -25,7 +24,7 @@ renov_bati = Project(
             memory="512m",
             port=3001,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="api.renov-bati.fr",  # the requirements name none: yours goes here
+            domain="api.renov-bati.fr",
         ),
         Service(
             name="renov-etl-worker",
@@ -63,7 +62,7 @@ renov_bati = Project(
             memory="384m",
             port=3000,
             health=Http("/api/health", timeout_s=30, start_s=240),
-            domain="renov-bati.fr",  # likewise
+            domain="renov-bati.fr",
             env={"PORT": 3000, "BACKEND_URL": "http://renov-backend:3001"},
             depends_on=("renov-backend",),
         ),

@@ -1,8 +1,4 @@
-"""What all projects share: Postgres, Redis, the LLM gateway (requirements 2, 3, 5 and 6).
-
-A container's files, environment, network names, limits, proxy labels and health check follow from its `Service`; which
-databases, roles and Redis users there are follows from the tables below and from the projects.
-"""
+"""As group_data/shared.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import (
     Backups,
@@ -27,50 +23,32 @@ from blueprint.model import (
     Watch,
 )
 
-# --- Postgres ---------------------------------------------------------------------------------------------------------
-
-# Memory, connections and further settings of shared-postgres; roles that a person made there, beside ours.
 postgres = PostgresServer(memory="512m", max_connections=100, administrators=())
 
-# Its major version, and whether it comes from the Postgres project's own repository instead of Debian's.
 postgres_major = 16
 postgres_pgdg = True
 
-# Databases of the shared services; each project declares its own. A role may have its pool and `direct` together and
-# no connection more: what connects directly is told so where it is declared (connection_limit, NANGO_DB_POOL_MAX).
 shared_databases = [
     Database("litellm", pool=2, direct=10),
     Database("langfuse", pool=2, direct=10),
 ]
 
-# The pooler before it, for the projects (requirements 5.3).
 pgbouncer = PgBouncer(max_client_conn=300)
 
-# --- Redis ------------------------------------------------------------------------------------------------------------
-
-# One server, one policy: volatile-lru evicts only keys that expire (requirements 6.2 and 6.3). It is Valkey, whose ACLs
-# know databases; 9.1.2 is the first that reads its append-only file back whole where `default` is closed.
-# Redis itself: image="redis:7-bookworm", acl_databases=False (docs/shared-services.md).
 redis = RedisServer(
     image="valkey/valkey:9.1.2-trixie", acl_databases=True, maxmemory="256m", policy="volatile-lru"
 )
 
-# Indexes of the shared services (requirements 6.1); projects declare their own. A second claim to an index is refused.
 shared_redis_indexes = [
     RedisIndex(1, "cache and rate limits of LiteLLM", ("litellm",)),
     RedisIndex(4, "queue and cache of Langfuse", ("langfuse",)),
 ]
 
-# --- LiteLLM ----------------------------------------------------------------------------------------------------------
-
-# Models under the names that callers ask for. Of those on our cards only the instance is named: model and address are
-# the instance's. Limits and timeouts are those of requirements 3.3.
 gateway = Gateway(
     container="litellm-proxy",
     port=4000,
     domain_port=4001,
     models=(
-        # Ours.
         Model(
             name="qwen3-heavy", instance="heavy", rpm=20, tpm=80_000, timeout_s=60, supports_reasoning=True
         ),
@@ -87,7 +65,6 @@ gateway = Gateway(
             supports_reasoning=True,
         ),
         Model(name="llama3.1-twitch", instance="twitch", rpm=20, tpm=40_000, timeout_s=30),
-        # Groq's, free of charge. It retired llama-3.1-70b-versatile and names this one in its place.
         Model(name="groq-fast", model="groq/llama-3.1-8b-instant", rpm=30, tpm=6_000, timeout_s=10),
         Model(name="groq-analysis", model="groq/llama-3.3-70b-versatile", rpm=10, tpm=6_000, timeout_s=30),
         Model(name="groq-qwen3-32b", model="groq/qwen/qwen3-32b", rpm=60, tpm=6_000, timeout_s=30),
@@ -98,7 +75,6 @@ gateway = Gateway(
             tpm=30_000,
             timeout_s=20,
         ),
-        # OpenAI's, which cost money: the last resort of the others.
         Model(name="gpt-4o", model="openai/gpt-4o", rpm=60, tpm=150_000, timeout_s=30),
         Model(name="gpt-4o-mini", model="openai/gpt-4o-mini", rpm=100, tpm=200_000, timeout_s=15),
         Model(
@@ -108,10 +84,8 @@ gateway = Gateway(
             timeout_s=15,
             is_embedding=True,
         ),
-        # Google's, for renov-bati's audit of photographs (requirements 3.5), which 3.3 has no route for.
         Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),
     ),
-    # Who is asked when a model fails, in this order. llama3.1-twitch has nobody: a late chat message is no use.
     fallbacks={
         "qwen3-heavy": ("deepseek-reasoning", "groq-analysis", "gpt-4o"),
         "qwen3-light": ("groq-fast", "gpt-4o-mini"),
@@ -130,7 +104,6 @@ gateway = Gateway(
         "reasoning": "deepseek-reasoning",
         "embedding": "text-embedding-3-small",
         "jury-comment": "groq-qwen3-32b",
-        # What augmenter.PRO called them before.
         "mistral-nemo": "qwen3-heavy",
         "llama3.2": "qwen3-light",
         "llama3.2-vision": "qwen2.5vl-vision",
@@ -138,7 +111,6 @@ gateway = Gateway(
     router=RouterSettings(
         strategy="least-busy", num_retries=2, allowed_fails=3, cooldown_s=120, retry_after_s=5
     ),
-    # Kept only for callers who ask for it, for as long as they say (requirements 3.6).
     cache=ResponseCache(
         host="shared-redis",
         port=6379,
@@ -149,9 +121,6 @@ gateway = Gateway(
     ),
 )
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
-
-# Generated secrets that must look like something, or that others could not be read without; all others are passwords.
 secret_formats = [
     GeneratedSecret("litellm/master_key", prefix="sk-"),
     GeneratedSecret(
@@ -177,7 +146,6 @@ secret_formats = [
         rotation_blocked_by="Uptime Kuma reads it once; change it on its page, and there",
         reset="set another one with `docker exec -it --user 1000 uptime-kuma npm run reset-password`",
     ),
-    # Its start would make a second pair of the same secret key, which its database refuses.
     GeneratedSecret(
         "langfuse/public_key", prefix="pk-lf-", rotation_blocked_by="Langfuse knows LiteLLM's pair by it"
     ),
@@ -192,12 +160,8 @@ secret_formats = [
     GeneratedSecret("restic/password", rotation_blocked_by="the copies elsewhere are encrypted with it"),
 ]
 
-# --- backups and the watch --------------------------------------------------------------------------------------------
-
-# How everything that holds data is saved (requirements 5.5); what it holds is said with each container.
 backups = Backups(root="/opt/backups", retention_days=7)
 
-# When the watch notifies the owner (requirements 10.4). LiteLLM's index is a cache: each key has to expire (6.3).
 watch = Watch(
     disk_alert_percent=95,
     postgres_connections_percent=80,
@@ -208,9 +172,6 @@ watch = Watch(
     caches={1: 0},
 )
 
-# --- dashboards -------------------------------------------------------------------------------------------------------
-
-# Over the BullMQ queues of the projects that have some (requirements 10.2), in the stack `monitoring`.
 bull_board = Service(
     name="bull-board",
     image="ghcr.io/pi3block/sourcefast-bull-board:1.0.0",
@@ -223,7 +184,6 @@ bull_board = Service(
     generated_secrets={"BULL_BOARD_PASSWORD": "bull_board/password"},
 )
 
-# Over a project's Celery broker: one for each that there is (requirements 10.1), under its own name.
 flower = Service(
     name="flower",
     image="mher/flower:2.0.1",
@@ -236,9 +196,7 @@ flower = Service(
     generated_secrets={"FLOWER_BASIC_AUTH": "admin:{flower/password}"},
 )
 
-# What both parts of Langfuse read (v3; requirements 2 and 10).
 _LANGFUSE_ENV = {
-    # Both listen on the address of HOSTNAME, which Docker sets to the container's: its own health check asks 127.0.0.1.
     "HOSTNAME": "0.0.0.0",  # noqa: S104 - inside its container
     "CLICKHOUSE_URL": "http://clickhouse:8123",
     "CLICKHOUSE_USER": "langfuse",
@@ -251,7 +209,6 @@ _LANGFUSE_ENV = {
     "LANGFUSE_S3_EVENT_UPLOAD_ACCESS_KEY_ID": "langfuse",
 }
 _LANGFUSE_SECRETS = {
-    # Of each of both; Prisma's own is two for each core and one more.
     "DATABASE_URL": "postgresql://langfuse:{postgres/langfuse}@shared-postgres:5432/langfuse?connection_limit=5",
     "SALT": "langfuse/salt",
     "ENCRYPTION_KEY": "langfuse/encryption_key",
@@ -260,15 +217,10 @@ _LANGFUSE_SECRETS = {
     "LANGFUSE_S3_EVENT_UPLOAD_SECRET_ACCESS_KEY": "minio/password",
 }
 
-# --- containers -------------------------------------------------------------------------------------------------------
-
-# Our own proxy, set up as Coolify's: the same entry points and the same name of the certificate resolver. Coolify's
-# follows the labels of containers, which takes the engine's socket; ours a file with the same routes.
 _PROXY_OPTIONS = (
     "--entrypoints.http.address=:80",
     "--entrypoints.https.address=:443",
     "--entrypoints.https.http3",
-    # The one file: of a folder, Traefik would read what is being written below it, too.
     "--providers.file.filename=/etc/traefik/dynamic/routes.yaml",
     "--providers.file.watch=true",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
@@ -277,9 +229,6 @@ _PROXY_OPTIONS = (
     "--ping=true",
 )
 
-# The stacks and their services. `measured_memory` is what the real programs took in the lab once they were up; of what
-# the lab has a stand-in for, nobody knows. `recommended_memory` is Langfuse's own table of requirements
-# (https://langfuse.com/self-hosting/configuration/scaling); requirements 2.2 gives it an eighth of that and less.
 shared_stacks = [
     Stack(
         name="postgres",
@@ -304,7 +253,6 @@ shared_stacks = [
                     for name in ("postgresql.conf", "pg_hba.conf", "monitor.pgpass")
                 },
                 files_uid=999,
-                # What a reload cannot change is seen and restarted when the settings are compared.
                 reload=("psql", "-XqAt", "--username=postgres", "-c", "SELECT FROM pg_reload_conf()"),
             ),
         ),
@@ -320,9 +268,7 @@ shared_stacks = [
                 measured_memory="7m",
                 port=6379,
                 user="999:999",
-                # The file alone: the image calls its own server, Valkey or Redis.
                 command=("/etc/redis/redis.conf",),
-                # The password is read in the container: no process list has it.
                 health=Command(("sh", "/etc/redis/health.sh"), interval_s=10),
                 stop_s=30,
                 stateful=True,
@@ -333,7 +279,6 @@ shared_stacks = [
                     for name in ("redis.conf", "users.acl", "admin.password", "health.sh")
                 },
                 files_uid=999,
-                # Settings and users are compared with the running server's, which is told what differs.
                 reload=("true",),
             ),
         ),
@@ -345,18 +290,17 @@ shared_stacks = [
         services=(
             Service(
                 name="traefik",
-                image="traefik:v3.6.13",  # from 3.6.1 on it asks an engine 29, too
+                image="traefik:v3.6.13",
                 memory="128m",
                 public=(80, 443),
                 public_udp=(443,),
                 command=_PROXY_OPTIONS,
-                # A port of its own that is published nowhere: the world gets no answer to /ping.
                 health=Http("/ping", probe="wget", port=8080, interval_s=10),
                 volumes={"certificates": "/traefik"},
                 root="its certificates have belonged to root since its first start",
                 cap_add={"NET_BIND_SERVICE": "ports 80 and 443"},
                 files={"traefik/routes.yaml": "/etc/traefik/dynamic/routes.yaml"},
-                reload=("true",),  # it watches the folder
+                reload=("true",),
             ),
         ),
     ),
@@ -372,9 +316,9 @@ shared_stacks = [
                 recommended_memory="8g",
                 port=8123,
                 health=Http("/ping", probe="wget"),
-                user="101:101",  # whom its entry point would make of root
+                user="101:101",
                 writable="its entry point writes the user of the environment into /etc/clickhouse-server/users.d",
-                pids=4096,  # threads count, and an idle one has eight hundred
+                pids=4096,
                 stateful=True,
                 data=ClickHouseData("langfuse", "clickhouse/password"),
                 stop_s=60,
@@ -386,7 +330,6 @@ shared_stacks = [
             ),
             Service(
                 name="minio",
-                # Docker Hub has it no more, since September 2026; here are its last releases.
                 image="quay.io/minio/minio:RELEASE.2025-04-22T22-12-26Z",
                 private=True,
                 memory="128m",
@@ -418,10 +361,9 @@ shared_stacks = [
                 redis_user="langfuse",
                 env={
                     **_LANGFUSE_ENV,
-                    # Node would take half of the container for its heap, and end when that is full.
                     "NODE_OPTIONS": "--max-old-space-size=512",
                     "NEXTAUTH_URL": "https://langfuse.augmenter.pro",
-                    "AUTH_DISABLE_SIGNUP": "true",  # whoever finds its page could have an account
+                    "AUTH_DISABLE_SIGNUP": "true",
                     "CLICKHOUSE_MIGRATION_URL": "clickhouse://clickhouse:9000",
                     "LANGFUSE_INIT_ORG_ID": "sourcefast",
                     "LANGFUSE_INIT_PROJECT_ID": "sourcefast",
@@ -475,7 +417,6 @@ shared_stacks = [
                 redis_user="litellm",
                 env={"LANGFUSE_HOST": "http://langfuse:3000"},
                 generated_secrets={
-                    # Not through PgBouncer: Prisma migrates at its start.
                     "DATABASE_URL": "postgresql://litellm:{postgres/litellm}@shared-postgres:5432/litellm",
                     "LITELLM_MASTER_KEY": "litellm/master_key",
                     "LITELLM_SALT_KEY": "litellm/salt_key",
@@ -488,14 +429,12 @@ shared_stacks = [
                 },
                 files={
                     "litellm/config.yaml": "/app/config.yaml",
-                    # What may reach LiteLLM, and the start of both (files/litellm).
                     **{
                         f"litellm/{name}": f"/opt/guard/{name}"
                         for name in ("serve.py", "declared.json", "guard/asgi.py", "guard/rules.py")
                     },
                 },
                 entrypoint=("python3", "/opt/guard/serve.py"),
-                # How many workers it has is the hardware profile's.
                 command=("--config", "/app/config.yaml", "--port", str(gateway.port)),
             ),
         ),
@@ -541,10 +480,9 @@ shared_stacks = [
                 memory="256m",
                 measured_memory="102m",
                 port=3001,
-                publish=3001,  # for the heartbeats of the host's cron jobs
+                publish=3001,
                 domain="uptime.augmenter.pro",
                 health=Command(("/app/extra/healthcheck",), timeout_s=30, start_s=180),
-                # Its entry point gives its data to this user, and becomes it.
                 env={"PUID": 1000, "PGID": 1000},
                 root="its entry point begins as root",
                 cap_add={
@@ -571,10 +509,9 @@ shared_stacks = [
                 port=11235,
                 health=Http("/health", probe="curl"),
                 writable="its Redis, its browser and its cache write below the home folder",
-                pids=2048,  # of Chromium's, a tab has twenty threads and more
-                # Without a token it listens on its container's loopback only.
+                pids=2048,
                 generated_secrets={"CRAWL4AI_API_TOKEN": "crawl4ai/token"},
-                shm_size="1g",  # Chromium's tabs crash with less
+                shm_size="1g",
             ),
         ),
     ),

@@ -1,23 +1,18 @@
-"""voicejury: a jury of voices, whose worker takes turns with Ollama's light on one card (requirements 4.2 and 7)."""
+"""As group_data/voicejury.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import Command, Database, Http, Project, RedisIndex, Service, Team
 
 _WORKER = "ghcr.io/pi3block/voicejury-worker:1.0.0"
-# Two cores that start many at once take their time.
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 _AUDIO = {"audio": "/app/audio_files"}
 _MODELS = "Demucs and CREPE keep what they download below the home folder"
-# By the beginning of its UUID; the container toolkit is given the whole of it.
 _GPU = "GPU-85c38fae"
-# htdemucs 4.0 and CREPE 1.0 GB (requirements 4.3).
 _VRAM_MIB = 5120
 
 voicejury = Project(
     name="voicejury",
     number=6,
-    # Its team is called as it always was.
     team=Team(name="voicejury", alias="voice-jury", key_alias="sk-voice-jury", budget_usd=10),
-    # Named so because of a corrupt catalogue on the old server (requirements 5.2); its role is its own again.
     databases=(Database("voicejury_db", owner="voicejury", schema="files/voicejury/schema.sql"),),
     redis=(
         RedisIndex(2, "Celery broker and sessions of voicejury"),
@@ -27,7 +22,6 @@ voicejury = Project(
     results=7,
     ollama="light",
     uses_whisper=True,
-    # On the machine as it is (12 GiB), the others leave no room for it (requirements 2.2).
     ram_gib=28,
     free_mib=1843,
     env_aliases={
@@ -69,14 +63,13 @@ voicejury = Project(
             gpu=_GPU,
             vram_mib=_VRAM_MIB,
             writable=_MODELS,
-            pids=1024,  # threads of PyTorch
+            pids=1024,
             unloads_model_of="light",
             env={"CELERY_QUEUES": "gpu-heavy", "CELERY_CONCURRENCY": 1},
             volumes=_AUDIO,
             stop_s=120,
         ),
     ),
-    # The profile multi-gpu of requirements 7.1: --data optional_services=voicejury-worker-pool.
     optional=(
         Service(
             name="voicejury-worker-pool",
