@@ -19,7 +19,7 @@ def monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]
     return [
         KumaMonitor(
             name=monitor.name,
-            asks=_asks(monitor, secrets),
+            check=_check(monitor, secrets),
             interval_s=monitor.interval_s,
             retries=monitor.retries,
             retry_interval_s=monitor.retry_interval_s,
@@ -56,7 +56,7 @@ def heartbeats(monitors: Iterable[Monitor], secrets: Secrets, folder: str, port:
     ]
 
 
-def _asks(monitor: Monitor, secrets: Secrets) -> HttpCheck | TcpCheck | RedisCheck | PushCheck:
+def _check(monitor: Monitor, secrets: Secrets) -> HttpCheck | TcpCheck | RedisCheck | PushCheck:
     if monitor.url is not None:
         return HttpCheck(monitor.url, monitor.timeout_s)
     if monitor.tcp is not None:

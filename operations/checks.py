@@ -58,7 +58,7 @@ def check(predicate: Callable[P, Iterable[Problem]]) -> PyinfraOperation[P]:
     return operation()(wrapped)
 
 
-def insist(
+def poll(
     question: Callable[[], T],
     lacks: Callable[[T], Iterable[str]],
     seconds: float = ANSWER_S,
@@ -84,7 +84,7 @@ def insist(
     return answer
 
 
-def insistent(
+def polling(
     seconds: float = ANSWER_S, every_s: float = ASKED_AGAIN_S
 ) -> Callable[[Callable[P, Iterable[Problem]]], Callable[P, list[Problem]]]:
     """Make the function of a check repeat its question for some time before it reports a problem. Goes below `check`.
@@ -96,7 +96,7 @@ def insistent(
     def decorate(predicate: Callable[P, Iterable[Problem]]) -> Callable[P, list[Problem]]:
         @wraps(predicate)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> list[Problem]:
-            return insist(
+            return poll(
                 lambda: list(predicate(*args, **kwargs)),
                 lambda problems: [problem.what for problem in problems],
                 seconds,

@@ -215,12 +215,12 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
         yield failure("Docker", [problem])
 
 
-def network_drift(found: Network) -> list[str]:
+def network_drift(network: Network) -> list[str]:
     """The ways in which a network differs from a bridge with a way out, in words."""
     drift = []
-    if found.driver != "bridge":
-        drift.append(f"driver {found.driver} instead of bridge")
-    if found.internal:
+    if network.driver != "bridge":
+        drift.append(f"driver {network.driver} instead of bridge")
+    if network.internal:
         drift.append("internal")
     return drift
 
@@ -236,10 +236,10 @@ def network(network: str) -> Generator[StringCommand, None, None]:
     """
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
         raise OperationValueError(f"{network!r} is not a name for a network of Docker")
-    found = cached_fact(Engine, parts=ASKED).networks.get(network)
-    if found is None:
+    actual = cached_fact(Engine, parts=ASKED).networks.get(network)
+    if actual is None:
         yield StringCommand("docker network create --driver bridge --attachable", QuoteString(network))
-    elif drift := network_drift(found):
+    elif drift := network_drift(actual):
         raise OperationError(
             f"network {network}: found it {', '.join(drift)}. It is not removed unasked: disconnect its "
             f"containers (docker network inspect {network}), `docker network rm {network}`, and run again"

@@ -40,19 +40,19 @@ class Step:
 
 def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str] = ()) -> list[Step]:
     """The requests to the proxy, in their order. Teams and keys that are not named are left alone."""
-    found = list[Step]()
+    todo = list[Step]()
     actual = {team.id: team for team in proxy.teams}
     for team in desired:
-        found += _team_steps(actual.get(team.id), team)
-        found += _key_steps(proxy, team)
+        todo += _team_steps(actual.get(team.id), team)
+        todo += _key_steps(proxy, team)
     for team_id in absent:
         if team_id in actual:
             # A team's keys are deleted with it, but LiteLLM goes on taking those that it has in its cache.
             hashes = [key.hash for key in proxy.keys if key.team == team_id]
             if hashes:
-                found.append(Step(f"keys of team {team_id}: delete", "/key/delete", {"keys": hashes}))
-            found.append(Step(f"team {team_id}: delete", "/team/delete", {"team_ids": [team_id]}))
-    return found
+                todo.append(Step(f"keys of team {team_id}: delete", "/key/delete", {"keys": hashes}))
+            todo.append(Step(f"team {team_id}: delete", "/team/delete", {"team_ids": [team_id]}))
+    return todo
 
 
 def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
@@ -79,25 +79,25 @@ def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
 
 
 def _key_steps(proxy: ProxyState, desired: KeyedTeam) -> list[Step]:
-    found = []
+    todo = []
     # An alias belongs to one key. What has ours with another value was rotated out.
     for key in proxy.keys:
         if key.alias == desired.key_alias and key.hash != desired.key_hash:
-            found.append(
+            todo.append(
                 Step(f"key {desired.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]})
             )
     # The team says which models: a key of its own list would have to be kept in step with it.
     settings = {"key_alias": desired.key_alias, "team_id": desired.id, "models": list[str]()}
     actual = next((key for key in proxy.keys if key.hash == desired.key_hash), None)
     if actual is None:
-        found.append(
+        todo.append(
             Step(f"key {desired.key_alias}: create", "/key/generate", {"key": desired.key, **settings})
         )
     elif {"key_alias": actual.alias, "team_id": actual.team, "models": list(actual.models)} != settings:
-        found.append(
+        todo.append(
             Step(f"key {desired.key_alias}: correct", "/key/update", {"key": desired.key, **settings})
         )
-    return found
+    return todo
 
 
 @operation()
@@ -133,12 +133,12 @@ def teams(
     if both := {team.id for team in desired} & set(absent):
         raise OperationValueError(f"teams both desired and absent: {', '.join(sorted(both))}")
     # The run that is being prepared may be the one that brings it back.
-    found: ProxyState = cached_fact(Proxy, container=container, port=port, required=state.is_executing)
+    actual: ProxyState = cached_fact(Proxy, container=container, port=port, required=state.is_executing)
     declared = {team.id for team in desired}.union(absent, known)
-    for name in sorted({team.id for team in found.teams} - declared):
+    for name in sorted({team.id for team in actual.teams} - declared):
         if state.is_executing:
             host.log_styled(f"team {name} is not declared; {remedy}", fg="yellow", log_func=logger.warning)
-    todo = steps(found, desired, absent)
+    todo = steps(actual, desired, absent)
     if not todo:
         host.noop("every team and its key are as declared")
         return

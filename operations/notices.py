@@ -27,10 +27,10 @@ def notice(sentences: Callable[P, Iterable[str]]) -> PyinfraOperation[P]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Generator[StringCommand, None, None]:
         if not state.is_executing:
             return
-        found = list(sentences(*args, **kwargs))
-        for sentence in found:
+        messages = list(sentences(*args, **kwargs))
+        for sentence in messages:
             host.log_styled(sentence, fg="yellow", log_func=logger.warning)
-        host.noop("reported" if found else "nothing to report")
+        host.noop("reported" if messages else "nothing to report")
         yield from ()
 
     return operation()(wrapped)

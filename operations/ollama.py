@@ -16,7 +16,7 @@ from facts import cache
 from facts.cache import cached_fact
 from facts.ollama import Instance, Instances, Loaded, OllamaState
 from operations import script
-from operations.checks import check, failure, insist
+from operations.checks import check, failure, poll
 from specs.problems import Problem
 
 # registry/namespace/name:tag, as Ollama's own parser takes it.
@@ -165,7 +165,7 @@ def _read_state(placements: Sequence[Placement]) -> OllamaState:
     def silent(state: OllamaState) -> list[str]:
         return [one.unit for one in placements if run.is_executing and not state.instances.get(one.port)]
 
-    state: OllamaState = insist(lambda: cached_fact(Instances, ports=ports), silent)
+    state: OllamaState = poll(lambda: cached_fact(Instances, ports=ports), silent)
     return state
 
 

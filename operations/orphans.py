@@ -10,16 +10,16 @@ from facts.orphans import Orphan, Orphans
 from operations.notices import notice
 
 
-def findings(found: Iterable[Orphan], root: str, known: Collection[str]) -> Iterator[str]:
+def findings(orphans: Iterable[Orphan], root: str, known: Collection[str]) -> Iterator[str]:
     """A sentence for each kind of unowned containers, and for each container with stray variables.
 
     :param root: folder that our own projects are started from
     :param known: names of containers that are there for a reason of their own
     """
-    found = list(found)
+    orphans = list(orphans)
     strangers = [
         f"{container.name} ({container.status}{f', of {container.project}' if container.project else ''})"
-        for container in found
+        for container in orphans
         if not container.folder.startswith(f"{root}/")
         and not container.managed
         and container.name not in known
@@ -27,7 +27,7 @@ def findings(found: Iterable[Orphan], root: str, known: Collection[str]) -> Iter
     if strangers:
         names = ", ".join(strangers)
         yield f"containers that belong to nobody here: {names}; docker rm NAME, once you know what they were"
-    for container in found:
+    for container in orphans:
         if container.stray:
             where = "remove them in Coolify" if container.managed else "remove them where it is declared"
             yield f"variables of {container.name} that look like a mistake: {', '.join(container.stray)}; {where}"
@@ -40,5 +40,5 @@ def report(root: str, known: Collection[str] = ()) -> Iterable[str]:
     + root: folder that our own projects are started from
     + known: names of containers that are there for a reason of their own
     """
-    found: list[Orphan] = host.get_fact(Orphans)
-    return findings(found, root, known)
+    orphans: list[Orphan] = host.get_fact(Orphans)
+    return findings(orphans, root, known)

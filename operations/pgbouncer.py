@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from facts.cache import cached_fact
 from facts.pgbouncer import REFUSAL, Answers
-from operations.checks import check, insistent
+from operations.checks import check, polling
 from specs.problems import Problem
 
 
 @check
-@insistent()
+@polling()
 def pgbouncer(
     container: str, host: str, port: int, user: str, passfile: str, databases: Sequence[str]
 ) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.postgres import Cluster, ClusterState, Vectors
 from operations import script
-from operations.checks import check, insist, insistent
+from operations.checks import check, poll, polling
 from operations.notices import notice
 from operations.postgres_difference import (
     difference,
@@ -47,7 +47,7 @@ def _answering(container: str) -> ClusterState:
     def silent(cluster: ClusterState) -> list[str]:
         return [container] if state.is_executing and cluster.version is None else []
 
-    cluster: ClusterState = insist(lambda: cached_fact(Cluster, container=container), silent)
+    cluster: ClusterState = poll(lambda: cached_fact(Cluster, container=container), silent)
     return cluster
 
 
@@ -140,7 +140,7 @@ def _dotted(name: str) -> str:
 
 
 @check
-@insistent()
+@polling()
 def postgres(
     container: str,
     desired: Sequence[OwnedDatabase] = (),

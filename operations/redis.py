@@ -14,7 +14,7 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.redis import Redis, RedisState
 from operations import script
-from operations.checks import check, insist, insistent
+from operations.checks import check, poll, polling
 from specs.problems import Problem
 
 _SIZE = re.compile(r"([0-9]+)(k|kb|m|mb|g|gb)?", re.IGNORECASE)
@@ -72,7 +72,7 @@ def server(
         return [container] if state.is_executing and redis.answer is None else []
 
     asked = {"container": container, "settings": list(settings), "user": user, "password_file": password_file}
-    redis: RedisState = insist(lambda: cached_fact(Redis, **asked), silent)
+    redis: RedisState = poll(lambda: cached_fact(Redis, **asked), silent)
     changed = settings_difference(settings, redis) if redis.answers else {}
     if redis.answers and not changed and not users_difference(acl, redis):
         host.noop(f"{container} runs with its settings and users")
@@ -82,7 +82,7 @@ def server(
 
 
 @check
-@insistent()
+@polling()
 def redis(
     container: str, settings: Mapping[str, str], acl: str, user: str, password_file: str
 ) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from facts.files import Contents
 from facts.stacks import BUILD, Container, Stacks, StacksState
 from operations import backup, files, script
 from operations.backup import Saving
-from operations.checks import check, insist, insistent
+from operations.checks import check, poll, polling
 from operations.notices import notice
 from operations.stack_difference import (
     RELOADED,
@@ -76,7 +76,7 @@ def up(
         return actual, [step for stack in stacks if (step := difference(stack, actual))]
 
     patience_s = min(SETTLED_S, timeout_s) if state.is_executing else 0
-    actual, todo = insist(differing, lambda answer: _comes_by_itself(answer[1]), patience_s)
+    actual, todo = poll(differing, lambda answer: _comes_by_itself(answer[1]), patience_s)
     names = ", ".join(stack.name for stack in stacks)
     if not todo:
         host.noop(f"{names}: as declared")
@@ -141,7 +141,7 @@ def unsettled(stacks: Iterable[Outline], actual: StacksState) -> Iterator[Proble
 
 
 @check
-@insistent(SETTLED_S)
+@polling(SETTLED_S)
 def settled(root: str, stacks: Sequence[Outline]) -> Iterator[Problem]:
     """Every running container is healthy, by a health check after the last start of the containers with data.
 

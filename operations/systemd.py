@@ -15,7 +15,7 @@ from pyinfra.context import host, state
 from facts.cache import cached_fact
 from facts.systemd import Units, UnitsState, UnitState
 from operations import script
-from operations.checks import insist
+from operations.checks import poll
 
 # Seconds that a unit on its way up gets before it is waited for by systemd itself, which counts as a change.
 STARTED_S = 120
@@ -191,7 +191,7 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     def differing() -> list[Step]:
         return difference(units, cached_fact(Units, names=names, paths=paths))
 
-    steps = insist(differing, _comes_by_itself, STARTED_S if state.is_executing else 0)
+    steps = poll(differing, _comes_by_itself, STARTED_S if state.is_executing else 0)
     if not steps:
         host.noop(f"{', '.join(unit.name for unit in units)} as declared")
         return

@@ -24,7 +24,7 @@ from pyinfra.context import state as run
 from facts.cache import cached_fact
 from facts.uptime_kuma import PROGRAM, STATUS, Kuma, KumaState, MonitorState, NotificationState, login
 from operations import script
-from operations.checks import check, insistent
+from operations.checks import check, polling
 from specs.problems import Problem
 from specs.uptime_kuma import KumaMonitor, PushCheck, Telegram
 
@@ -179,8 +179,8 @@ def _refuse_nonsense(owner: str, monitors: Iterable[KumaMonitor]) -> None:
             raise OperationValueError(
                 f"monitor {monitor.name!r}: interval_s {monitor.interval_s}: expected 20 seconds to 24 days"
             )
-        if isinstance(monitor.asks, PushCheck) and not re.fullmatch(
-            r"[\w-]{16,32}", monitor.asks.token, re.ASCII
+        if isinstance(monitor.check, PushCheck) and not re.fullmatch(
+            r"[\w-]{16,32}", monitor.check.token, re.ASCII
         ):
             raise OperationValueError(
                 f"monitor {monitor.name!r}: its token is not 16 to 32 letters, digits, - and _"
@@ -230,7 +230,7 @@ def _not_up(actual: KumaState) -> list[MonitorState]:
 
 
 @check
-@insistent(_TRIED_AGAIN_S, every_s=10)  # a question is a container of its own
+@polling(_TRIED_AGAIN_S, every_s=10)  # a question is a container of its own
 def all_up(container: str, username: str, password: str) -> Iterable[Problem]:
     """Every declared monitor is up. Those that a person has added do not matter.
 

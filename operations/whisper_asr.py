@@ -11,7 +11,7 @@ from pyinfra.context import host, state
 
 from facts.whisper_asr import WhisperAsr, WhisperAsrState
 from operations import script
-from operations.checks import failure, insist
+from operations.checks import failure, poll
 from specs.problems import Problem
 
 MIB = 1024 * 1024
@@ -97,7 +97,7 @@ def serves(service: WhisperService) -> Generator[PyinfraCommand, None, None]:
         loading = actual.has(service.settings["ASR_MODEL"]) and not actual.answers
         return [service.container] if state.is_executing and loading else []
 
-    actual = insist(read, silent)
+    actual = poll(read, silent)
     if not actual.answers:
         yield script.run(
             "whisper/wait.sh", service.container, service.port, DOWNLOAD_S, service.unit, stream=True

@@ -28,7 +28,7 @@ from facts.stacks import Stacks
 from facts.uptime_kuma import Kuma, login
 from facts.whisper_asr import WhisperAsr
 from operations import docker, firewall, litellm
-from operations.checks import check, insist
+from operations.checks import check, poll
 from phases import numbers
 from phases.hardware.ssh import PATH
 from phases.numbers import Line
@@ -76,7 +76,7 @@ def final_verification(applied: Applied, secrets: Secrets, tried: OperationMeta 
     """
     if tried is not None:
         yield from of_trial(tried)
-    for line in insist(lambda: list(_lines(applied, secrets)), _wrong):
+    for line in poll(lambda: list(_lines(applied, secrets)), _wrong):
         host.log_styled(str(line), fg="red" if line.problems else "green")
         yield from line.problems
 

@@ -75,14 +75,14 @@ class KumaMonitor:
     """A monitor with what it asks, secrets included.
 
     :param name: among those of its owner, no other has it
-    :param asks: what is tried
+    :param check: what it tries
     :param interval_s: seconds from one try to the next
     :param retries: failures that are only pending before it counts as down
     :param retry_interval_s: seconds between these
     """
 
     name: str
-    asks: HttpCheck | TcpCheck | RedisCheck | PushCheck
+    check: HttpCheck | TcpCheck | RedisCheck | PushCheck
     interval_s: int = 60
     retries: int = 2
     retry_interval_s: int = 20
@@ -95,7 +95,7 @@ class KumaMonitor:
             "interval": self.interval_s,
             "maxretries": self.retries,
             "retryInterval": self.retry_interval_s,
-            **self.asks.settings(),
+            **self.check.settings(),
         }
 
 

@@ -111,9 +111,9 @@ def test_secrets_are_filled_in_where_they_belong(secrets: Secrets) -> None:
     ]
     desired = {each.name: each for each in kuma.monitors(monitors, secrets)}
     token = secrets.provided("uptime_kuma/push/backup")
-    assert desired["web"].asks == HttpCheck("http://web:80/", 5)
-    assert desired["pgbouncer"].asks == TcpCheck("pgbouncer", 6432)
-    assert desired["shared-redis"].asks == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
+    assert desired["web"].check == HttpCheck("http://web:80/", 5)
+    assert desired["pgbouncer"].check == TcpCheck("pgbouncer", 6432)
+    assert desired["shared-redis"].check == RedisCheck("redis://kuma:p%40ss%2Fword@shared-redis:6379")
     assert desired["backup"] == KumaMonitor("backup", PushCheck(token), interval_s=3600, retries=0)
     assert len(token) == 32
     assert kuma.monitors(monitors, secrets) == list(desired.values())

@@ -280,8 +280,8 @@ def test_another_password_is_an_error_that_says_how_to_fix_it() -> None:
     [
         ("two words", WANTED[0], "owner"),
         (OWNER, replace(WANTED[1], interval_s=5), "20 seconds to 24 days"),
-        (OWNER, replace(WANTED[3], asks=PushCheck("no/slash" * 3)), "token"),
-        (OWNER, replace(WANTED[3], asks=PushCheck("x" * 33)), "token"),
+        (OWNER, replace(WANTED[3], check=PushCheck("no/slash" * 3)), "token"),
+        (OWNER, replace(WANTED[3], check=PushCheck("x" * 33)), "token"),
         (OWNER, replace(WANTED[1], name="litellm"), "declared 2 times"),
     ],
 )
