@@ -69,12 +69,12 @@ def _sentences(title: str, sentences: Iterable[str]) -> Table:
 
 def _memory(blueprint: Blueprint) -> Table:
     budget = blueprint.memory_budget()
-    table = _table("memory, MiB", "of", "what", "limit", "expected", numbers=("limit", "expected"))
+    table = _table("memory, MiB", "of", "what", "limit", "measured", numbers=("limit", "measured"))
     for use in budget.uses:
-        expected = "not measured" if use.expected_mib is None else str(use.expected_mib)
-        table.add_row(use.of, use.what, str(use.limit_mib), expected)
+        measured = "not measured" if use.measured_mib is None else str(use.measured_mib)
+        table.add_row(use.of, use.what, str(use.limit_mib), measured)
     table.add_section()
-    table.add_row("sum", "", str(budget.limits_mib), str(budget.expected_mib))
+    table.add_row("sum", "", str(budget.limits_mib), str(budget.measured_mib))
     table.add_row("at most", "what is not measured at its limit", "", str(budget.most_mib))
     table.add_row("capacity", budget.capacity, str(budget.capacity_mib), str(budget.capacity_mib))
     return table
@@ -130,7 +130,7 @@ def _redis(blueprint: Blueprint) -> Table:
 
 
 def _ports(blueprint: Blueprint) -> Table:
-    table = _table("ports of the host", "port", "whose", "who reaches it", numbers=("port",))
+    table = _table("ports of the host", "port", "owner", "open to", numbers=("port",))
     rows: list[tuple[int, str, str]] = [
         *((instance.port, instance.unit, "containers") for instance in blueprint.ollama_instances),
         (blueprint.whisper.port, blueprint.whisper.name, "127.0.0.1"),
@@ -145,8 +145,8 @@ def _ports(blueprint: Blueprint) -> Table:
         for port in blueprint.open_tcp_ports
         if port not in taken
     ]
-    for port, whose, reach in sorted(rows):
-        table.add_row(str(port), whose, reach)
+    for port, owner, reach in sorted(rows):
+        table.add_row(str(port), owner, reach)
     return table
 
 

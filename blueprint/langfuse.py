@@ -54,7 +54,7 @@ def problems(stacks: Sequence[Stack], projects: Sequence[Project], file: str) ->
         missing = [name for name in _ENVIRONMENT if not service.env.get(name)]
         missing += [name for name in _SECRETS if name not in service.generated_secrets]
         if missing:
-            expected = "there: each project gets its place beside Langfuse's first one"
+            expected = "declared: each project gets its place beside Langfuse's first one"
             yield Violation(file, f"langfuse.{LANGFUSE}", f"without {', '.join(missing)}", expected)
             return
         if not service.redis:

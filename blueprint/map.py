@@ -216,11 +216,11 @@ def _expected_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
     memory = blueprint.memory_budget()
     sums: dict[str, int] = {}
     for use in memory.uses:
-        sums[use.of] = sums.get(use.of, 0) + (use.expected_mib or 0)
+        sums[use.of] = sums.get(use.of, 0) + (use.measured_mib or 0)
     whole = max(memory.limits_mib, memory.capacity_mib)
     parts = [(of, mib, _of_stack(hues, of)) for of, mib in sums.items() if mib]
     words = (
-        f"measured: {memory.expected_mib} MiB; {len(memory.unmeasured)} of {len(memory.uses)} nobody measured"
+        f"measured: {memory.measured_mib} MiB; {len(memory.unmeasured)} of {len(memory.uses)} not measured"
     )
     return _bar(parts, whole, words)
 

@@ -25,13 +25,13 @@ class MemoryUse:
     :param of: stack, or another owner
     :param what: container or process
     :param limit_mib: its limit, in MiB
-    :param expected_mib: what it was seen to take; None where nobody measured it
+    :param measured_mib: its measured use, in MiB; None if it is not measured
     """
 
     of: str
     what: str
     limit_mib: int
-    expected_mib: int | None = None
+    measured_mib: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class MemoryBudget:
         return sum(use.limit_mib for use in self.uses)
 
     @property
-    def expected_mib(self) -> int:
+    def measured_mib(self) -> int:
         """Sum of the measured memory, without uses that are not measured."""
-        return sum(use.expected_mib or 0 for use in self.uses)
+        return sum(use.measured_mib or 0 for use in self.uses)
 
     @property
     def unmeasured(self) -> tuple[MemoryUse, ...]:
         """Uses that are not measured."""
-        return tuple(use for use in self.uses if use.expected_mib is None)
+        return tuple(use for use in self.uses if use.measured_mib is None)
 
     @property
     def most_mib(self) -> int:
         """Sum of the measured memory, and of the limits of what is not measured."""
-        return self.expected_mib + sum(use.limit_mib for use in self.unmeasured)
+        return self.measured_mib + sum(use.limit_mib for use in self.unmeasured)
 
     @property
     def capacity(self) -> str:
@@ -82,13 +82,13 @@ class MemoryBudget:
 
         :param file: where the machine is declared, for messages
         """
-        if self.expected_mib > self.capacity_mib:
-            largest = sorted(self.uses, key=lambda use: -(use.expected_mib or 0))[:3]
-            most = ", ".join(f"{use.what} {use.expected_mib}" for use in largest)
+        if self.measured_mib > self.capacity_mib:
+            largest = sorted(self.uses, key=lambda use: -(use.measured_mib or 0))[:3]
+            most = ", ".join(f"{use.what} {use.measured_mib}" for use in largest)
             yield Violation(
                 file,
                 "memory",
-                f"asked for {self.expected_mib} MiB ({self._parts('expected_mib')})",
+                f"asked for {self.measured_mib} MiB ({self._parts('measured_mib')})",
                 f"asked for at most {self.capacity}",
                 f"leave something out, or fit more memory; the largest are {most}",
             )
@@ -100,9 +100,9 @@ class MemoryBudget:
                 f"memory: the limits add up to {self.limits_mib} MiB ({self._parts('limit_mib')}), the machine"
                 f" has {self.capacity}; limits are ceilings, and memory beyond the capacity is swapped to the disk"
             )
-        if 100 * self.expected_mib > WARNING_PERCENT * self.capacity_mib:
+        if 100 * self.measured_mib > WARNING_PERCENT * self.capacity_mib:
             yield (
-                f"memory: {self.expected_mib} MiB are measured, more than {WARNING_PERCENT} % of {self.capacity}"
+                f"memory: {self.measured_mib} MiB are measured, more than {WARNING_PERCENT} % of {self.capacity}"
             )
 
     def _parts(self, figure: str) -> str:

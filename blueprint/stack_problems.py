@@ -159,7 +159,9 @@ class StackChecks:
         databases = [database.name for database in self.databases]
         indexes = {index.index: index for index in self.redis_indexes}
         for unowned in (number for number, index in indexes.items() if not index.users):
-            yield self._problem(f"redis_indexes.{unowned}", "nobody's", "an index with at least one user")
+            yield self._problem(
+                f"redis_indexes.{unowned}", "without users", "an index with at least one user"
+            )
         yield from self._channels()
         for key, service in self._services:
             if service.database is not None and service.database not in databases:

@@ -115,7 +115,7 @@ class Service(Declaration):
     :param name: name of the container, and one of its names on the network
     :param image: pinned image; with `build`, what the built one is called
     :param memory: limit of its memory, "512m"; it may swap as much again
-    :param measured_memory: its measured use, "338m", for the budget; None where nobody measured it
+    :param measured_memory: its measured use, "338m", for the budget; None if it is not measured
     :param recommended_memory: what its makers ask for at least, "4g", where the owner is warned that it has less
     :param health: how Docker, and everything that waits for it, finds it healthy
     :param cpus: processors that it may use, or None for all of them

@@ -59,13 +59,13 @@ def test_memory_is_every_limit_and_everything_measured() -> None:
     limits = sum(service.memory_mib for stack in blueprint.stacks for service in stack.services)
     assert sums.limits_mib == limits + 4096 + 5 * 100 + 2000
     assert MemoryUse("try", "try", 512, 100) in sums.uses
-    assert sums.most_mib == sums.expected_mib + sum(use.limit_mib for use in sums.unmeasured)
+    assert sums.most_mib == sums.measured_mib + sum(use.limit_mib for use in sums.unmeasured)
     assert sums.capacity == "18432 MiB = 12288 of memory + 6144 of zram"
     assert declared("i7_9700k").memory_budget().capacity == "43008 MiB = 28672 of memory + 14336 of zram"
 
 
 def test_what_is_taken_for_certain_must_fit() -> None:
-    room = 18432 - without_voicejury().memory_budget().expected_mib
+    room = 18432 - without_voicejury().memory_budget().measured_mib
     without_voicejury(shared_stacks=beside(memory="32g", measured_memory=f"{room}m"))
     (problem,) = refused(shared_stacks=beside(memory="32g", measured_memory=f"{room + 1}m"))
     assert problem.startswith("group_data/celeron_g4930.py: memory is asked for 18433 MiB (")
@@ -97,7 +97,7 @@ def test_more_cannot_be_expected_than_is_allowed() -> None:
 
 
 def test_the_preflight_counts_with_the_memory_that_is_really_there() -> None:
-    room = 18432 - without_voicejury().memory_budget().expected_mib
+    room = 18432 - without_voicejury().memory_budget().measured_mib
     blueprint = without_voicejury(shared_stacks=beside(memory="32g", measured_memory=f"{room - 1000}m"))
     assert [one for one in machine_problems(blueprint, machine(blueprint)) if "budget" in one.what] == []
     (problem,) = [
@@ -268,7 +268,7 @@ def test_every_sum_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         blueprint = declared(name)
         assert any(line.startswith(f"{name}: ") for line in shown)
         memory, disk = blueprint.memory_budget(), blueprint.disk_budget()
-        assert f"sum {memory.limits_mib} {memory.expected_mib}" in shown
+        assert f"sum {memory.limits_mib} {memory.measured_mib}" in shown
         assert f"sum {disk.total_mib} of {disk.size_mib}; {disk.certain_mib} of it for certain" in shown
         for card in blueprint.vram:
             assert f"{card.gpu.uuid} {card.gpu.model}" in shown

@@ -133,7 +133,7 @@ def test_the_machine_is_on_it(blueprint: Blueprint, page: Page) -> None:
     assert f"{blueprint.profile.cpu_model}, {blueprint.profile.cores} cores" in page.text
     memory = blueprint.memory_budget()
     assert f"limits: {memory.limits_mib} MiB, the machine has {memory.capacity}" in page.text
-    assert f"measured: {memory.expected_mib} MiB" in page.text
+    assert f"measured: {memory.measured_mib} MiB" in page.text
     for port in blueprint.open_tcp_ports:
         assert f"{port}/tcp" in page.text
     for job in blueprint.cron_jobs:

@@ -372,7 +372,7 @@ def test_an_index_is_shared_by_both_or_not_at_all() -> None:
 
 def test_an_index_without_a_user() -> None:
     (problem,) = refused(shared_redis_indexes=[*declared().shared_redis_indexes, RedisIndex(12, "nothing")])
-    assert "redis_indexes.12 is nobody's, but must be an index with at least one user" in problem
+    assert "redis_indexes.12 is without users, but must be an index with at least one user" in problem
 
 
 @pytest.mark.parametrize(
