@@ -183,7 +183,7 @@ AbsolutePath = Annotated[
     str,
     Matches(
         r"(?:/(?:[A-Za-z0-9_@-][A-Za-z0-9._@-]*|\.[A-Za-z0-9_@-][A-Za-z0-9._@-]*))+",
-        "an absolute path of letters, digits and ._@-, without . and ..",
+        "an absolute path of letters, digits and ._@-, with neither . nor .. in it",
     ),
 ]
 OwnPath = Annotated[

@@ -135,7 +135,7 @@ NONSENSE: list[tuple[type[Declaration], str, Any, str]] = [
     (Paths, "scripts", "opt/scripts", "an absolute path"),
     (Paths, "stacks", "/etc", "no folder of the system's own"),
     (Paths, "stacks", "/usr/local/bin", "no folder of the system's own"),
-    (Paths, "stacks", "/opt/../etc", "without . and .."),
+    (Paths, "stacks", "/opt/../etc", "neither . nor .."),
     (Paths, "stacks", "/srv/state", "a path of its own; state has this one"),
     (Whisper, "memory", "1k", "from 6m"),
     (Whisper, "memory", "9" * 40 + "g", "to 4096g"),
