@@ -37,7 +37,9 @@ def main() -> None:
         upgrade.start(applied=run.applied(), pending=run.pending_upgrade)
     elif run.pending_upgrade:
         upgrade.finish(
-            blueprint=run.blueprint, profile=run.pending_upgrade, stopped=run.recorded.difference(run.names)
+            blueprint=run.blueprint,
+            profile=run.pending_upgrade,
+            stopped=run.recorded.difference(run.selected_names),
         )
     elif next_step := run.next_step():
         report.next(host, next_step)

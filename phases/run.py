@@ -86,23 +86,23 @@ class Run:
         )
 
     @property
-    def names(self) -> list[str]:
+    def selected_names(self) -> list[str]:
         """Names of the selected phases."""
         return [phase.name for phase in self.selected]
 
     @property
     def stacks(self) -> list[Stack]:
         """Their stacks, as they are with everything that is declared."""
-        return [stack for stack in self.blueprint.stacks if stack.phase in self.names]
+        return [stack for stack in self.blueprint.stacks if stack.phase in self.selected_names]
 
     def applied(self, last: Phase | None = None) -> Applied:
         """What the host has once a selected phase is applied; by default, at the end of the run."""
-        names = self.names[: self.selected.index(last) + 1] if last else self.names
+        names = self.selected_names[: self.selected.index(last) + 1] if last else self.selected_names
         return Applied(self.blueprint, self.recorded.union(names))
 
     def next_step(self) -> str:
         """The run for the phases that remain after this one; empty if none remain."""
-        excluded = self.recorded.union(self.names, too_large(self.blueprint))
+        excluded = self.recorded.union(self.selected_names, too_large(self.blueprint))
         for phase in self.phases:
             if phase.name not in excluded and phase.group in host.groups:
                 return (

@@ -1,4 +1,4 @@
-"""Containers of others under our names: what is done with them, and what is refused."""
+"""Foreign containers with names of ours: what is done with them, and what is refused."""
 
 from __future__ import annotations
 
