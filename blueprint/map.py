@@ -44,7 +44,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Container:
+class DrawnContainer:
     """A container as it is drawn."""
 
     service: Service
@@ -59,11 +59,11 @@ class DrawnStack:
     stack: Stack
     hue: int
     memory_mib: int
-    containers: tuple[Container, ...]
+    containers: tuple[DrawnContainer, ...]
 
 
 @dataclass(frozen=True)
-class Card:
+class DrawnCard:
     """A card as it is drawn.
 
     :param working: the bar while a container computes on it, if one ever does
@@ -79,7 +79,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Run:
+class DrawnJob:
     """A cron job as it is drawn.
 
     :param times: when it runs on a day, in words
@@ -133,7 +133,7 @@ def _stacks(blueprint: Blueprint) -> Iterator[DrawnStack]:
             number % HUES,
             sum(service.memory_mib for service in stack.services),
             tuple(
-                Container(
+                DrawnContainer(
                     service,
                     _container_bar(service, largest),
                     f"GPU {blueprint.gpus.index(blueprint.gpu_of(service))}" if service.gpu else None,
@@ -163,7 +163,7 @@ def _container_bar(service: Service, largest: int) -> Bar:
     return _bar(parts, largest, f"{words}, {expected} MiB expected")
 
 
-def _card(blueprint: Blueprint, number: int) -> Card:
+def _card(blueprint: Blueprint, number: int) -> DrawnCard:
     budget = blueprint.vram[number]
     gpu = budget.gpu
     instances = tuple(
@@ -177,7 +177,7 @@ def _card(blueprint: Blueprint, number: int) -> Card:
         for service in stack.services
         if service.gpu and blueprint.gpu_of(service) == gpu
     )
-    return Card(
+    return DrawnCard(
         gpu,
         number,
         instances,
@@ -225,19 +225,21 @@ def _expected_bar(blueprint: Blueprint, hues: Mapping[str, int]) -> Bar:
     return _bar(parts, whole, words)
 
 
-def _run(job: CronJob) -> Run:
+def _run(job: CronJob) -> DrawnJob:
     starts = sorted(minutes_of_week(job.schedule))
     week = 7 * _MINUTES_A_DAY
     if len(starts) > 7 * 24:  # more than once an hour: a line all week
         marks: tuple[tuple[float, float], ...] = ((0.0, 100.0),)
-        return Run(job, f"every {starts[1] - starts[0]} minutes", marks)
+        return DrawnJob(job, f"every {starts[1] - starts[0]} minutes", marks)
     marks = tuple(
         (round(100 * start / week, 3), round(100 * max(job.lasts_min, 15) / week, 3)) for start in starts
     )
     days = {start // _MINUTES_A_DAY for start in starts}
     clocks = sorted({start % _MINUTES_A_DAY for start in starts})
     when = "every day" if len(days) == 7 else ", ".join(_DAYS[day] for day in sorted(days))
-    return Run(job, f"{when} {', '.join(f'{clock // 60:02}:{clock % 60:02}' for clock in clocks)}", marks)
+    return DrawnJob(
+        job, f"{when} {', '.join(f'{clock // 60:02}:{clock % 60:02}' for clock in clocks)}", marks
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

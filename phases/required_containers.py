@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Line:
+class RequiredLimit:
     """A line of requirements 2.2.
 
     :param containers: its containers, by their names here
@@ -20,17 +20,17 @@ class Line:
     why: str = ""
 
 
-def _line(name: str, mib: int, why: str = "") -> Line:
-    return Line((name,), mib, why)
+def _line(name: str, mib: int, why: str = "") -> RequiredLimit:
+    return RequiredLimit((name,), mib, why)
 
 
-REQUIRED: Mapping[str, tuple[Line, ...]] = {
+REQUIRED: Mapping[str, tuple[RequiredLimit, ...]] = {
     "shared services": (
         _line("shared-postgres", 512),
         _line("pgbouncer", 64),
         _line("shared-redis", 256, "the limit has to be half as much again as maxmemory"),
         _line("litellm-proxy", 512),
-        Line(("langfuse-web", "langfuse-worker"), 896),
+        RequiredLimit(("langfuse-web", "langfuse-worker"), 896),
         _line("clickhouse", 512),
         _line("minio", 128),
         _line("crawl4ai", 1536),
@@ -47,7 +47,7 @@ REQUIRED: Mapping[str, tuple[Line, ...]] = {
         _line("augmenter-crewai-worker", 1536),
         _line("nango", 384),
         _line("postiz", 1024),
-        Line(("temporal", "temporal-pg", "temporal-es"), 864),
+        RequiredLimit(("temporal", "temporal-pg", "temporal-es"), 864),
     ),
     "coach-credit": (
         _line("coach-backend", 384),
@@ -84,7 +84,7 @@ def drawn() -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def differences(limits: Mapping[str, int]) -> Iterator[tuple[Line, int]]:
+def differences(limits: Mapping[str, int]) -> Iterator[tuple[RequiredLimit, int]]:
     """Lines whose containers have another limit here, with that limit in MiB.
 
     :param limits: limit of each declared container, in MiB
