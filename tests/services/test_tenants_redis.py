@@ -319,9 +319,9 @@ def test_the_workers_of_a_broker_answer_their_own_project(tenants: list[Tenant])
     program = """
     from celery import Celery
     app = Celery(broker=os.environ["CELERY_BROKER_URL"])
-    wanted = set(arguments["workers"])
+    expected = set(arguments["workers"])
     answered, end = set(), time.monotonic() + 120
-    while not wanted <= answered and time.monotonic() < end:
+    while not expected <= answered and time.monotonic() < end:
         # Each as QUEUE@HOST.
         answered |= {name.partition("@")[2] for name in app.control.inspect(timeout=5).ping() or {}}
     print(json.dumps(sorted(answered)))

@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "operations": {"operations", "facts", "specs"},
     "blueprint": {"blueprint", "group_data", "specs"},
     "phases": {"phases", "blueprint", "operations", "facts", "specs"},
+    # Declarations of their own: an edit of group_data/ concerns tests/production alone.
+    "tests/unit": set(PACKAGES) - {"group_data"},
 }
 
 

@@ -24,7 +24,7 @@ DRIVER = "/etc/apt/sources.list.d/nvidia-driver.sources"
 TOOLKIT = "/etc/apt/sources.list.d/nvidia-container-toolkit.sources"
 TOOLKIT_KEYRING = "/etc/apt/keyrings/nvidia-container-toolkit.gpg"
 FINGERPRINT = "63703E6CBAD15BCF2F6A0058C1BD7AAF93FCE437"
-WANTED = ("contrib", "non-free")
+DESIRED = ("contrib", "non-free")
 
 MAIN = Target("/etc/apt/sources.list.d/debian.sources", DEBIAN, "trixie", "main", KEYRING)
 FRESH = Repositories((MAIN, replace(MAIN, suite="trixie-updates")), "trixie")
@@ -80,14 +80,14 @@ def test_a_host_without_apt_has_no_repositories(tmp_path: Path) -> None:
 
 
 def test_components_are_added_wherever_main_comes_from() -> None:
-    assert further_components(FRESH, WANTED, DRIVER) == "\n".join(
+    assert further_components(FRESH, DESIRED, DRIVER) == "\n".join(
         [STANZA.format("trixie", "contrib non-free"), STANZA.format("trixie-updates", "contrib non-free")]
     )
 
 
 def test_components_without_a_key_of_their_own_have_apts() -> None:
     state = Repositories((replace(MAIN, signed_by=""),), "trixie")
-    output = further_components(state, WANTED, DRIVER)
+    output = further_components(state, DESIRED, DRIVER)
     assert output == STANZA.format("trixie", "contrib non-free").replace(f"Signed-By: {KEYRING}\n", "")
 
 
@@ -101,15 +101,15 @@ def test_components_without_a_key_of_their_own_have_apts() -> None:
 )
 def test_only_what_is_missing_is_added(enabled: list[str], added: str | None) -> None:
     targets = (MAIN, *(replace(MAIN, component=component) for component in enabled))
-    output = further_components(Repositories(targets, "trixie"), WANTED, DRIVER)
+    output = further_components(Repositories(targets, "trixie"), DESIRED, DRIVER)
     assert output == (STANZA.format("trixie", added) if added else None)
 
 
 def test_what_the_file_itself_brings_is_not_there_already() -> None:
     """Otherwise every second run would take it away again."""
-    own = tuple(replace(MAIN, file=DRIVER, component=component) for component in WANTED)
+    own = tuple(replace(MAIN, file=DRIVER, component=component) for component in DESIRED)
     after = replace(FRESH, targets=FRESH.targets + own)
-    assert further_components(after, WANTED, DRIVER) == further_components(FRESH, WANTED, DRIVER)
+    assert further_components(after, DESIRED, DRIVER) == further_components(FRESH, DESIRED, DRIVER)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_the_file_itself_brings_is_not_there_already() -> None:
     ],
 )
 def test_repositories_of_others_get_no_components(other: Target) -> None:
-    assert further_components(Repositories((other,), "trixie"), WANTED, DRIVER) is None
+    assert further_components(Repositories((other,), "trixie"), DESIRED, DRIVER) is None
 
 
 def answers(state: Repositories) -> dict[Any, Any]:
@@ -131,13 +131,13 @@ def answers(state: Repositories) -> dict[Any, Any]:
 
 def test_components_are_written_or_left_alone() -> None:
     (written,) = commands(
-        apt_repositories.components, answers(FRESH), name_of_file="nvidia-driver", desired=WANTED
+        apt_repositories.components, answers(FRESH), name_of_file="nvidia-driver", desired=DESIRED
     )
     assert isinstance(written, Script)
     assert DRIVER in written.payload
-    full = Repositories((MAIN, *(replace(MAIN, component=one) for one in WANTED)), "trixie")
+    full = Repositories((MAIN, *(replace(MAIN, component=one) for one in DESIRED)), "trixie")
     assert not commands(
-        apt_repositories.components, answers(full), name_of_file="nvidia-driver", desired=WANTED
+        apt_repositories.components, answers(full), name_of_file="nvidia-driver", desired=DESIRED
     )
 
 

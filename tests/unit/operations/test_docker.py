@@ -40,9 +40,9 @@ SERVER = Server(
     running=2,
     containers=3,
 )
-WANTED = {"log-opts": {"max-size": "10m"}, "live-restore": True}
+DESIRED = {"log-opts": {"max-size": "10m"}, "live-restore": True}
 ENGINE = EngineState(
-    installed=True, server=SERVER, config=json.dumps(WANTED), config_changed=100.0, started=100.5
+    installed=True, server=SERVER, config=json.dumps(DESIRED), config_changed=100.0, started=100.5
 )
 
 
@@ -182,33 +182,33 @@ def test_problems_of_an_engine(engine: EngineState, output: list[str]) -> None:
 
 def test_others_settings_stay_and_ours_win() -> None:
     theirs = {"log-opts": {"max-size": "1g", "tag": "x"}, "debug": True, "dns": ["192.0.2.1"]}
-    assert merge(theirs, {**WANTED, "dns": ["192.0.2.2"]}) == {
+    assert merge(theirs, {**DESIRED, "dns": ["192.0.2.2"]}) == {
         "log-opts": {"max-size": "10m", "tag": "x"},
         "debug": True,
         "dns": ["192.0.2.2"],
         "live-restore": True,
     }
-    assert merge(WANTED, WANTED) == WANTED
-    assert merge({"log-opts": "nonsense"}, WANTED) == WANTED
+    assert merge(DESIRED, DESIRED) == DESIRED
+    assert merge({"log-opts": "nonsense"}, DESIRED) == DESIRED
 
 
 def test_nothing_to_do() -> None:
-    assert commands(docker.daemon, {Engine: ENGINE}, WANTED) == []
+    assert commands(docker.daemon, {Engine: ENGINE}, DESIRED) == []
 
 
 def test_a_new_setting_is_validated_written_and_used() -> None:
     engine = replace(ENGINE, config='{"debug": true}')
-    write, restart = commands(docker.daemon, {Engine: engine, Tree: TreeState()}, WANTED)
+    write, restart = commands(docker.daemon, {Engine: engine, Tree: TreeState()}, DESIRED)
     assert write.script == "host/apply-tree.sh"
     assert 'dockerd --validate --config-file="$1"' in write.payload
     written = base64.b64decode(write.payload.rstrip().splitlines()[-1])
-    assert json.loads(written) == {"debug": True, **WANTED}
+    assert json.loads(written) == {"debug": True, **DESIRED}
     assert isinstance(restart, Script)
     assert str(restart).endswith("docker/restart.sh true")
 
 
 def test_a_fresh_host_would_change() -> None:
-    assert len(commands(docker.daemon, {Engine: EngineState(), Tree: TreeState()}, WANTED)) == 2
+    assert len(commands(docker.daemon, {Engine: EngineState(), Tree: TreeState()}, DESIRED)) == 2
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_fresh_host_would_change() -> None:
 def test_the_restart_that_an_interrupted_run_owed_is_made(changes: dict[str, Any], needed: bool) -> None:
     engine = replace(ENGINE, **changes)
     assert restart_needed(engine) is needed
-    assert [step.script for step in commands(docker.daemon, {Engine: engine}, WANTED)] == (
+    assert [step.script for step in commands(docker.daemon, {Engine: engine}, DESIRED)] == (
         ["docker/restart.sh"] if needed else []
     )
 
@@ -259,11 +259,11 @@ def test_it_is_refused_before_the_file_is_written() -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "true"])
 def test_a_file_that_is_no_configuration_is_not_overwritten(text: str) -> None:
     with pytest.raises(OperationError, match="found no JSON object"):
-        commands(docker.daemon, {Engine: replace(ENGINE, config=text)}, WANTED)
+        commands(docker.daemon, {Engine: replace(ENGINE, config=text)}, DESIRED)
 
 
 def test_an_empty_file_is_none() -> None:
-    assert len(commands(docker.daemon, {Engine: replace(ENGINE, config=""), Tree: TreeState()}, WANTED)) == 2
+    assert len(commands(docker.daemon, {Engine: replace(ENGINE, config=""), Tree: TreeState()}, DESIRED)) == 2
 
 
 RESTART = """

@@ -37,7 +37,7 @@ SHOP = KeyedTeam(
 )
 SHOP_STATE = TeamState("shop", "the-shop", 20.0, "30d", ("small",))
 SHOP_KEY = VirtualKey(SHOP.key_hash, "sk-shop", "shop", ())
-AS_WANTED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
+AS_DESIRED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
 
 
 def reported(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
@@ -45,7 +45,7 @@ def reported(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_nothing_to_do() -> None:
-    assert litellm.steps(AS_WANTED, [SHOP]) == []
+    assert litellm.steps(AS_DESIRED, [SHOP]) == []
 
 
 def test_a_new_team_gets_its_key_after_itself() -> None:
@@ -69,16 +69,16 @@ def test_a_new_team_gets_its_key_after_itself() -> None:
 
 def test_only_what_differs_is_sent() -> None:
     # A budget_duration that is sent again begins the budget's period anew.
-    [step] = litellm.steps(AS_WANTED, [replace(SHOP, max_budget=30)])
+    [step] = litellm.steps(AS_DESIRED, [replace(SHOP, max_budget=30)])
     assert (step.path, step.body) == ("/team/update", {"team_id": "shop", "max_budget": 30})
     assert step.say == "team shop: max_budget 20.0 to 30"
-    [step] = litellm.steps(AS_WANTED, [replace(SHOP, models=("small", "big"))])
+    [step] = litellm.steps(AS_DESIRED, [replace(SHOP, models=("small", "big"))])
     assert step.body == {"team_id": "shop", "models": ["small", "big"]}
 
 
 def test_a_key_with_a_new_value_takes_the_place_of_the_old_one() -> None:
     rotated = replace(SHOP, key="sk-fedcba9876543210")
-    assert reported(litellm.steps(AS_WANTED, [rotated])) == [
+    assert reported(litellm.steps(AS_DESIRED, [rotated])) == [
         ("/key/delete", {"keys": [SHOP.key_hash]}),
         (
             "/key/generate",
@@ -88,7 +88,7 @@ def test_a_key_with_a_new_value_takes_the_place_of_the_old_one() -> None:
 
 
 def test_a_key_of_another_team_is_corrected() -> None:
-    state = replace(AS_WANTED, keys=(replace(SHOP_KEY, team="elsewhere"),))
+    state = replace(AS_DESIRED, keys=(replace(SHOP_KEY, team="elsewhere"),))
     [step] = litellm.steps(state, [SHOP])
     assert (step.path, step.body["team_id"]) == ("/key/update", "shop")
 
@@ -96,7 +96,9 @@ def test_a_key_of_another_team_is_corrected() -> None:
 def test_what_nobody_named_is_left_alone() -> None:
     by_hand = TeamState("by-hand", None, None, None, ())
     state = replace(
-        AS_WANTED, teams=(SHOP_STATE, by_hand), keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "shop", ("big",)))
+        AS_DESIRED,
+        teams=(SHOP_STATE, by_hand),
+        keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "shop", ("big",))),
     )
     assert litellm.steps(state, [SHOP]) == []
     with scripted_host({Proxy: state}) as host:
@@ -112,7 +114,7 @@ def test_what_nobody_named_is_left_alone() -> None:
 
 def test_the_keys_of_a_team_that_goes_are_deleted_by_themselves_first() -> None:
     """LiteLLM would take them from its cache for a while."""
-    state = replace(AS_WANTED, keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "elsewhere", ())))
+    state = replace(AS_DESIRED, keys=(SHOP_KEY, VirtualKey("ff", "sk-mine", "elsewhere", ())))
     assert reported(litellm.steps(state, [], ["shop"])) == [
         ("/key/delete", {"keys": [SHOP_KEY.hash]}),
         ("/team/delete", {"team_ids": ["shop"]}),
@@ -121,7 +123,7 @@ def test_the_keys_of_a_team_that_goes_are_deleted_by_themselves_first() -> None:
 
 def test_what_a_team_has_spent_is_saved_before_it_goes() -> None:
     how = Saving("/opt/scripts/backup.sh", "/opt/backups", {"postgres": ["postgres/postgres"]})
-    answers: dict[type[Any], Any] = {Proxy: AS_WANTED, Backups: {}}
+    answers: dict[type[Any], Any] = {Proxy: AS_DESIRED, Backups: {}}
     options: dict[str, Any] = {"container": "litellm-proxy", "port": 4000, "before_deletion": how}
     save, read_back, delete = commands(litellm.teams, answers, desired=[], absent=["shop"], **options)
     assert str(save).endswith("backup/save-first.sh /opt/scripts/backup.sh postgres/postgres")
@@ -142,7 +144,7 @@ def test_keys_travel_on_standard_input_only() -> None:
 
 
 def test_a_second_run_is_a_noop() -> None:
-    with scripted_host({Proxy: AS_WANTED}) as host:
+    with scripted_host({Proxy: AS_DESIRED}) as host:
         assert list(litellm.teams._inner(container="litellm-proxy", port=4000, desired=[SHOP])) == []
     assert host.noops
 
@@ -191,13 +193,13 @@ def named(state: ProxyState, *administrators: str) -> tuple[list[str], list[str]
 def test_who_administers_spends_or_replaces_a_model_undeclared_is_a_problem(
     change: dict[str, Any], problems: list[str], output: list[str]
 ) -> None:
-    assert named(replace(AS_WANTED, **change)) == (problems, output)
+    assert named(replace(AS_DESIRED, **change)) == (problems, output)
 
 
 def test_an_administrator_that_a_person_made_may_have_keys() -> None:
     eve = ProxyUser("eve", "eve@x", "proxy_admin")
     state = replace(
-        AS_WANTED, users=(MASTER, eve), keys=(SHOP_KEY, VirtualKey("ff", "hers", None, (), "eve"))
+        AS_DESIRED, users=(MASTER, eve), keys=(SHOP_KEY, VirtualKey("ff", "hers", None, (), "eve"))
     )
     assert named(state, "eve@x") == named(state, "eve") == ([], [])
     assert named(state) == (["LiteLLM: user eve@x", "LiteLLM: key hers of no team"], [])
@@ -267,7 +269,7 @@ def test_a_proxy() -> None:
         "users": [],
         "models": [],
     }
-    assert read_proxy([json.dumps(output)]) == AS_WANTED
+    assert read_proxy([json.dumps(output)]) == AS_DESIRED
 
 
 def test_no_answer_of_a_proxy() -> None:

@@ -37,7 +37,7 @@ def role(
 
 
 OWNER, MONITOR = role("renov_bati"), role("monitor", member_of=("pg_monitor",))
-WANTED = OwnedDatabase("renov_bati", OWNER, ("postgis", "vector"), (MONITOR,))
+DESIRED = OwnedDatabase("renov_bati", OWNER, ("postgis", "vector"), (MONITOR,))
 
 
 def as_declared() -> ClusterState:
@@ -61,7 +61,7 @@ def with_role(**values: Any) -> ClusterState:
 
 
 def statements(state: ClusterState) -> list[str]:
-    return [change.sql for change in difference([WANTED], [MONITOR], state)]
+    return [change.sql for change in difference([DESIRED], [MONITOR], state)]
 
 
 # --- the fact
@@ -97,7 +97,7 @@ def test_an_answer_that_is_none_is_an_error() -> None:
 
 def test_nothing_is_said_to_a_cluster_that_is_as_declared() -> None:
     assert statements(as_declared()) == []
-    assert commands(postgres.databases, {Cluster: as_declared()}, "shared-postgres", [WANTED]) == []
+    assert commands(postgres.databases, {Cluster: as_declared()}, "shared-postgres", [DESIRED]) == []
 
 
 def test_everything_is_made_where_nothing_is() -> None:
@@ -190,7 +190,7 @@ def test_nobody_is_let_into_the_servers_own_databases() -> None:
 
 
 def test_a_role_has_its_share_of_the_connections() -> None:
-    limited = replace(WANTED, owner=role("renov_bati", connection_limit=12))
+    limited = replace(DESIRED, owner=role("renov_bati", connection_limit=12))
     assert difference([limited], [], ClusterState())[0].sql.startswith(
         'CREATE ROLE "renov_bati" LOGIN CONNECTION LIMIT 12 PASSWORD '
     )
@@ -230,7 +230,7 @@ def test_what_cannot_be_changed_in_place_stops_the_run() -> None:
     with pytest.raises(OperationError, match="encoding SQL_ASCII, expected UTF8"):
         statements(with_database(encoding="SQL_ASCII"))
     with pytest.raises(OperationError, match="extension timescaledb is not among"):
-        difference([replace(WANTED, extensions=("timescaledb",))], (), as_declared())
+        difference([replace(DESIRED, extensions=("timescaledb",))], (), as_declared())
 
 
 def test_nothing_is_ever_dropped() -> None:
@@ -242,7 +242,7 @@ def test_nothing_is_ever_dropped() -> None:
 
 def test_a_role_cannot_be_two_things() -> None:
     with pytest.raises(ValueError, match="role renov_bati is declared twice"):
-        difference([WANTED], [role("renov_bati", "another")], ClusterState())
+        difference([DESIRED], [role("renov_bati", "another")], ClusterState())
 
 
 # --- how it is said
@@ -284,16 +284,16 @@ def test_only_a_verifier_is_set_as_a_password(verifier: str) -> None:
 
 
 def test_verifiers_are_on_standard_input_alone() -> None:
-    [command] = commands(postgres.databases, {Cluster: ClusterState()}, "shared-postgres", [WANTED])
+    [command] = commands(postgres.databases, {Cluster: ClusterState()}, "shared-postgres", [DESIRED])
     assert isinstance(command, Script)
     assert OWNER.verifier in command.payload
     assert OWNER.verifier not in command.get_raw_value()
-    assert OWNER.verifier not in repr(OWNER) + repr(difference([WANTED], [], ClusterState()))
+    assert OWNER.verifier not in repr(OWNER) + repr(difference([DESIRED], [], ClusterState()))
     assert command.payload.startswith("SET log_statement = 'none'")
 
 
 def test_extensions_are_made_in_their_database() -> None:
-    lines = postgres_difference.sql(difference([WANTED], [], ClusterState())).splitlines()
+    lines = postgres_difference.sql(difference([DESIRED], [], ClusterState())).splitlines()
     assert lines.index('\\connect "renov_bati"') < lines.index('CREATE EXTENSION "vector" CASCADE;')
     assert lines.index('\\connect "renov_bati"') > lines.index(
         'GRANT CONNECT ON DATABASE "renov_bati" TO "monitor";'
@@ -376,7 +376,7 @@ def test_a_server_that_does_not_answer_at_once_is_asked_again(waited: list[float
     assert waited == [ASKED_AGAIN_S], "a run that is prepared may be the one that brings it"
 
 
-def test_settings_as_wanted_are_left_alone() -> None:
+def test_settings_as_desired_are_left_alone() -> None:
     desired = {"shared_buffers": "131072kB", "timezone": "UTC"}
     assert settings_difference(desired, as_declared()) == ([], [])
     assert commands(postgres.settings, {Cluster: as_declared()}, "shared-postgres", desired) == []
@@ -425,7 +425,7 @@ def test_the_file_that_says_who_logs_in_has_to_be_ours() -> None:
 
 def problems(state: ClusterState) -> list[Any]:
     with scripted_host({Cluster: state}):
-        return list(postgres.postgres._inner("shared-postgres", [WANTED], {"jit": "off"}))
+        return list(postgres.postgres._inner("shared-postgres", [DESIRED], {"jit": "off"}))
 
 
 def test_a_cluster_as_declared_passes_and_says_so_without_a_command() -> None:
@@ -453,7 +453,7 @@ def named(state: ClusterState, *administrators: str) -> tuple[list[str], list[st
     """What is a problem, and what is only said. nango is declared, too."""
     arguments: Any = (
         "shared-postgres",
-        [WANTED, OwnedDatabase("nango", role("nango"))],
+        [DESIRED, OwnedDatabase("nango", role("nango"))],
         ["monitor"],
         administrators,
         state,

@@ -19,17 +19,17 @@ from tests.unit.hosts import commands, pyinfra
 DIGEST = "a" * 64
 URL = "https://example.org/ollama.tar.zst"
 PATHS = ("bin/ollama", "lib/ollama")
-THERE = ReleaseState(f"{DIGEST} {URL}", frozenset({"/usr/local/bin/ollama", "/usr/local/lib/ollama"}))
+CURRENT = ReleaseState(f"{DIGEST} {URL}", frozenset({"/usr/local/bin/ollama", "/usr/local/lib/ollama"}))
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (THERE, None),
+        (CURRENT, None),
         (ReleaseState(), "is not installed"),
-        (ReleaseState(None, THERE.present), "was interrupted"),
-        (ReleaseState("b" * 64 + f" {URL}", THERE.present), "is another one"),
-        (ReleaseState(THERE.stamp, frozenset({"/usr/local/lib/ollama"})), "has lost /usr/local/bin/ollama"),
+        (ReleaseState(None, CURRENT.present), "was interrupted"),
+        (ReleaseState("b" * 64 + f" {URL}", CURRENT.present), "is another one"),
+        (ReleaseState(CURRENT.stamp, frozenset({"/usr/local/lib/ollama"})), "has lost /usr/local/bin/ollama"),
     ],
 )
 def test_difference(found: ReleaseState, reason: str | None) -> None:

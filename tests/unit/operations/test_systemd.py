@@ -159,7 +159,7 @@ CASES: list[tuple[str, Unit, UnitState | None, dict[str, float], list[str]]] = [
         [],
     ),
     (
-        "up, its file gone, wanted off",
+        "up, its file gone, to be off",
         Unit(NAME, enabled=False, running=False),
         replace(UP, file="bad", needs_daemon_reload=True),
         OLD,
@@ -174,11 +174,11 @@ CASES: list[tuple[str, Unit, UnitState | None, dict[str, float], list[str]]] = [
     ("enabled", Unit(NAME, enabled=False), UP, OLD, ["disable"]),
     ("down", Unit(NAME), DOWN, OLD, ["start"]),
     ("failed", Unit(NAME), FAILED, OLD, ["start"]),
-    ("failed, wanted off", Unit(NAME, running=False), FAILED, OLD, ["reset-failed"]),
+    ("failed, to be off", Unit(NAME, running=False), FAILED, OLD, ["reset-failed"]),
     ("on its way up", Unit(NAME), replace(UP, active="activating", sub="start"), OLD, ["start"]),
     ("crash loop", Unit(NAME), replace(UP, active="activating", sub="auto-restart"), OLD, ["restart"]),
-    ("up, wanted off", Unit(NAME, running=False), UP, OLD, ["stop"]),
-    ("crash loop, wanted off", Unit(NAME, running=False), replace(UP, active="activating"), OLD, ["stop"]),
+    ("up, to be off", Unit(NAME, running=False), UP, OLD, ["stop"]),
+    ("crash loop, to be off", Unit(NAME, running=False), replace(UP, active="activating"), OLD, ["stop"]),
     ("unit newer", Unit(NAME), UP, {**OLD, "/unit": 100.01}, ["restart"]),
     ("environment newer", Unit(NAME), UP, {**OLD, "/env": 101.0}, ["restart"]),
     (

@@ -27,7 +27,7 @@ OWNER = "platform/monitoring"
 TOKEN = "t" * 32
 PASSWORD = "admin-canary"  # noqa: S105 - looked for in what is shown
 TELEGRAM = Telegram("Telegram of the platform", "bot-canary", "chat-canary")
-WANTED = [
+DESIRED = [
     KumaMonitor("litellm", HttpCheck("http://litellm:4000/health/liveliness")),
     KumaMonitor("pgbouncer", TcpCheck("pgbouncer", 6432)),
     KumaMonitor("redis", RedisCheck("redis://kuma:redis-canary@shared-redis:6379")),
@@ -66,12 +66,12 @@ OTHERS = there(51, KumaMonitor("backend", TcpCheck("backend", 3001)), "platform/
 
 def right() -> KumaState:
     """Everything as declared, among monitors of others."""
-    ours = (there(number, monitor) for number, monitor in enumerate(WANTED, start=1))
+    ours = (there(number, monitor) for number, monitor in enumerate(DESIRED, start=1))
     return KumaState(monitors=(*ours, PERSONS, OTHERS), notifications=(reported(),))
 
 
 def difference(
-    found: KumaState, monitors: Sequence[KumaMonitor] = WANTED, telegram: Telegram | None = TELEGRAM
+    found: KumaState, monitors: Sequence[KumaMonitor] = DESIRED, telegram: Telegram | None = TELEGRAM
 ) -> list[tuple[str, str]]:
     actions = uptime_kuma.difference(found, OWNER, monitors, telegram)
     return [(action.kind, action.name) for action in actions]
@@ -123,7 +123,7 @@ def test_what_is_no_answer_is_refused(answer: str) -> None:
 
 def test_the_login_is_on_standard_input_only() -> None:
     with scripted_host({Kuma: right()}) as host:
-        list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, WANTED, TELEGRAM))
+        list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, DESIRED, TELEGRAM))
     (asked,) = host.asked
     assert PASSWORD not in str(asked)  # what pyinfra logs of it
     (sent,) = asked.pop("_stdin")
@@ -134,7 +134,7 @@ def test_the_login_is_on_standard_input_only() -> None:
 @pytest.mark.parametrize("executing", [True, False])
 def test_one_that_does_not_answer_fails_a_run_and_not_its_preparation(bench: Bench, executing: bool) -> None:
     with scripted_host({Kuma: KumaState(absent=True)}, executing=executing) as host:
-        list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, WANTED, TELEGRAM))
+        list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, DESIRED, TELEGRAM))
     required = host.asked[0]["required"]
     words = shlex.split(Kuma().command("kuma", required).get_raw_value())
     bench.program("docker", '[ "$1" != run ] || { echo no answer >&2; exit 1; }; echo sha256:1')
@@ -163,14 +163,14 @@ def test_one_that_answers_only_when_it_is_asked_again_has_answered(bench: Bench)
 def test_right_state_has_no_difference() -> None:
     assert difference(right()) == []
     with scripted_host({Kuma: right()}) as host:
-        assert list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, WANTED, TELEGRAM)) == []
+        assert list(uptime_kuma.monitors._inner("kuma", "admin", PASSWORD, OWNER, DESIRED, TELEGRAM)) == []
     assert host.noops == [f"4 monitors of {OWNER} as declared"]
 
 
 def test_an_empty_one_gets_everything() -> None:
     assert difference(KumaState()) == [
         ("notification", TELEGRAM.name),
-        *(("add", monitor.name) for monitor in WANTED),
+        *(("add", monitor.name) for monitor in DESIRED),
     ]
 
 
@@ -216,20 +216,20 @@ def test_a_further_notification_of_a_person_is_left() -> None:
 )
 def test_the_notification_is_kept(change: dict[str, Any]) -> None:
     state = replace(right(), notifications=(replace(reported(), **change),))
-    (action,) = uptime_kuma.difference(state, OWNER, WANTED, TELEGRAM)
+    (action,) = uptime_kuma.difference(state, OWNER, DESIRED, TELEGRAM)
     assert (action.kind, action.id) == ("notification", 1)
 
 
 def test_what_is_no_longer_declared_is_deleted_and_nothing_of_others() -> None:
-    actions = uptime_kuma.difference(right(), OWNER, WANTED[1:], TELEGRAM)
+    actions = uptime_kuma.difference(right(), OWNER, DESIRED[1:], TELEGRAM)
     assert actions == [Action("delete", "litellm", 1)]
     assert {action.id for action in uptime_kuma.difference(right(), OWNER, [], None)} == {1, 2, 3, 4}
 
 
 def test_of_two_the_older_one_stays() -> None:
     state = right()
-    twice = replace(state, monitors=(there(90, WANTED[0]), *state.monitors))
-    assert uptime_kuma.difference(twice, OWNER, WANTED, TELEGRAM) == [Action("delete", "litellm", 90)]
+    twice = replace(state, monitors=(there(90, DESIRED[0]), *state.monitors))
+    assert uptime_kuma.difference(twice, OWNER, DESIRED, TELEGRAM) == [Action("delete", "litellm", 90)]
 
 
 def test_a_person_s_monitor_of_the_same_name_is_no_obstacle() -> None:
@@ -241,7 +241,7 @@ def test_a_person_s_monitor_of_the_same_name_is_no_obstacle() -> None:
 
 def test_the_command_shows_no_secret() -> None:
     answers: dict[type[Any], Any] = {Kuma: KumaState(setup=True)}
-    (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, WANTED, TELEGRAM)
+    (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, DESIRED, TELEGRAM)
     assert isinstance(command, Script)
     sent = json.loads(command.payload)
     assert sent["username"], sent["password"] == ("admin", PASSWORD)
@@ -249,14 +249,14 @@ def test_the_command_shows_no_secret() -> None:
     assert sent["actions"][3]["settings"]["databaseConnectionString"] == (
         "redis://kuma:redis-canary@shared-redis:6379"
     )
-    shown = f"{command.get_raw_value()}{command.get_masked_value()}{command!r}{WANTED!r}{TELEGRAM!r}"
+    shown = f"{command.get_raw_value()}{command.get_masked_value()}{command!r}{DESIRED!r}{TELEGRAM!r}"
     assert "canary" not in shown
     assert TOKEN not in shown
 
 
 def test_monitors_use_the_notification_that_is_there() -> None:
     answers: dict[type[Any], Any] = {Kuma: right()}
-    desired = [*WANTED, KumaMonitor("new", TcpCheck("new", 1))]
+    desired = [*DESIRED, KumaMonitor("new", TcpCheck("new", 1))]
     (command,) = commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, desired, TELEGRAM)
     sent = json.loads(command.payload)
     assert (sent["notification"], [step["action"] for step in sent["actions"]]) == (1, ["add"])
@@ -271,23 +271,23 @@ def test_before_it_is_there_a_run_would_change_something(state: KumaState) -> No
 def test_another_password_is_an_error_that_says_how_to_fix_it() -> None:
     answers: dict[type[Any], Any] = {Kuma: KumaState(refused="Incorrect username or password.")}
     with pytest.raises(OperationError, match="reset-password") as caught:
-        commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, WANTED)
+        commands(uptime_kuma.monitors, answers, "kuma", "admin", PASSWORD, OWNER, DESIRED)
     assert PASSWORD not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("owner", "monitor", "says"),
     [
-        ("two words", WANTED[0], "owner"),
-        (OWNER, replace(WANTED[1], interval_s=5), "20 seconds to 24 days"),
-        (OWNER, replace(WANTED[3], check=PushCheck("no/slash" * 3)), "token"),
-        (OWNER, replace(WANTED[3], check=PushCheck("x" * 33)), "token"),
-        (OWNER, replace(WANTED[1], name="litellm"), "declared 2 times"),
+        ("two words", DESIRED[0], "owner"),
+        (OWNER, replace(DESIRED[1], interval_s=5), "20 seconds to 24 days"),
+        (OWNER, replace(DESIRED[3], check=PushCheck("no/slash" * 3)), "token"),
+        (OWNER, replace(DESIRED[3], check=PushCheck("x" * 33)), "token"),
+        (OWNER, replace(DESIRED[1], name="litellm"), "declared 2 times"),
     ],
 )
 def test_nonsense_is_refused(owner: str, monitor: KumaMonitor, says: str) -> None:
     with pytest.raises(OperationValueError, match=says):
-        commands(uptime_kuma.monitors, {}, "kuma", "admin", PASSWORD, owner, [WANTED[0], monitor])
+        commands(uptime_kuma.monitors, {}, "kuma", "admin", PASSWORD, owner, [DESIRED[0], monitor])
 
 
 # --- the check --------------------------------------------------------------------------------------------

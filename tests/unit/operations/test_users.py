@@ -11,7 +11,7 @@ from operations import users
 from tests.unit.hosts import commands
 
 HOME = "/usr/share/ollama"
-THERE = AccountState(
+CURRENT = AccountState(
     True, HOME, "/usr/sbin/nologin", frozenset({"ollama", "render"}), frozenset({"ollama", "render"})
 )
 
@@ -23,7 +23,7 @@ def test_reads_what_the_name_services_say() -> None:
         "group:ollama:x:998:",
         "group:render:x:105:ollama",
     ]
-    expected = replace(THERE, groups=frozenset({"ollama", "render", "video"}))
+    expected = replace(CURRENT, groups=frozenset({"ollama", "render", "video"}))
     assert Account().process(output) == expected
 
 
@@ -37,8 +37,8 @@ def test_asks_this_machine() -> None:
 
 
 CASES: list[tuple[str, AccountState, list[str]]] = [
-    ("as declared", THERE, []),
-    ("in more groups", replace(THERE, groups=THERE.groups | {"video"}), []),
+    ("as declared", CURRENT, []),
+    ("in more groups", replace(CURRENT, groups=CURRENT.groups | {"video"}), []),
     (
         "missing",
         AccountState(known_groups=frozenset({"render"})),
@@ -55,16 +55,16 @@ CASES: list[tuple[str, AccountState, list[str]]] = [
             "--shell /usr/sbin/nologin ollama"
         ],
     ),
-    ("not in a group", replace(THERE, groups=frozenset()), ["usermod --append --groups render ollama"]),
+    ("not in a group", replace(CURRENT, groups=frozenset()), ["usermod --append --groups render ollama"]),
     (
         "no such group",
-        replace(THERE, known_groups=frozenset(), groups=frozenset()),
+        replace(CURRENT, known_groups=frozenset(), groups=frozenset()),
         ["groupadd --system render", "usermod --append --groups render ollama"],
     ),
-    ("another home", replace(THERE, home="/"), ["usermod --home /usr/share/ollama ollama"]),
+    ("another home", replace(CURRENT, home="/"), ["usermod --home /usr/share/ollama ollama"]),
     (
         "another shell",
-        AccountState(True, HOME, "/bin/sh", THERE.groups, THERE.known_groups),
+        AccountState(True, HOME, "/bin/sh", CURRENT.groups, CURRENT.known_groups),
         ["usermod --shell /usr/sbin/nologin ollama"],
     ),
 ]
@@ -78,4 +78,4 @@ def test_difference(found: AccountState, lines: list[str]) -> None:
 
 def test_a_name_is_no_option() -> None:
     with pytest.raises(OperationValueError):
-        commands(users.system_user, {Account: THERE}, user="-f", home=HOME)
+        commands(users.system_user, {Account: CURRENT}, user="-f", home=HOME)

@@ -26,7 +26,7 @@ RECORDED = (FIXTURES / "whisper-asr.txt").read_text().splitlines()
 TURBO = "models--mobiuslabsgmbh--faster-whisper-large-v3-turbo"
 MEDIUM = "models--Systran--faster-whisper-medium"
 RIGHT = parse(RECORDED)
-WANTED = service(declared())
+DESIRED = service(declared())
 RESTART = "systemctl restart shared-whisper.service, and journalctl -u shared-whisper.service if it stays"
 
 
@@ -75,16 +75,16 @@ def test_a_model_is_known_by_its_whole_name() -> None:
 
 @pytest.mark.parametrize("found", [RIGHT, replace(RIGHT, models={TURBO: True, MEDIUM: False})])
 def test_what_is_right(found: WhisperAsrState) -> None:
-    assert list(problems(found, WANTED)) == []
-    assert list(problems(found, replace(WANTED, gpu="GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122"))) == []
+    assert list(problems(found, DESIRED)) == []
+    assert list(problems(found, replace(DESIRED, gpu="GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122"))) == []
 
 
 @pytest.mark.parametrize(
     ("replaced", "expected"),
     [
-        ({"status": None}, Problem(WANTED.unit, "no container shared-whisper", "running", RESTART)),
-        ({"status": "restarting"}, Problem(WANTED.unit, "restarting", "running", RESTART)),
-        ({"image": "x:2"}, Problem("image of shared-whisper", "x:2", WANTED.image, RESTART)),
+        ({"status": None}, Problem(DESIRED.unit, "no container shared-whisper", "running", RESTART)),
+        ({"status": "restarting"}, Problem(DESIRED.unit, "restarting", "running", RESTART)),
+        ({"image": "x:2"}, Problem("image of shared-whisper", "x:2", DESIRED.image, RESTART)),
         ({"memory": 0}, Problem("memory limit of shared-whisper", "0 MiB", "4096 MiB", RESTART)),
         (
             {"settings": RIGHT.settings | {"ASR_MODEL": "medium"}},  # type: ignore[operator]
@@ -106,7 +106,7 @@ def test_what_is_right(found: WhisperAsrState) -> None:
     ],
 )
 def test_what_is_wrong(replaced: dict[str, Any], expected: Problem) -> None:
-    assert list(problems(replace(RIGHT, **replaced), WANTED)) == [expected]
+    assert list(problems(replace(RIGHT, **replaced), DESIRED)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_is_wrong(replaced: dict[str, Any], expected: Problem) -> None:
     ],
 )
 def test_a_model_that_is_not_there_whole(models: dict[str, bool], answer: str) -> None:
-    (problem,) = problems(replace(RIGHT, models=models), WANTED)
+    (problem,) = problems(replace(RIGHT, models=models), DESIRED)
     assert (problem.found, problem.expected) == (answer, "large-v3-turbo, whole")
 
 
@@ -139,7 +139,7 @@ class Host:
 def serves(*states: WhisperAsrState, executing: bool = True) -> tuple[list[Any], list[str]]:
     with scripted_host({}, executing=executing) as host:
         host.get_fact = Host(*states)  # type: ignore[method-assign]
-        return list(whisper_asr.serves._inner(service=WANTED)), host.noops
+        return list(whisper_asr.serves._inner(service=DESIRED)), host.noops
 
 
 def test_nothing_to_do_where_it_serves() -> None:
@@ -248,5 +248,5 @@ def test_the_declaration_is_what_has_to_run() -> None:
             gpu="GPU-d4fb9c68",
             memory_mib=4096,
         )
-        == WANTED
+        == DESIRED
     )

@@ -32,7 +32,7 @@ report.HEARTBEAT_S = 0.2
 @operation()
 def step(seconds=0.0, outcome=None):
     if outcome == "refused":
-        raise OperationError("found x, wanted y")
+        raise OperationError("found x, expected y")
     if outcome == "same":
         host.noop("nothing to do")
         return
@@ -127,7 +127,7 @@ def test_after_a_failure(tmp_path: Path) -> None:
 def test_after_a_refusal(tmp_path: Path) -> None:
     status, lines = run(tmp_path, 'step(name="Packages")\nstep(name="Units", outcome="refused")')
     assert status != 0
-    assert [line for line in lines if "found x, wanted y" in line]
+    assert [line for line in lines if "found x, expected y" in line]
     assert "failed   Phase 0: hardware | Units" in lines
     assert "next     fix what the messages above name, then run the same again" in lines
 
