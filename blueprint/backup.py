@@ -161,9 +161,9 @@ def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
 
 
 def login_variables(service: Service) -> dict[str, str]:
-    """Variables with which a server sets the login to its data at its first start.
+    """Variables from which a server reads the login to its data at its start.
 
-    A running server keeps that login, even if the declaration has changed.
+    A running server keeps that login, even if the declaration has changed since.
     """
     if not isinstance(service.data, ClickHouseData | BucketData):
         return {}
@@ -172,8 +172,8 @@ def login_variables(service: Service) -> dict[str, str]:
         "password": (service.generated_secrets, service.data.password),
     }
     named = {
-        key: [name for name, value in source.items() if value == wanted]
-        for key, (source, wanted) in sources.items()
+        key: [name for name, value in source.items() if value == declared]
+        for key, (source, declared) in sources.items()
     }
     return {key: names[0] for key, names in named.items() if len(names) == 1}
 

@@ -21,7 +21,7 @@ def rotate(name: str, blueprint: Blueprint, secrets: Secrets) -> None:
     """Forget a secret.
 
     :param name: "litellm/keys/coach-credit"
-    :raises DeclarationError: the secret does not exist, others issued it, or it encrypts data
+    :raises DeclarationError: the secret does not exist, others issued it, or data depends on it
     """
     if problem := _obstacle(name, blueprint, secrets):
         raise DeclarationError([problem])
@@ -45,7 +45,7 @@ def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Violation | 
     blocked = {
         one.name: one.rotation_blocked_by for one in blueprint.secret_formats if one.rotation_blocked_by
     }
-    expected = "a generated secret that can be made anew"
+    expected = "a generated secret that can be generated again"
     if name in issued or name.split("/")[0] in ("telegram", "registry"):
         remedy = f"have its provider issue another one, and write it into {secrets.file}"
         return Violation("SECRET", name, "issued by others", expected, remedy)

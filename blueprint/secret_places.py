@@ -1,4 +1,4 @@
-"""Places of the secrets on a host that encrypt data, and problems where this machine has other values."""
+"""Places on a host of the secrets that cannot be generated again, and problems where this machine has other values."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _provided_secrets(
 
 
 def _lost_secrets(blueprint: Blueprint, secrets: Secrets, recorded: Collection[str]) -> Iterator[Violation]:
-    """A problem for each secret that encrypts data and that this machine has with another value, or not at all."""
+    """A problem for each secret of the host that this machine has with another value, or would generate again."""
     places = secret_places.places(blueprint)
     keys = [(place.path, place.variable) for place in places if place.path]
     yield from secret_places.problems(places, written_values(keys), secrets, recorded)
