@@ -1,7 +1,7 @@
 """Prints which TCP ports take a connection, again and again until its standard input ends.
 
 `python poll.py PORT,PORT,… ADDRESS…` prints a line `SECONDS ADDRESS PORT` for each connection that was taken, and
-`SECONDS round` after each look at all of them. Run it from a lab's namespace only.
+`SECONDS round` after each try of all of them. Run it from a lab's namespace only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PATIENCE_S = 0.2
 LABS = (ipaddress.ip_network("198.18.0.0/16"), ipaddress.ip_network("fd53:f000::/24"))
 
 
-def look(addresses: list[str], ports: list[int]) -> list[tuple[str, int]]:
+def reachable(addresses: list[str], ports: list[int]) -> list[tuple[str, int]]:
     """Which of the ports are open at this moment."""
     trying = {}
     for address in addresses:
@@ -39,7 +39,7 @@ def main() -> None:
         if not any(target in lab for lab in LABS):
             sys.exit(f"{target} is no lab's address")
     while not select.select([sys.stdin], [], [], 0)[0]:
-        taken = look(addresses, ports)
+        taken = reachable(addresses, ports)
         for address, port in taken:
             print(f"{time.time():.2f} {address} {port}")  # noqa: T201 - its answer
         print(f"{time.time():.2f} round", flush=True)  # noqa: T201 - likewise

@@ -84,11 +84,11 @@ def test_docker_refuses_a_card_that_is_not_there(machine: Machine, wrong: str) -
 
 
 def test_whispers_memory_limit_is_in_force(machine: Machine) -> None:
-    wanted = int(whisper.memory.removesuffix("g")) * 1024**3
+    expected = int(whisper.memory.removesuffix("g")) * 1024**3
     config = machine.run("docker inspect --format '{{.HostConfig.Memory}}' shared-whisper").stdout
-    assert int(config) == wanted
+    assert int(config) == expected
     limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
-    assert int(machine.run(f"docker exec shared-whisper sh -c '{limit}'").stdout) == wanted
+    assert int(machine.run(f"docker exec shared-whisper sh -c '{limit}'").stdout) == expected
 
 
 def test_a_container_that_takes_more_than_its_limit_is_killed(machine: Machine) -> None:

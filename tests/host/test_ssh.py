@@ -85,7 +85,7 @@ def settings(case: dict[str, str]) -> Run:
     return ended(pyinfra_command(deploy=deploy), {**os.environ, "SSH_CASE": json.dumps(case)})
 
 
-def there(machine: Machine) -> list[str]:
+def left_over(machine: Machine) -> list[str]:
     """What is left of a case."""
     output = machine.run(
         f"ls -d {CASE}* /run/ssh-settings* 2>/dev/null; systemctl list-timers ssh-settings* --no-legend",
@@ -101,7 +101,7 @@ def test_settings_that_lock_us_out_are_taken_back(machine: Machine) -> None:
     assert (
         "found no new SSH connection to this host possible with the new settings of sshd" in locked_out.output
     )
-    await_true(lambda: not there(machine), 30, "end of the trial")
+    await_true(lambda: not left_over(machine), 30, "end of the trial")
     assert ssh(machine, "lab", "true").returncode == 0
 
 
@@ -110,7 +110,7 @@ def test_settings_that_sshd_refuses_change_nothing(machine: Machine) -> None:
     refused = settings({"LoginGraceTime": "never"})
     assert refused.rc != 0
     assert "found that sshd refuses these settings" in refused.output
-    assert there(machine) == []
+    assert left_over(machine) == []
 
 
 @pytest.mark.usefixtures("no_case")
@@ -127,4 +127,4 @@ def test_a_trial_that_nobody_confirms_ends_by_itself(machine: Machine) -> None:
     await_true(lambda: effective(machine)["maxauthtries"] == "4", 30, "former settings")
     assert time.monotonic() - started > 4
     assert machine.run(f"cat {PATH}").stdout == before
-    assert there(machine) == []
+    assert left_over(machine) == []

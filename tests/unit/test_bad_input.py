@@ -96,8 +96,8 @@ def test_data_of_any_size(checkout: Path) -> None:
 
 
 def test_ports_that_leave_nobody_in(checkout: Path) -> None:
-    said = ["--data: open_tcp_ports is [80, 443], but must be a list with the port of SSH, 1 or 22."]
-    stops(checkout, said, "--data", "open_tcp_ports=[80,443]")
+    expected = ["--data: open_tcp_ports is [80, 443], but must be a list with the port of SSH, 1 or 22."]
+    stops(checkout, expected, "--data", "open_tcp_ports=[80,443]")
 
 
 def test_the_key_of_a_user_who_is_unknown(checkout: Path) -> None:

@@ -312,7 +312,7 @@ def test_a_domain_is_served_over_tls_and_redirected_to_it() -> None:
 
 
 def checks(*services: Service, **fields: Any) -> list[str]:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "stacks": [Stack(name="front", services=services)] if services else [],
         "databases": [Database("litellm")],
         "redis_indexes": [RedisIndex(1, "cache", ("web",))],
@@ -321,7 +321,7 @@ def checks(*services: Service, **fields: Any) -> list[str]:
         "open_tcp_ports": (22, 80, 443),
         "open_udp_ports": (443,),
     }
-    return [str(problem) for problem in StackChecks(**given | fields).problems()]
+    return [str(problem) for problem in StackChecks(**defaults | fields).problems()]
 
 
 @pytest.mark.parametrize(

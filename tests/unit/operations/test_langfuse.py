@@ -107,7 +107,7 @@ def server() -> Iterator[Server]:
     database.close()
 
 
-def brought(server: Server, *desired: TraceProject) -> Server:
+def applied(server: Server, *desired: TraceProject) -> Server:
     server.apply(difference(server.state(), ORGANISATION, desired, SALT))
     return server
 
@@ -119,7 +119,7 @@ def test_a_secret_is_hashed_as_langfuse_hashes_it() -> None:
 
 
 def test_each_project_is_made_with_its_pair_and_then_nothing(server: Server) -> None:
-    brought(server, SHOP, CLUB)
+    applied(server, SHOP, CLUB)
     assert difference(server.state(), ORGANISATION, [SHOP, CLUB], SALT) == []
     assert [server.opens(one.secret_key) for one in (SHOP, CLUB)] == ["shop", "club"]
     found = server.database.execute("SELECT * FROM api_keys WHERE project_id = 'shop'").fetchone()
@@ -141,7 +141,7 @@ def test_each_project_is_made_with_its_pair_and_then_nothing(server: Server) -> 
 def test_a_rotated_pair_takes_the_place_of_the_old_one_wherever_a_run_dies(
     server: Server, rotated: dict[str, str], steps: int
 ) -> None:
-    brought(server, SHOP, CLUB)
+    applied(server, SHOP, CLUB)
     desired = replace(SHOP, **rotated)
     # Both are in use meanwhile, and so in the cache: the old one as known, the new one as unknown.
     assert (server.opens(SHOP.secret_key), server.opens(CLUB.secret_key)) == ("shop", "club")
@@ -149,7 +149,7 @@ def test_a_rotated_pair_takes_the_place_of_the_old_one_wherever_a_run_dies(
     server.apply(difference(server.state(), ORGANISATION, [desired, CLUB], SALT), steps)
     server.opens(SHOP.secret_key)
     server.opens(desired.secret_key)
-    brought(server, desired, CLUB)
+    applied(server, desired, CLUB)
     assert (server.opens(desired.secret_key), server.opens(CLUB.secret_key)) == ("shop", "club")
     if desired.secret_key != SHOP.secret_key:
         assert server.opens(SHOP.secret_key) is None
@@ -158,7 +158,7 @@ def test_a_rotated_pair_takes_the_place_of_the_old_one_wherever_a_run_dies(
 
 
 def test_what_a_person_added_is_named_and_left_alone(server: Server) -> None:
-    brought(server, SHOP)
+    applied(server, SHOP)
     server.database.executescript(
         "INSERT INTO organizations VALUES ('theirs', 'Theirs');"
         "INSERT INTO projects VALUES ('trial', 'A trial', 'theirs');"
@@ -180,11 +180,11 @@ def test_what_a_person_added_is_named_and_left_alone(server: Server) -> None:
         "members of Langfuse that are not declared: guest@x (ADMIN of shop), guest@x (VIEWER of house)",
         "administrators of Langfuse that are not declared: guest@x",
     ]
-    assert list(undeclared(brought(server, SHOP).state(), "house", ["shop", "trial"], [], "")) != []
+    assert list(undeclared(applied(server, SHOP).state(), "house", ["shop", "trial"], [], "")) != []
 
 
 def test_a_project_that_is_no_longer_declared_is_named_and_keeps_its_pair(server: Server) -> None:
-    brought(server, SHOP, CLUB)
+    applied(server, SHOP, CLUB)
     assert difference(server.state(), ORGANISATION, [SHOP], SALT) == []
     reported = list(undeclared(server.state(), ORGANISATION, ["shop"], [SHOP.public_key], "owner@x"))
     assert [sentence.partition(" of Langfuse")[0] for sentence in reported] == ["projects", "keys"]
@@ -192,26 +192,26 @@ def test_a_project_that_is_no_longer_declared_is_named_and_keeps_its_pair(server
 
 
 def test_a_pair_that_opens_another_project_is_brought_back(server: Server) -> None:
-    brought(server, SHOP, CLUB)
+    applied(server, SHOP, CLUB)
     with server.database:
         server.database.execute("UPDATE api_keys SET project_id = 'club' WHERE public_key = 'pk-lf-shop'")
     assert server.opens(SHOP.secret_key) == "club"
-    assert brought(server, SHOP, CLUB).opens(SHOP.secret_key) == "shop"
+    assert applied(server, SHOP, CLUB).opens(SHOP.secret_key) == "shop"
 
 
 def test_a_project_in_another_organisation_is_brought_back(server: Server) -> None:
-    brought(server, SHOP)
+    applied(server, SHOP)
     with server.database:
         server.database.execute("INSERT INTO organizations VALUES ('theirs', 'Theirs')")
         server.database.execute("UPDATE projects SET org_id = 'theirs'")
     [change] = difference(server.state(), ORGANISATION, [SHOP], SALT)
     assert change.why == "project shop: in organisation house instead of theirs"
     assert change.cached == (quick_hash(SHOP.secret_key, SALT),)
-    assert difference(brought(server, SHOP).state(), ORGANISATION, [SHOP], SALT) == []
+    assert difference(applied(server, SHOP).state(), ORGANISATION, [SHOP], SALT) == []
 
 
 def test_a_project_that_somebody_is_deleting_is_not_filled_again(server: Server) -> None:
-    state = brought(server, SHOP).state()
+    state = applied(server, SHOP).state()
     state = replace(state, projects=(replace(state.projects[0], deleted=True),))
     with pytest.raises(OperationError, match="project shop of Langfuse: found deleted by somebody"):
         difference(state, ORGANISATION, [SHOP], SALT)

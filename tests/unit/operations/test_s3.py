@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, put: int, output: str = "", head: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.put, self.said, self.head = put, output, head
+        self.put, self.output, self.head = put, output, head
         self.requests: list[tuple[str, str, str]] = []
 
 
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         assert "SignedHeaders=host;x-amz-content-sha256;x-amz-date," in authorization
         self.server.requests.append((self.command, self.path, authorization.partition("/")[0]))
         put = self.command == "PUT"
-        content = self.server.said.encode() if put else b""
+        content = self.server.output.encode() if put else b""
         self.send_response(self.server.put if put else self.server.head)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

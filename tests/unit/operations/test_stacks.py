@@ -54,7 +54,7 @@ FOLDER_MOUNT = {"type": "bind", "source": f"{FOLDER}/web", "target": "/etc/web"}
 
 def front(text: str = "x", canary: str = "canary", **fields: Any) -> ComposeStack:
     """A stack of two containers, the second of which depends on the first."""
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "name": "front",
         "folder": FOLDER,
         "project": {
@@ -70,7 +70,7 @@ def front(text: str = "x", canary: str = "canary", **fields: Any) -> ComposeStac
             File(f"{FOLDER}/web/web.conf", text, mode="0600", secret=True),
         ),
     }
-    return ComposeStack(**given | fields)
+    return ComposeStack(**defaults | fields)
 
 
 # Of the same two containers.

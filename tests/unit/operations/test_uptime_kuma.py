@@ -39,7 +39,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def there(number: int, monitor: KumaMonitor, owner: str = OWNER) -> MonitorState:
+def added(number: int, monitor: KumaMonitor, owner: str = OWNER) -> MonitorState:
     """A monitor as the fact shows it once it was added."""
     settings = monitor.settings(owner)
     name, description = settings.pop("name"), settings.pop("description")
@@ -61,12 +61,12 @@ def reported() -> NotificationState:
 
 
 PERSONS = MonitorState(50, "my blog", "mine", settings={"type": "http", "url": "https://blog.example"})
-OTHERS = there(51, KumaMonitor("backend", TcpCheck("backend", 3001)), "platform/augmenter")
+OTHERS = added(51, KumaMonitor("backend", TcpCheck("backend", 3001)), "platform/augmenter")
 
 
 def right() -> KumaState:
     """Everything as declared, among monitors of others."""
-    ours = (there(number, monitor) for number, monitor in enumerate(DESIRED, start=1))
+    ours = (added(number, monitor) for number, monitor in enumerate(DESIRED, start=1))
     return KumaState(monitors=(*ours, PERSONS, OTHERS), notifications=(reported(),))
 
 
@@ -228,7 +228,7 @@ def test_what_is_no_longer_declared_is_deleted_and_nothing_of_others() -> None:
 
 def test_of_two_the_older_one_stays() -> None:
     state = right()
-    twice = replace(state, monitors=(there(90, DESIRED[0]), *state.monitors))
+    twice = replace(state, monitors=(added(90, DESIRED[0]), *state.monitors))
     assert uptime_kuma.difference(twice, OWNER, DESIRED, TELEGRAM) == [Action("delete", "litellm", 90)]
 
 

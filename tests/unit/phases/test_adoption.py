@@ -29,8 +29,8 @@ WEB = Successor("web", "site")
 def found(
     *containers: FormerContainer, volumes: tuple[str, ...] = (), copied: tuple[str, ...] = ()
 ) -> AdoptionState:
-    there = {container.name: container for container in containers}
-    return AdoptionState(there, frozenset(volumes), frozenset(copied))
+    by_name = {container.name: container for container in containers}
+    return AdoptionState(by_name, frozenset(volumes), frozenset(copied))
 
 
 def foreign(name: str, **changes: Any) -> FormerContainer:
@@ -100,7 +100,7 @@ def test_a_postgres_is_set_aside_on_request_and_left_to_be_dumped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "words"),
+    ("containers", "words"),
     [
         ([foreign("redis", managed=True)], "managed by Coolify"),
         ([foreign("redis"), foreign("redis-old")], "redis-old is there too"),
@@ -109,15 +109,15 @@ def test_a_postgres_is_set_aside_on_request_and_left_to_be_dumped() -> None:
         ([foreign("redis", project="data", service="redis")], "Compose would remove it, .* in old_redis"),
     ],
 )
-def test_what_is_refused(there: list[FormerContainer], words: str) -> None:
+def test_what_is_refused(containers: list[FormerContainer], words: str) -> None:
     with pytest.raises(OperationError, match=words):
-        run(found(*there), REDIS)
+        run(found(*containers), REDIS)
 
 
-@pytest.mark.parametrize(("there", "successor"), [("redis", REDIS), ("postgres", POSTGRES)])
-def test_a_volume_of_ours_that_holds_something_is_not_copied_into(there: str, successor: Successor) -> None:
-    volume = f"data_{there}"
-    state = replace(found(foreign(there)), occupied=frozenset({volume}))
+@pytest.mark.parametrize(("name", "successor"), [("redis", REDIS), ("postgres", POSTGRES)])
+def test_a_volume_of_ours_that_holds_something_is_not_copied_into(name: str, successor: Successor) -> None:
+    volume = f"data_{name}"
+    state = replace(found(foreign(name)), occupied=frozenset({volume}))
     with pytest.raises(
         OperationError, match=f"(?s)a volume {volume} that holds something.*docker volume rm {volume}"
     ):

@@ -270,7 +270,7 @@ def test_a_phase_by_number_is_the_same(bare: Path) -> None:
     ]
 
 
-def said(checkout: Path, *arguments: str) -> str:
+def output_of(checkout: Path, *arguments: str) -> str:
     """What a dry run that is refused says; in sentences."""
     done = command_line(
         *("--dry", "fake.py", "deploy.py", *arguments),
@@ -288,7 +288,7 @@ def test_everything_that_is_in_the_way_is_in_one_report(bare: Path) -> None:
     (bare / "fake.py").write_text(
         (bare / "fake.py").read_text().replace("GPU[0000:06", "").replace("06:00.0", "16:00.0")
     )
-    output = said(bare, "--data", "phase=hardware,litellm")
+    output = output_of(bare, "--data", "phase=hardware,litellm")
     assert "nothing was changed: 6 problems\n" in output
     for key in ("groq/api_key", "openai/api_key", "gemini/api_key", "telegram/chat", "registry/user"):
         assert f"secrets/production.yaml: {key}\n" in output
@@ -305,7 +305,7 @@ def test_everything_can_be_prepared_for_a_bare_machine(bare: Path) -> None:
     host = bare / "fake.py"
     projects = "augmenter = coach_credit = renov_bati = voicejury"
     host.write_text(host.read_text().replace("gpu = shared", f"gpu = shared = {projects}"))
-    output = said(bare)
+    output = output_of(bare)
     assert "nothing was changed: 1 problem\n- group_data/voicejury.py: memory\n" in output
     others = re.findall(r"leave it out \(--data (phase=[a-z_,]+)\)", output)
     plan = prepared(bare, "--data", *others)["plan"]
@@ -346,7 +346,7 @@ def test_a_phase_that_does_not_need_a_key_is_not_kept_from_running(bare: Path) -
 def test_a_file_of_secrets_that_is_wrong(bare: Path, text: str, mode: int, reported: str) -> None:
     (bare / "secrets/production.yaml").write_text(text)
     (bare / "secrets/production.yaml").chmod(mode)
-    assert reported in said(bare, "--data", "phase=hardware")
+    assert reported in output_of(bare, "--data", "phase=hardware")
 
 
 def test_text_where_secrets_nest(bare: Path) -> None:
@@ -354,6 +354,6 @@ def test_text_where_secrets_nest(bare: Path) -> None:
         "telegram: {token: '1:a', chat: '2'}\ngroq: {api_key: g}\nopenai: {api_key: o}\ngemini: {api_key: m}\n"
         "postgres: hunter2\n"
     )
-    output = said(bare, "--data", "phase=hardware,litellm")
+    output = output_of(bare, "--data", "phase=hardware,litellm")
     assert "is below the text of postgres, but must be in a mapping postgres; move that text." in output
     assert "hunter2" not in output
