@@ -1,7 +1,7 @@
 """What holds for every host: the run's own switches, packages, paths, Docker, network, schedule, thresholds.
 
 Keys with a plain value can be given for one run (`--data swap_gib=8`) or for good (`data:` in production.yaml); the
-others are declarations, and this is where they are changed. Of several names a list will do, and a text with commas.
+others are declarations, and this is where they are changed. Several names are a list, or a text with commas.
 """
 
 from blueprint.model import CronJob, DockerSettings, Paths, System, Thresholds

@@ -26,6 +26,7 @@ coach_credit = Project(
             stop_s=30,
         ),
     ),
+    # These get no addresses, logins and keys of what is shared, unlike the services above.
     standalone_services=(
         Service(
             name="coach-frontend",

@@ -1,7 +1,7 @@
 """The cards, and what runs on each of them (requirements 1.4 and 4).
 
-Another model on another card: change it here. Ports, units, environment files, firewall, warm-up, watchdog and the
-VRAM budget follow.
+Another model, or another card: change it here. Ports, units, environment files, firewall, warm-up, watchdog and the
+VRAM budget follow. What callers name a model is its name in `gateway` (shared.py).
 """
 
 from blueprint.model import AptRepository, Gpu, OllamaInstance, OllamaModel, Whisper
@@ -17,7 +17,7 @@ gpus = [
 ]
 
 # Size of each model: its weights as in Ollama's library (4-bit, GB converted to MiB), and the shape from which the KV
-# cache is computed.
+# cache is computed. A model that is new is also one of lab/ollama/registry.py, from which the lab pulls it.
 ollama_models = [
     OllamaModel(name="qwen3:8b", weights_mib=4960, layers=36, kv_heads=8, head_dim=128),
     OllamaModel(name="qwen3:4b", weights_mib=2480, layers=36, kv_heads=8, head_dim=128),
