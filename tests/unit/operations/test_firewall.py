@@ -206,6 +206,13 @@ def test_a_fresh_host_tries_before_it_keeps() -> None:
     assert "enable host-firewall-repair.timer" in steps[5].payload
 
 
+def test_the_drop_in_of_docker_is_that_of_deployed_hosts() -> None:
+    """Another text, were it but a comment, restarts Docker on every host at its next run."""
+    files = {entry.path: entry for entry in firewall.installed(RULESET) if isinstance(entry, File)}
+    drop_in = files["/etc/systemd/system/docker.service.d/host-firewall.conf"]
+    assert drop_in.sha256.startswith("ce315e74235b5072")
+
+
 def test_chains_that_somebody_flushed_are_put_back() -> None:
     facts = in_place()
     facts[Firewall] = replace(facts[Firewall], ipv4={})
