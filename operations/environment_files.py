@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from facts.cache import cached_fact
 from facts.environment_files import Variables
 from specs.files import File
+
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
 def variables(content: str) -> dict[str, str]:
@@ -18,7 +21,10 @@ def variables(content: str) -> dict[str, str]:
         if name:
             value += f"\n{line}"
         else:
-            name, _, value = line.partition("=")
+            name, separator, value = line.partition("=")
+            if not (separator and _NAME.fullmatch(name)):
+                name = ""
+                continue
         closed = len(value) > 1 and value.endswith("'") and not value.endswith("\\'")
         if closed or not value.startswith("'"):
             found[name] = hashlib.sha256(value.encode()).hexdigest()

@@ -168,7 +168,7 @@ def _report_reasons(todo: Sequence[Difference]) -> None:
     paths = [f"{step.stack.folder}/{COMPOSE_FILE}" for step in remade]
     written = cached_fact(Contents, paths=paths) if paths else {}
     for step in todo:
-        text = written.get(f"{step.stack.folder}/{COMPOSE_FILE}", b"").decode()
+        text = written.get(f"{step.stack.folder}/{COMPOSE_FILE}", b"").decode(errors="replace")
         for start in step.starts:
             what = f": {changed_declaration(step, start.container, text)}" if start.reason == REMADE else ""
             host.log(f"{start.container}: {start.reason}{what}")

@@ -10,6 +10,12 @@ for path; do
     while IFS= read -r line || [ -n "$line" ]; do
         if [ -z "$name" ]; then
             name=${line%%=*} text=${line#*=}
+            case $name in
+                *[!A-Za-z0-9_.]* | '' | "$line") # no variable: somebody has edited the file, and this may be a value
+                    name=''
+                    continue
+                    ;;
+            esac
         else
             text="$text
 $line"

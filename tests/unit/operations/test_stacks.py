@@ -406,6 +406,16 @@ def test_the_log_names_the_variables_that_change_and_no_value() -> None:
     assert "canary" not in "".join(host.logged)
 
 
+def test_a_compose_file_that_is_no_text_stops_no_run() -> None:
+    answers: dict[Any, Any] = {
+        Stacks: with_container(as_declared(front()), "web", digest="older"),
+        Contents: {f"{FOLDER}/compose.yaml": b"services: \xff"},
+    }
+    with scripted_host(answers) as host:
+        list(stacks.up._inner(root=ROOT, stacks=[front()]))
+    assert any(line.startswith("web: was made from another declaration") for line in host.logged)
+
+
 def test_nothing_more_is_asked_where_nothing_differs() -> None:
     with scripted_host({Stacks: as_declared(front())}) as host:
         list(stacks.up._inner(root=ROOT, stacks=[front()]))
@@ -422,6 +432,18 @@ def test_the_host_tells_variables_by_hashes(tmp_path: Path) -> None:
     answer = Variables().process(done.stdout.splitlines())
     assert answer == {str(tmp_path / "a.env"): variables(text)}
     assert list(variables(text)) == ["PLAIN", "QUOTED", "EMPTY", "LINES", "LAST"]
+
+
+def test_no_line_of_an_edited_environment_file_is_taken_for_a_name(tmp_path: Path) -> None:
+    """Somebody may have written a value of several lines in double quotes: these lines are the secret."""
+    text = 'KEY="-----BEGIN\ncanary\ncan/ary=\n\n# canary=1\n"\nLAST=x\n'
+    (tmp_path / "a.env").write_text(text)
+    script = SCRIPTS / "environment-files.sh"
+    done = subprocess.run(["sh", str(script), str(tmp_path / "a.env")], capture_output=True, text=True)
+    assert "ary" not in done.stdout
+    answer = Variables().process(done.stdout.splitlines())
+    assert answer == {str(tmp_path / "a.env"): variables(text)}
+    assert list(variables(text)) == ["KEY", "LAST"]
 
 
 @pytest.mark.parametrize("health", ["unhealthy", "starting"])
