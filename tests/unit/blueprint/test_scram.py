@@ -1,4 +1,4 @@
-"""The verifier of a password: against RFC 7677's example; tests/host/test_postgres.py logs in with it."""
+"""The verifier of a password: against RFC 7677's example; tests/services/test_postgres.py logs in with it."""
 
 from __future__ import annotations
 
