@@ -10,6 +10,8 @@ from blueprint.validation import shown
 ALL = "all"
 # The phases that every project depends on; the second deploys the servers with data.
 HARDWARE, LITELLM, MONITORING = "hardware", "litellm", "monitoring"
+# Their numbers in the checklist.
+PLATFORM = {HARDWARE: 0, LITELLM: 1, MONITORING: 3}
 # The phases with the stacks of group_data/shared.py.
 SHARED = (LITELLM, MONITORING)
 

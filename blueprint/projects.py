@@ -11,7 +11,7 @@ from blueprint.model import Database, Gateway, OllamaInstance, PgBouncer, Projec
 from blueprint.model.llm import PROVIDERS
 from blueprint.model.types import REDIS_RESERVED
 from blueprint.names import BULL_BOARD, FLOWER, POOLER, REDIS
-from blueprint.phases import ALL, HARDWARE, SHARED
+from blueprint.phases import ALL, PLATFORM
 from blueprint.problems import Violation, closest
 from blueprint.validation import shown
 
@@ -228,7 +228,7 @@ def project_problems(
         )
 
     instances = [instance.name for instance in contract.instances]
-    reserved = {ALL, HARDWARE, *SHARED}
+    reserved = {ALL, *PLATFORM}
     taken = {*REDIS_RESERVED, BULL_BOARD, FLOWER, *(user for index in shared for user in index.users)}
     numbers = Counter(project.number for project in projects)
     for project in projects:
@@ -238,7 +238,7 @@ def project_problems(
             )
         elif project.redis_user in taken:
             yield problem(project, "name", repr(project.name), "another name than a user of Redis has")
-        if numbers[project.number] > 1 or project.number == 3:
+        if numbers[project.number] > 1 or project.number in PLATFORM.values():
             yield problem(project, "number", project.number, "a number that no other phase has")
         if project.ollama not in instances:
             hint = closest(project.ollama, instances)

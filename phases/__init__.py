@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from blueprint import Blueprint
-from blueprint.phases import HARDWARE, LITELLM, MONITORING
+from blueprint.phases import HARDWARE, LITELLM, MONITORING, PLATFORM
 from phases import hardware, litellm, monitoring
 from phases.hardware.upkeep import TELEGRAM
 from phases.phase import Phase as Phase
@@ -15,7 +15,7 @@ from phases.shared import containers, provided_secrets
 # The platform, on which every project depends.
 PHASES = (
     Phase(
-        0,
+        PLATFORM[HARDWARE],
         HARDWARE,
         "gpu",
         hardware.hardware,
@@ -24,7 +24,7 @@ PHASES = (
         summary="driver, Docker, firewall, Ollama and whisper",
     ),
     Phase(
-        1,
+        PLATFORM[LITELLM],
         LITELLM,
         "shared",
         litellm.litellm,
@@ -34,7 +34,7 @@ PHASES = (
         summary="Postgres, Redis, Langfuse, LiteLLM and a proxy",
     ),
     Phase(
-        3,
+        PLATFORM[MONITORING],
         MONITORING,
         "shared",
         monitoring.monitoring,

@@ -2,7 +2,7 @@
 # Report to Uptime Kuma how a job ended. It alerts after a failure, and when no report comes in time.
 # usage: heartbeat.sh JOB STATUS
 #
-# The address is in a file with the job's name, and has a token; see phases/monitors.py. No answer is no failure of the
+# The address is in a file with the job's name, and has a token; see blueprint/kuma.py. No answer is no failure of the
 # job: Uptime Kuma is down, or misses the heartbeat. A job whose lock was taken (status 75, `flock -E 75`) has not run, and
 # reports nothing. A job that failed and has notified the owner (status 76) is reported as up: a second message would say
 # less than the first.

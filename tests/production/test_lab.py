@@ -56,4 +56,4 @@ def test_the_registry_has_every_declared_model() -> None:
     declared = {
         model.name: (model.layers, model.kv_heads, model.head_dim) for model in BLUEPRINT.ollama_models
     }
-    assert {name: shapes.get(name) for name in declared} == declared
+    assert {name: shapes.get(name) for name in declared} == declared, "see lab/ollama/registry.py"
