@@ -140,6 +140,10 @@ def require_running(name: str) -> dict[str, Any]:
     raise ScriptError(f"no container {name} is running")
 
 
+# Its former name: a run for some phases replaces this module, and leaves older scripts of the others that import it.
+the_running = require_running
+
+
 def address_of(container: Mapping[str, Any]) -> str:
     """An address at which the host reaches a container.
 

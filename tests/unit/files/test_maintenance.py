@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,3 +327,20 @@ def test_apt_understands_the_upgrades() -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+# --- modules that several phases install ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("configuration", "Login, read"),
+        ("containers", "Process, ScriptError, address_of, docker, inside, inspect, running, the_running"),
+        ("incidents", "ConfigurationError, Incidents, Telegram, log, private"),
+    ],
+)
+def test_scripts_of_an_earlier_run_find_what_they_import(module: str, names: str) -> None:
+    """A run with `--data phase=` replaces these modules, and of the scripts that import them only some."""
+    program = f"from {module} import {names}"
+    subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT / "files" / "common", check=True)
