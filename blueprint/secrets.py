@@ -8,6 +8,7 @@ SOURCEFAST_AGE_IDENTITY names the file with the private key that opens it.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -36,13 +37,17 @@ _PLACEHOLDER = re.compile(
 )
 # Control characters, and those without a width, such as a page that is copied from has them.
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
+# A key or a certificate, or several of them.
+_PEM = re.compile(
+    r"(?:-----BEGIN [A-Z0-9 ]+-----\n(?:(?!-----)[A-Za-z0-9+/=:, -]*\n)+-----END [A-Z0-9 ]+-----(?:\n|\Z))+"
+)
 
 
 def _single_value(text: object) -> None:
     """Refuse what no provider issues, but an empty value, which is none. No message shows it."""
     if not isinstance(text, str | None):
         raise unexpected("text, in quotes where it begins with [", found=yaml_files.kind(text))
-    if not text or not text.strip():
+    if not text or not text.strip() or _is_of_lines(text):
         return
     if _UNSEEN & set(map(unicodedata.category, text)):
         raise unexpected("one line", found="text with a line break or another character that does not show")
@@ -50,6 +55,16 @@ def _single_value(text: object) -> None:
         raise unexpected("the value alone", found="text with a blank before or behind it")
     if _PLACEHOLDER.fullmatch(text):
         raise unexpected("the value", "fill it in, or take its line away", found="a placeholder")
+
+
+def _is_of_lines(text: str) -> bool:
+    """Whether a value is what providers issue in several lines: PEM, or an object of JSON."""
+    if _PEM.fullmatch(text):
+        return True
+    try:
+        return text.startswith("{") and isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 _VALUES = TypeAdapter(dict[str, Annotated[object, PlainValidator(_single_value)]])

@@ -195,6 +195,19 @@ def test_a_secret_without_quotes_is_what_is_written(tmp_path: Path, value: str) 
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN PRIVATE KEY-----\nMIIE+/==\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-256-CBC,0F\n\nMIIE\n-----END RSA PRIVATE KEY-----",
+        '{\n  "type": "service_account"\n}\n',
+    ],
+)
+def test_a_key_and_an_account_of_several_lines_are_taken_as_they_are(tmp_path: Path, text: str) -> None:
+    provide(tmp_path, yaml.safe_dump({"google": {"account": text}}))
+    assert opened(tmp_path).provided("google/account") == text
+
+
+@pytest.mark.parametrize(
     ("value", "output"),
     [
         ("[hunter2]", "telegram/token is a list, but must be text, in quotes where it begins with [."),
