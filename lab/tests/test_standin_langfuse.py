@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import bcrypt
 import httpx
 import pytest
 
@@ -83,6 +84,18 @@ BATCH: list[dict[str, Any]] = [
         "body": {"id": "s1", "traceId": "t1", "name": "quality", "value": 0.5},
     },
 ]
+
+
+@pytest.fixture(autouse=True)
+def quick_bcrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each hash with the fewest rounds that bcrypt takes: Langfuse's take these tests ten times as long."""
+    gensalt = bcrypt.gensalt
+
+    def quick(rounds: int) -> bytes:
+        assert rounds == 11
+        return gensalt(4)
+
+    monkeypatch.setattr(bcrypt, "gensalt", quick)
 
 
 # --- settings
