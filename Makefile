@@ -39,6 +39,8 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck
 check: lint ## while you work: lint, types, and the unit tests nearest to what differs from main
 	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
 
+# Whatever Python is told elsewhere: without bytecode each worker rewrites and compiles every test anew.
+unit check: export PYTHONDONTWRITEBYTECODE :=
 unit: prerequisites $(VENV)/installed ## tests that need no machine
 	$(BIN)/pytest -n 2 --dist worksteal $(UNIT)
 
