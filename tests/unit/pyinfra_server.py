@@ -1,22 +1,65 @@
 """Runs pyinfra's command line as a user would, again and again, in a process that has imported it once.
 
-Importing pyinfra takes longer than most of what the tests ask of it. So this program imports it and no more, and forks
-for each request on its standard input: a line of JSON with `arguments`, `folder`, `environment` and the `output` file.
-The child is as a fresh `pyinfra` would be. The answer is a line with its exit status.
+Importing pyinfra and the project takes longer than most of what the tests ask of them. So this program imports both,
+and forks for each request on its standard input: a line of JSON with `arguments`, `folder`, `environment` and the
+`output` file. The child is as a fresh `pyinfra` would be in that folder; if a module is another there than in the
+checkout, it imports the project anew. The answer is a line with its exit status.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import gevent
 from gevent.monkey import get_original
 from pyinfra_cli.main import main
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def imported() -> list[ModuleType]:
+    """Modules of the project."""
+    own = [f"{CHECKOUT}/{name}/" for name in ("blueprint", "operations", "facts", "specs", "phases")]
+    modules = [module for module in sys.modules.values() if getattr(module, "__file__", None)]
+    return [module for module in modules if str(module.__file__).startswith(tuple(own))]
+
+
+def moved(value: Any, folder: Path) -> Any:
+    """What a path of the checkout is in a copy; anything else as it is."""
+    if isinstance(value, Path) and value.is_relative_to(CHECKOUT):
+        return folder / value.relative_to(CHECKOUT)
+    return value
+
+
+def move(folder: Path) -> None:
+    """Have the modules of the project be those of a copy: their paths lead there."""
+    modules = imported()
+    places = {
+        module.__name__: folder / Path(str(module.__file__)).relative_to(CHECKOUT) for module in modules
+    }
+    for module in modules:
+        place, source = places[module.__name__], Path(str(module.__file__))
+        if not place.is_file() or place.read_bytes() != source.read_bytes():
+            for name in places:
+                del sys.modules[name]
+            return
+    for module in modules:
+        module.__file__ = str(places[module.__name__])
+        if hasattr(module, "__path__"):
+            module.__path__ = [str(places[module.__name__].parent)]
+        for name, value in vars(module).items():
+            if isinstance(value, Path):
+                setattr(module, name, moved(value, folder))
+            elif isinstance(value, FunctionType) and value.__defaults__:
+                value.__defaults__ = tuple(moved(default, folder) for default in value.__defaults__)
 
 
 def run(request: dict[str, Any]) -> None:
@@ -27,6 +70,8 @@ def run(request: dict[str, Any]) -> None:
     for old, new in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(old, new)
     os.chdir(request["folder"])
+    if Path(request["folder"]) != CHECKOUT:
+        move(Path(request["folder"]))
     os.environ.clear()
     os.environ.update(request["environment"])
     # Instead of this program's own folder, what Python would have taken.
@@ -48,6 +93,11 @@ def run(request: dict[str, Any]) -> None:
 
 def serve() -> None:
     """One request after the other, until the input ends."""
+    sys.path.insert(0, str(CHECKOUT))
+    for name in ("phases", "operations.transport"):
+        importlib.import_module(name)
+    del sys.path[0]
+    gc.freeze()  # no child looks through what it shares
     fork, waitpid = get_original("os", "fork"), get_original("os", "waitpid")
     for line in sys.stdin:
         child = fork()
