@@ -122,7 +122,13 @@ def test_connections_of_postgres(
 ) -> None:
     limit = int(sql(machine, "postgres", "SHOW max_connections;"))
     used = int(sql(machine, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname <> '';"))
+    of_role = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{postgres.MONITOR}';"  # noqa: S608
+    declared = sql(machine, "postgres", of_role)
+    limit_role = f"ALTER ROLE {postgres.MONITOR} CONNECTION LIMIT "
     with ExitStack() as clients:
+        # No role alone may open so many.
+        sql(machine, "postgres", f"{limit_role} -1;")
+        clients.callback(sql, machine, "postgres", f"{limit_role} {declared};")
         for _ in range(int(limit * 0.85) - used):
             clients.enter_context(data_plane.connect("litellm", postgres.MONITOR))
         over = crossed(check_run, messages, "shared-postgres has ", "postgres")
@@ -205,7 +211,7 @@ def test_the_latency_of_ollama(
     machine.run(f"echo {SLOW_S} >{delay}")
     try:
         calls(machine, ask, "qwen3-heavy", 3)
-        text = f"Ollama heavy took {SLOW_S} s for 95 % of 3 calls"
+        text = f"Ollama heavy took {SLOW_S} s for 95 % of "  # the projects may call meanwhile
         over = crossed(check_run, messages, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"rm {delay}")
@@ -224,7 +230,7 @@ def test_answers_of_a_cloud_in_ollama_s_place(
     machine.run(f"systemctl stop {LIGHT.unit}")
     try:
         calls(machine, ask, "qwen3-light", 3)
-        text = "100 % of 3 calls were answered by a cloud model"
+        text = " calls were answered by a cloud model"  # the projects' own by Ollama meanwhile
         over = crossed(check_run, messages, text, "litellm", limits={"min_calls": 3})
     finally:
         machine.run(f"systemctl start {LIGHT.unit}", timeout=120)
