@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,9 +94,12 @@ def hosts(
     :param profiles: groups of hardware profiles
     :raises DeclarationError: with everything that is wrong in the environment's file
     """
-    if environment == "lab":
-        return _lab(tuple(roles), root)
-    return _production(tuple(roles), (*_PYINFRAS_GROUPS, *ENVIRONMENTS, *roles, *profiles), root)
+    reserved = (*_PYINFRAS_GROUPS, *ENVIRONMENTS, *roles, *profiles)
+    described: dict[str, Callable[..., list[HostEntry]]] = {
+        "lab": _lab,
+        "production": partial(_production, reserved=reserved),
+    }
+    return described[environment](tuple(roles), root=root)
 
 
 def _lab(roles: tuple[str, ...], root: Path) -> list[HostEntry]:

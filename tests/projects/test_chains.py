@@ -1,4 +1,4 @@
-"""voicejury's chains, tier by tier: who comments (requirements 7.4), who transcribes (7.6); what is kept and traced.
+"""voicejury's chains, tier by tier: who comments (requirements 7.4), who transcribes (7.6), what is cached and traced.
 
 Every analysis is a job of Celery's, done by the worker with the card.
 """
