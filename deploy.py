@@ -4,7 +4,7 @@ from pyinfra.context import host, state
 
 from blueprint.phases import HARDWARE
 from phases import adoption, leftovers, preflight, upgrade
-from phases.closing import closing
+from phases.post_deploy import post_deploy
 from phases.report import Report
 from phases.requirements import require
 from phases.run import Run, declaration_errors
@@ -29,7 +29,7 @@ def main() -> None:
         adoption.remove_replaced(applied, stacks)
         report.running(host, phase.running(run.blueprint))
     if run.selected:
-        closing(applied=run.applied(), secrets=run.secrets)
+        post_deploy(applied=run.applied(), secrets=run.secrets)
     if any(phase.name != HARDWARE for phase in run.selected):
         leftovers.report(run.blueprint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from blueprint.model.data_plane import Database, PgBouncer, PostgresServer
+from blueprint.model.datastores import Database, PgBouncer, PostgresServer
 from blueprint.problems import Violation
 from blueprint.render import render
 

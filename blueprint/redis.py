@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from blueprint.model.data_plane import RedisIndex, RedisServer
+from blueprint.model.datastores import RedisIndex, RedisServer
 from blueprint.names import BULL_BOARD
 
 # Users beside those of the table: one of ours for reloads and backups, and one that may only read the state.

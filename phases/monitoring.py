@@ -20,7 +20,7 @@ from phases.shared import deploy_stacks
 
 @deploy("Phase 3: monitoring")
 def monitoring(applied: Applied, secrets: Secrets) -> None:
-    """PgBouncer, Bull Board, Flower, Crawl4AI and Uptime Kuma. `closing` registers the monitors."""
+    """PgBouncer, Bull Board, Flower, Crawl4AI and Uptime Kuma. `post_deploy` registers the monitors."""
     blueprint = applied.blueprint
     backups(applied=applied, secrets=secrets)
     names = [stack.name for stack in applied.stacks_of(MONITORING)]

@@ -20,7 +20,7 @@ from operations import postgres, stacks
 from phases import augmenter, voicejury
 from phases.backup import backups, saving
 from phases.cards import with_cards
-from phases.litellm.data_plane import redis_users
+from phases.litellm.datastores import redis_users
 from phases.litellm.gateway import teams, trace_projects
 from phases.litellm.proxy import proxy
 from phases.monitoring import answer_through_pooler

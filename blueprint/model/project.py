@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Annotated, Literal, NamedTuple
 
 from blueprint.model import types
-from blueprint.model.data_plane import Database, RedisIndex
+from blueprint.model.datastores import Database, RedisIndex
 from blueprint.model.declaration import Conflict, Declaration, conflicts, declaration
 from blueprint.model.llm import Team
 from blueprint.model.predecessor import Predecessor

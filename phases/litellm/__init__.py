@@ -1,4 +1,4 @@
-"""Phase 1 of the checklist: the data plane and the LLM gateway (requirements 3, 5 and 6)."""
+"""Phase 1 of the checklist: the datastores and the LLM gateway (requirements 3, 5 and 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blueprint import Secrets
 from blueprint.applied import Applied
 from blueprint.phases import LITELLM
 from phases.backup import backups
-from phases.litellm.data_plane import data_plane
+from phases.litellm.datastores import datastores
 from phases.litellm.gateway import gateway
 from phases.litellm.proxy import proxy
 from phases.record import record
@@ -18,7 +18,7 @@ from phases.record import record
 def litellm(applied: Applied, secrets: Secrets) -> None:
     """Backups, Postgres, Redis, a proxy unless Coolify runs one, Langfuse, and LiteLLM with the host's teams."""
     backups(applied=applied, secrets=secrets)
-    data_plane(applied=applied, secrets=secrets)
+    datastores(applied=applied, secrets=secrets)
     proxy(applied=applied, secrets=secrets)
     gateway(applied=applied, secrets=secrets)
     record(LITELLM, applied.blueprint)

@@ -33,7 +33,7 @@ def machine(in_its_place: Machine) -> Machine:
 
 def command(*arguments: str) -> list[str]:
     """This suite's own deploy, with further arguments."""
-    return pyinfra_command(*arguments, deploy=["tests/migration/data_plane_deploy.py"])
+    return pyinfra_command(*arguments, deploy=["tests/migration/datastores_deploy.py"])
 
 
 def migrate(*arguments: str) -> Run:

@@ -15,7 +15,7 @@ from blueprint.names import REDIS
 from blueprint.phases import HARDWARE, LITELLM
 from operations import stacks
 from phases.backup import backups, saving
-from phases.litellm.data_plane import redis_as_declared, redis_users
+from phases.litellm.datastores import redis_as_declared, redis_users
 
 blueprint = for_host(host.data)
 if image := os.environ.get("REDIS_IMAGE"):

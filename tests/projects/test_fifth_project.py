@@ -17,7 +17,7 @@ from lab.machine import Machine
 from lab.paths import CHECKOUT
 from tests.host.conftest import Run, await_true, run_pyinfra
 from tests.services.conftest import Statuses
-from tests.services.data_plane import POOLER, DataPlane
+from tests.services.datastores import POOLER, Datastores
 
 DECLARATION = CHECKOUT / "tests" / "unit" / "fifth_project.py"
 # Its own images are in no registry; those of renov-bati have the same two kinds of program.
@@ -78,7 +78,7 @@ def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     machine: Machine,
     owner: Callable[..., Run],
     deploy: Callable[..., Run],
-    data_plane: DataPlane,
+    datastores: Datastores,
     statuses: Statuses,
 ) -> None:
     done = owner("--data", "phase=shop")
@@ -86,11 +86,11 @@ def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     health = "docker inspect --format '{{.State.Health.Status}}' " + " ".join(CONTAINERS)
     # Its own connections: database, index, key, each with its credentials.
     await_true(lambda: set(machine.run(health).stdout.split()) == {"healthy"}, 600, "health of the shop")
-    with data_plane.connect("shop", "shop", server=POOLER) as connection:
+    with datastores.connect("shop", "shop", server=POOLER) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    with data_plane.connect("shop", "shop") as connection:
+    with datastores.connect("shop", "shop") as connection:
         assert connection.execute("SELECT extname FROM pg_extension WHERE extname = 'vector'").fetchone()
-    assert data_plane.redis("shop", 10).ping()
+    assert datastores.redis("shop", 10).ping()
     settings = json.loads(machine.run(f"cat {paths.config}/backup.json").stdout)
     assert "shop" in next(
         server["databases"] for server in settings["postgres"] if server["container"] == "shared-postgres"

@@ -14,7 +14,7 @@ from blueprint.redis import users
 from group_data.shared import gateway
 from lab.machine import Machine
 from tests.projects.conftest import PROJECTS
-from tests.services.data_plane import POOLER, POSTGRES, DataPlane
+from tests.services.datastores import POOLER, POSTGRES, Datastores
 from tests.services.declared import everything
 
 NAMES = [project.name for project in PROJECTS]
@@ -23,10 +23,10 @@ DATABASE = {project.name: project.databases[0] for project in PROJECTS}
 
 @pytest.mark.checklist("4.1", "5.1")
 @pytest.mark.parametrize("server", [POSTGRES, POOLER], ids=["direct", "pooled"])
-def test_a_role_gets_into_its_own_database_alone(data_plane: DataPlane, server: tuple[str, int]) -> None:
+def test_a_role_gets_into_its_own_database_alone(datastores: Datastores, server: tuple[str, int]) -> None:
     def lets_in(project: str, other: str) -> bool:
         try:
-            with data_plane.connect(
+            with datastores.connect(
                 DATABASE[other].name, DATABASE[project].role, server=server
             ) as connection:
                 return connection.execute("SELECT current_database()").fetchone() == (DATABASE[other].name,)
@@ -38,12 +38,12 @@ def test_a_role_gets_into_its_own_database_alone(data_plane: DataPlane, server: 
 
 
 @pytest.mark.checklist("4.3", "5.3")
-def test_a_user_of_redis_gets_into_its_own_indexes_alone(data_plane: DataPlane) -> None:
+def test_a_user_of_redis_gets_into_its_own_indexes_alone(datastores: Datastores) -> None:
     """Each index but 0, which tests/services/test_redis.py shows as the gap that it is."""
     own = {project.name: {index.index for index in project.redis if not index.users} for project in PROJECTS}
     table = users(everything().redis_indexes)
     for project, index in product(PROJECTS, range(1, 16)):
-        client = data_plane.redis(project.redis_user)
+        client = datastores.redis(project.redis_user)
         if index in own[project.name]:
             assert client.execute_command("SELECT", index)
         else:
@@ -65,10 +65,10 @@ def gateway_client(machine: Machine, forward: Callable[[str, int], int]) -> Iter
 
 
 @pytest.mark.checklist("1.5", "4.4", "5.4")
-def test_a_key_is_of_its_own_team_alone(gateway_client: httpx.Client, data_plane: DataPlane) -> None:
+def test_a_key_is_of_its_own_team_alone(gateway_client: httpx.Client, datastores: Datastores) -> None:
     def sees(project: str, other: str) -> bool:
         teams = {one.name: one.team for one in PROJECTS}
-        key = data_plane.password(teams[project].key_secret)
+        key = datastores.password(teams[project].key_secret)
         answer = gateway_client.get(
             "/team/info", params={"team_id": teams[other].name}, headers={"Authorization": f"Bearer {key}"}
         )

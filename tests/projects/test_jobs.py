@@ -14,7 +14,7 @@ from group_data.voicejury import voicejury
 from lab.machine import Machine
 from tests.host.conftest import await_true
 from tests.projects.conftest import Job, job_of
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 
 QUEUES = "CELERY_QUEUES"
 WORKERS = [
@@ -32,7 +32,7 @@ LONG = "Good morning. " * 200  # more than 2000 characters (requirements 9.3)
     ("project", "worker", "queue"), WORKERS, ids=[f"{service.name}-{queue}" for _, service, queue in WORKERS]
 )
 def test_a_celery_job_is_done_by_the_worker_of_its_queue(
-    machine: Machine, job: Job, data_plane: DataPlane, project: Project, worker: Service, queue: str
+    machine: Machine, job: Job, datastores: Datastores, project: Project, worker: Service, queue: str
 ) -> None:
     """Put by another container of the project, so that the broker is between them."""
     value = secrets.token_hex(8)
@@ -41,7 +41,7 @@ def test_a_celery_job_is_done_by_the_worker_of_its_queue(
     name = machine.run(f"docker inspect --format '{{{{.Config.Hostname}}}}' {worker.name}").stdout.strip()
     assert (answer["result"]["value"], answer["result"]["worker"]) == (value, name)
     assert project.results is not None
-    with data_plane.redis(project.redis_user, project.results) as results:
+    with datastores.redis(project.redis_user, project.results) as results:
         key = f"celery-task-meta-{answer['id']}"
         assert value in str(results.get(key))
         assert 0 < results.ttl(key) <= 3600
@@ -62,7 +62,7 @@ def test_a_bullmq_job_that_cannot_be_done_says_why(machine: Machine) -> None:
 
 
 def test_a_job_waits_for_a_worker_that_is_away(
-    machine: Machine, broken: Callable[..., None], data_plane: DataPlane
+    machine: Machine, broken: Callable[..., None], datastores: Datastores
 ) -> None:
     """A job that is queued while no worker runs is done once one does."""
     assert renov_bati.broker is not None
@@ -70,7 +70,7 @@ def test_a_job_waits_for_a_worker_that_is_away(
     late = job_of(machine, "renov-backend", "--queue", "etl", "--timeout", "3")
     assert late.returncode == 1
     assert "TimeoutError" in late.stderr
-    with data_plane.redis(renov_bati.redis_user, renov_bati.broker) as broker:
+    with datastores.redis(renov_bati.redis_user, renov_bati.broker) as broker:
         assert broker.llen("etl") == 1
         machine.run("docker start renov-etl-worker")
         await_true(lambda: broker.llen("etl") == 0, 300, "the job, taken")

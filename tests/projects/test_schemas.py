@@ -8,24 +8,24 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.services.data_plane import POOLER, DataPlane
+from tests.services.datastores import POOLER, Datastores
 
 Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def renov(data_plane: DataPlane) -> Iterator[Connection]:
+def renov(datastores: Datastores) -> Iterator[Connection]:
     """renov-bati's role, through the pooler; nothing that it writes stays."""
-    with data_plane.connect("renov_bati", "renov_bati", server=POOLER) as connection:
+    with datastores.connect("renov_bati", "renov_bati", server=POOLER) as connection:
         connection.autocommit = False
         yield connection
         connection.rollback()
 
 
 @pytest.fixture
-def voices(data_plane: DataPlane) -> Iterator[Connection]:
+def voices(datastores: Datastores) -> Iterator[Connection]:
     """voicejury's, likewise."""
-    with data_plane.connect("voicejury_db", "voicejury", server=POOLER) as connection:
+    with datastores.connect("voicejury_db", "voicejury", server=POOLER) as connection:
         connection.autocommit = False
         yield connection
         connection.rollback()
@@ -116,7 +116,7 @@ def test_words_and_lyrics_expire_as_required(voices: Connection) -> None:
 
 
 @pytest.mark.checklist("6.2")
-def test_tables_belong_to_the_role_of_their_project(data_plane: DataPlane) -> None:
+def test_tables_belong_to_the_role_of_their_project(datastores: Datastores) -> None:
     for database, role, tables in (
         (
             "renov_bati",
@@ -125,21 +125,21 @@ def test_tables_belong_to_the_role_of_their_project(data_plane: DataPlane) -> No
         ),
         ("voicejury_db", "voicejury", {"lyrics_cache", "lyrics_offsets", "word_timestamps_cache"}),
     ):
-        output = data_plane.sql(database, f"SELECT tablename FROM pg_tables WHERE tableowner = '{role}'")  # noqa: S608
+        output = datastores.sql(database, f"SELECT tablename FROM pg_tables WHERE tableowner = '{role}'")  # noqa: S608
         assert set(output.split()) == tables
 
 
 def test_a_table_that_is_gone_comes_back_and_the_others_keep_their_rows(
-    data_plane: DataPlane, deploy: Any
+    datastores: Datastores, deploy: Any
 ) -> None:
-    data_plane.sql(
+    datastores.sql(
         "voicejury_db", "INSERT INTO lyrics_offsets (spotify_track_id, youtube_video_id) VALUES ('kept', 'v')"
     )
     try:
-        data_plane.sql("voicejury_db", "DROP TABLE word_timestamps_cache")
+        datastores.sql("voicejury_db", "DROP TABLE word_timestamps_cache")
         changed = deploy("--data", "phase=voicejury").changed
         assert changed == ["Phase 6: voicejury | Schema of voicejury_db"]
-        assert data_plane.sql("voicejury_db", "SELECT count(*) FROM word_timestamps_cache") == "0"
-        assert data_plane.sql("voicejury_db", "SELECT count(*) FROM lyrics_offsets") == "1"
+        assert datastores.sql("voicejury_db", "SELECT count(*) FROM word_timestamps_cache") == "0"
+        assert datastores.sql("voicejury_db", "SELECT count(*) FROM lyrics_offsets") == "1"
     finally:
-        data_plane.sql("voicejury_db", "DELETE FROM lyrics_offsets WHERE spotify_track_id = 'kept'")
+        datastores.sql("voicejury_db", "DELETE FROM lyrics_offsets WHERE spotify_track_id = 'kept'")

@@ -22,7 +22,7 @@ from tests.host.conftest import (  # noqa: F401 - fixtures
     the_lab,
     without_cron,
 )
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 from tests.services.tenants import tenants as all_tenants
@@ -62,9 +62,9 @@ def messages(telegrams: Telegrams) -> Telegrams:  # noqa: F811 - likewise
 
 
 @pytest.fixture
-def data_plane(machine: Machine, forward: Callable[[str, int], int]) -> DataPlane:  # noqa: F811 - likewise
+def datastores(machine: Machine, forward: Callable[[str, int], int]) -> Datastores:  # noqa: F811 - likewise
     applied = everything()
-    return DataPlane(machine, forward, applied.databases, applied.redis_indexes)
+    return Datastores(machine, forward, applied.databases, applied.redis_indexes)
 
 
 @pytest.fixture(scope="session")

@@ -11,38 +11,38 @@ from psycopg import ClientCursor
 
 from blueprint.postgres import MONITOR
 from tests.host.conftest import Run
-from tests.services.data_plane import POOLER, DataPlane
+from tests.services.datastores import POOLER, Datastores
 
 
 @pytest.mark.checklist("3.1", "F.4")
-def test_each_role_reaches_its_own_database_and_no_other(data_plane: DataPlane) -> None:
-    names = [database.name for database in data_plane.databases]
-    for position, database in enumerate(data_plane.databases):
-        with data_plane.connect(database.name, database.role, server=POOLER) as connection:
+def test_each_role_reaches_its_own_database_and_no_other(datastores: Datastores) -> None:
+    names = [database.name for database in datastores.databases]
+    for position, database in enumerate(datastores.databases):
+        with datastores.connect(database.name, database.role, server=POOLER) as connection:
             found = connection.execute("SELECT current_database(), current_user").fetchone()
             assert found == (database.name, database.role)
-        other = data_plane.databases[position - 1]
+        other = datastores.databases[position - 1]
         if database.role not in other.connect_roles:
             with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-                data_plane.connect(other.name, database.role, server=POOLER).execute("SELECT 1")
+                datastores.connect(other.name, database.role, server=POOLER).execute("SELECT 1")
     assert len(set(names)) == len(names)
 
 
-def test_a_wrong_password_and_an_unknown_database_are_refused(data_plane: DataPlane) -> None:
-    database = data_plane.databases[0]
+def test_a_wrong_password_and_an_unknown_database_are_refused(datastores: Datastores) -> None:
+    database = datastores.databases[0]
     with pytest.raises(psycopg.OperationalError, match="SASL authentication failed"):
-        data_plane.connect(database.name, database.role, password="a guess", server=POOLER)  # noqa: S106 - wrong
+        datastores.connect(database.name, database.role, password="a guess", server=POOLER)  # noqa: S106 - wrong
     with pytest.raises(psycopg.OperationalError, match="no such database"):
-        data_plane.connect("nowhere", database.role, server=POOLER)
+        datastores.connect("nowhere", database.role, server=POOLER)
 
 
 @pytest.mark.checklist("3.1")
-def test_a_row_is_written_with_a_prepared_statement(data_plane: DataPlane) -> None:
-    database = data_plane.databases[0]
-    with data_plane.connect(database.name, database.role) as direct:
+def test_a_row_is_written_with_a_prepared_statement(datastores: Datastores) -> None:
+    database = datastores.databases[0]
+    with datastores.connect(database.name, database.role) as direct:
         direct.execute("CREATE TABLE IF NOT EXISTS tried (n int)")
         try:
-            with data_plane.connect(
+            with datastores.connect(
                 database.name, database.role, server=POOLER, prepare_threshold=0
             ) as pooled:
                 for n in range(3):
@@ -52,11 +52,11 @@ def test_a_row_is_written_with_a_prepared_statement(data_plane: DataPlane) -> No
             direct.execute("DROP TABLE tried")
 
 
-def test_prepared_statements_hold_when_clients_outnumber_connections(data_plane: DataPlane) -> None:
-    database = max(data_plane.databases, key=lambda database: database.pool)
+def test_prepared_statements_hold_when_clients_outnumber_connections(datastores: Datastores) -> None:
+    database = max(datastores.databases, key=lambda database: database.pool)
 
     def client(seed: int) -> None:
-        with data_plane.connect(
+        with datastores.connect(
             database.name, database.role, server=POOLER, prepare_threshold=0
         ) as connection:
             for n in range(20):
@@ -64,46 +64,46 @@ def test_prepared_statements_hold_when_clients_outnumber_connections(data_plane:
                 text = f"SELECT %s::int + {seed}"
                 assert connection.execute(text, (n,)).fetchone() == (n + seed,)
 
-    data_plane.connect(database.name, database.role, server=POOLER).close()  # the forward, before the threads
+    datastores.connect(database.name, database.role, server=POOLER).close()  # the forward, before the threads
     clients = 2 * database.pool + 5
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(client, range(clients)))
     # Those of the pooler alone: the project's containers connect past it, too.
-    pooler = data_plane.inspect(POOLER[0], "{{.NetworkSettings.Networks.coolify.IPAddress}}")
+    pooler = datastores.inspect(POOLER[0], "{{.NetworkSettings.Networks.coolify.IPAddress}}")
     activity = f"SELECT datname, usename FROM pg_stat_activity WHERE client_addr = '{pooler}'"  # noqa: S608
-    backends = data_plane.sql("postgres", activity).splitlines()
+    backends = datastores.sql("postgres", activity).splitlines()
     assert 1 <= backends.count(f"{database.name}|{database.role}") <= database.pool
 
 
 @pytest.mark.checklist("F.3")
-def test_pools_cannot_exceed_what_the_server_accepts(data_plane: DataPlane) -> None:
-    with data_plane.connect("pgbouncer", MONITOR, server=POOLER, cursor_factory=ClientCursor) as console:
+def test_pools_cannot_exceed_what_the_server_accepts(datastores: Datastores) -> None:
+    with datastores.connect("pgbouncer", MONITOR, server=POOLER, cursor_factory=ClientCursor) as console:
         rows = console.execute("SHOW DATABASES")
         columns = [column.name for column in rows.description or ()]
         limits = {row[0]: row[columns.index("max_connections")] for row in rows if row[0] != "pgbouncer"}
         with pytest.raises(psycopg.errors.Error, match="admin access needed"):
             console.execute("SHUTDOWN")
-    assert limits == {database.name: database.pool for database in data_plane.databases}
-    direct = sum(database.direct for database in data_plane.databases)
-    assert sum(limits.values()) + direct < int(data_plane.sql("postgres", "SHOW max_connections"))
+    assert limits == {database.name: database.pool for database in datastores.databases}
+    direct = sum(database.direct for database in datastores.databases)
+    assert sum(limits.values()) + direct < int(datastores.sql("postgres", "SHOW max_connections"))
 
 
 def test_a_rotated_password_is_taken_over_without_a_restart(
-    data_plane: DataPlane, deploy: Callable[..., Run]
+    datastores: Datastores, deploy: Callable[..., Run]
 ) -> None:
-    database = data_plane.databases[-1]
+    database = datastores.databases[-1]
     name = f"postgres/{database.role}"
-    old = data_plane.password(name)
+    old = datastores.password(name)
     containers = ("pgbouncer", "shared-postgres")
-    started = [data_plane.inspect(container, "{{.State.StartedAt}}") for container in containers]
-    with data_plane.rotated(name):
+    started = [datastores.inspect(container, "{{.State.StartedAt}}") for container in containers]
+    with datastores.rotated(name):
         done = deploy()
     assert done.rc == 0, done.output
-    assert data_plane.password(name) != old
+    assert datastores.password(name) != old
     for server in (("shared-postgres", 5432), POOLER):
-        with data_plane.connect(database.name, database.role, server=server) as connection:
+        with datastores.connect(database.name, database.role, server=server) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.OperationalError, match="authentication failed"):
-            data_plane.connect(database.name, database.role, password=old, server=server)
-    assert [data_plane.inspect(container, "{{.State.StartedAt}}") for container in containers] == started
+            datastores.connect(database.name, database.role, password=old, server=server)
+    assert [datastores.inspect(container, "{{.State.StartedAt}}") for container in containers] == started
     assert deploy().changed == []

@@ -9,50 +9,50 @@ import pytest
 from psycopg import errors
 
 from tests.host.conftest import Run, await_true
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 
 Deploy = Callable[..., Run]
 
 
 @pytest.mark.checklist("1.3")
-def test_each_role_reaches_its_own_database_and_no_other(data_plane: DataPlane) -> None:
-    for database in data_plane.databases:
-        for other in data_plane.databases:
+def test_each_role_reaches_its_own_database_and_no_other(datastores: Datastores) -> None:
+    for database in datastores.databases:
+        for other in datastores.databases:
             if other is database or database.role in other.connect_roles:
-                with data_plane.connect(other.name, database.role) as connection:
+                with datastores.connect(other.name, database.role) as connection:
                     assert connection.execute("SELECT current_database()").fetchone() == (other.name,)
             else:
                 with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-                    data_plane.connect(other.name, database.role)
+                    datastores.connect(other.name, database.role)
 
 
 @pytest.mark.parametrize("database", ["postgres", "template1"])
-def test_no_role_reaches_the_servers_own_databases(data_plane: DataPlane, database: str) -> None:
-    for role in {database.role for database in data_plane.databases}:
+def test_no_role_reaches_the_servers_own_databases(datastores: Datastores, database: str) -> None:
+    for role in {database.role for database in datastores.databases}:
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            data_plane.connect(database, role)
+            datastores.connect(database, role)
 
 
-def test_nobody_gets_in_with_a_wrong_password_and_the_superuser_with_none(data_plane: DataPlane) -> None:
-    database = data_plane.databases[0]
+def test_nobody_gets_in_with_a_wrong_password_and_the_superuser_with_none(datastores: Datastores) -> None:
+    database = datastores.databases[0]
     for role in (database.role, "postgres"):
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-            data_plane.connect(database.name, role, password="a guess")  # noqa: S106 - wrong on purpose
+            datastores.connect(database.name, role, password="a guess")  # noqa: S106 - wrong on purpose
 
 
-def test_every_password_is_kept_as_scram(data_plane: DataPlane) -> None:
-    kept = data_plane.sql(
+def test_every_password_is_kept_as_scram(datastores: Datastores) -> None:
+    kept = datastores.sql(
         "postgres", "SELECT rolname, split_part(rolpassword, '$', 1) FROM pg_authid WHERE rolcanlogin"
     )
     schemes = dict(line.split("|") for line in kept.splitlines())
     assert schemes.pop("postgres") == ""
     assert set(schemes.values()) == {"SCRAM-SHA-256"}
-    assert schemes.keys() >= {database.role for database in data_plane.databases}
+    assert schemes.keys() >= {database.role for database in datastores.databases}
 
 
-def test_an_owner_makes_tables_and_nothing_more(data_plane: DataPlane) -> None:
-    database = data_plane.databases[0]
-    with data_plane.connect(database.name, database.role) as connection:
+def test_an_owner_makes_tables_and_nothing_more(datastores: Datastores) -> None:
+    database = datastores.databases[0]
+    with datastores.connect(database.name, database.role) as connection:
         connection.execute("CREATE TABLE tried (id int)")
         connection.execute("DROP TABLE tried")
         for forbidden in (
@@ -66,9 +66,9 @@ def test_an_owner_makes_tables_and_nothing_more(data_plane: DataPlane) -> None:
                 connection.execute(forbidden)
 
 
-def test_vectors_are_found_by_distance_where_declared_and_unknown_elsewhere(data_plane: DataPlane) -> None:
-    for database in data_plane.databases:
-        with data_plane.connect(database.name, database.role) as connection:
+def test_vectors_are_found_by_distance_where_declared_and_unknown_elsewhere(datastores: Datastores) -> None:
+    for database in datastores.databases:
+        with datastores.connect(database.name, database.role) as connection:
             if "vector" not in database.extensions:
                 with pytest.raises(errors.UndefinedObject):
                     connection.execute("SELECT '[1,2,3]'::vector")
@@ -82,10 +82,10 @@ def test_vectors_are_found_by_distance_where_declared_and_unknown_elsewhere(data
             assert nearest.fetchone() == ("near",)
 
 
-def test_places_are_measured_where_declared_and_unknown_elsewhere(data_plane: DataPlane) -> None:
+def test_places_are_measured_where_declared_and_unknown_elsewhere(datastores: Datastores) -> None:
     paris, lyon = "ST_MakePoint(2.3522, 48.8566)::geography", "ST_MakePoint(4.8357, 45.7640)::geography"
-    for database in data_plane.databases:
-        with data_plane.connect(database.name, database.role) as connection:
+    for database in datastores.databases:
+        with datastores.connect(database.name, database.role) as connection:
             if "postgis" in database.extensions:
                 [km] = connection.execute(f"SELECT ST_Distance({paris}, {lyon}) / 1000").fetchone() or [0]
                 assert 385 < km < 400
@@ -94,11 +94,11 @@ def test_places_are_measured_where_declared_and_unknown_elsewhere(data_plane: Da
                     connection.execute(f"SELECT {paris}")
 
 
-def test_drift_is_repaired_and_then_there_is_nothing_to_do(data_plane: DataPlane, deploy: Deploy) -> None:
-    first, second = data_plane.databases[:2]
-    extended = next(database for database in data_plane.databases if "vector" in database.extensions)
-    started = data_plane.inspect("shared-postgres", "{{.State.StartedAt}}")
-    data_plane.sql(
+def test_drift_is_repaired_and_then_there_is_nothing_to_do(datastores: Datastores, deploy: Deploy) -> None:
+    first, second = datastores.databases[:2]
+    extended = next(database for database in datastores.databases if "vector" in database.extensions)
+    started = datastores.inspect("shared-postgres", "{{.State.StartedAt}}")
+    datastores.sql(
         "postgres",
         f"""
         ALTER DATABASE {first.name} OWNER TO {second.role};
@@ -110,47 +110,49 @@ def test_drift_is_repaired_and_then_there_is_nothing_to_do(data_plane: DataPlane
         SELECT FROM pg_reload_conf();
         """,
     )
-    data_plane.sql(extended.name, "DROP EXTENSION vector CASCADE")
+    datastores.sql(extended.name, "DROP EXTENSION vector CASCADE")
     done = deploy()
     assert done.rc == 0, done.output
-    test_each_role_reaches_its_own_database_and_no_other(data_plane)
-    with data_plane.connect(first.name, first.role) as connection:
+    test_each_role_reaches_its_own_database_and_no_other(datastores)
+    with datastores.connect(first.name, first.role) as connection:
         assert connection.execute("SHOW work_mem").fetchone() != ("64MB",)
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("CREATE DATABASE intruder")
-    owners = data_plane.sql("postgres", "SELECT datname, pg_get_userbyid(datdba) FROM pg_database")
+    owners = datastores.sql("postgres", "SELECT datname, pg_get_userbyid(datdba) FROM pg_database")
     assert f"{first.name}|{first.role}" in owners.splitlines()
-    members = data_plane.sql(
+    members = datastores.sql(
         "postgres", "SELECT member::regrole FROM pg_auth_members WHERE roleid = 'pg_read_all_data'::regrole"
     )
     assert second.role not in members.splitlines()
-    assert data_plane.sql(extended.name, "SELECT '[1,2]'::vector(2)") == "[1,2]"
-    assert data_plane.inspect("shared-postgres", "{{.State.StartedAt}}") == started
+    assert datastores.sql(extended.name, "SELECT '[1,2]'::vector(2)") == "[1,2]"
+    assert datastores.inspect("shared-postgres", "{{.State.StartedAt}}") == started
     assert deploy().changed == []
 
 
-def test_a_database_that_nothing_declares_is_reported_and_left(data_plane: DataPlane, deploy: Deploy) -> None:
-    data_plane.sql("postgres", "CREATE DATABASE stray")
+def test_a_database_that_nothing_declares_is_reported_and_left(
+    datastores: Datastores, deploy: Deploy
+) -> None:
+    datastores.sql("postgres", "CREATE DATABASE stray")
     try:
         done = deploy()
         assert done.changed == []
         assert "databases of shared-postgres that are not declared: stray;" in done.output
-        assert data_plane.sql("stray", "SELECT current_database()") == "stray"
+        assert datastores.sql("stray", "SELECT current_database()") == "stray"
     finally:
-        data_plane.sql("postgres", "DROP DATABASE stray")
+        datastores.sql("postgres", "DROP DATABASE stray")
 
 
-def test_no_password_or_verifier_is_in_the_servers_log_or_environment(data_plane: DataPlane) -> None:
-    log = data_plane.machine.run("docker logs shared-postgres 2>&1; docker inspect shared-postgres").stdout
+def test_no_password_or_verifier_is_in_the_servers_log_or_environment(datastores: Datastores) -> None:
+    log = datastores.machine.run("docker logs shared-postgres 2>&1; docker inspect shared-postgres").stdout
     assert "SCRAM-SHA-256$" not in log
-    for database in data_plane.databases:
-        assert data_plane.password(f"postgres/{database.role}") not in log
+    for database in datastores.databases:
+        assert datastores.password(f"postgres/{database.role}") not in log
 
 
-def test_an_interrupted_first_start_begins_anew(data_plane: DataPlane) -> None:
-    image = data_plane.inspect("shared-postgres", "{{.Config.Image}}")
+def test_an_interrupted_first_start_begins_anew(datastores: Datastores) -> None:
+    image = datastores.inspect("shared-postgres", "{{.Config.Image}}")
     run = f"docker run -d --name scratch-postgres -v scratch-postgres:/var/lib/postgresql/data {image}"
-    machine = data_plane.machine
+    machine = datastores.machine
     try:
         machine.run(
             f"docker run --rm -v scratch-postgres:/var/lib/postgresql/data --entrypoint sh {image} -c "
@@ -163,9 +165,9 @@ def test_an_interrupted_first_start_begins_anew(data_plane: DataPlane) -> None:
         machine.run("docker rm -f scratch-postgres; docker volume rm scratch-postgres")
 
 
-def test_a_volume_of_another_image_is_refused_by_name(data_plane: DataPlane) -> None:
-    image = data_plane.inspect("shared-postgres", "{{.Config.Image}}")
-    machine = data_plane.machine
+def test_a_volume_of_another_image_is_refused_by_name(datastores: Datastores) -> None:
+    image = datastores.inspect("shared-postgres", "{{.Config.Image}}")
+    machine = datastores.machine
     volume = "-v scratch-postgres:/var/lib/postgresql/data"
     try:
         machine.run(

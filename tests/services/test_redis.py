@@ -10,28 +10,28 @@ from redis import exceptions
 from blueprint.model.types import REDIS_DATABASES
 from blueprint.redis import ADMIN, MONITOR, users
 from tests.host.conftest import Run
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 
 Deploy = Callable[..., Run]
 
 
-def test_without_a_password_nothing_is_answered(data_plane: DataPlane) -> None:
+def test_without_a_password_nothing_is_answered(datastores: Datastores) -> None:
     with pytest.raises(exceptions.AuthenticationError):
-        data_plane.redis(None).ping()
-    user = next(iter(users(data_plane.indexes)))
+        datastores.redis(None).ping()
+    user = next(iter(users(datastores.indexes)))
     for name in (user, "default"):
         with pytest.raises(exceptions.AuthenticationError):
-            data_plane.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
+            datastores.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
 
 
 @pytest.mark.checklist("4.3", "5.3")
-def test_each_user_works_in_its_indexes_and_is_refused_in_the_others(data_plane: DataPlane) -> None:
-    for user, own in users(data_plane.indexes).items():
+def test_each_user_works_in_its_indexes_and_is_refused_in_the_others(datastores: Datastores) -> None:
+    for user, own in users(datastores.indexes).items():
         for index in range(REDIS_DATABASES):
-            client = data_plane.redis(user)
+            client = datastores.redis(user)
             if index in own:
                 assert client.execute_command("SELECT", index)
-                client = data_plane.redis(user, index)
+                client = datastores.redis(user, index)
                 client.set(f"tried:{user}", index, ex=60)
                 assert client.get(f"tried:{user}") == str(index)
                 client.delete(f"tried:{user}")
@@ -40,10 +40,10 @@ def test_each_user_works_in_its_indexes_and_is_refused_in_the_others(data_plane:
                     client.execute_command("SELECT", index)
 
 
-def test_what_reaches_other_indexes_or_everybody_is_refused(data_plane: DataPlane) -> None:
-    user, own = next((user, own) for user, own in users(data_plane.indexes).items() if 0 not in own)
+def test_what_reaches_other_indexes_or_everybody_is_refused(datastores: Datastores) -> None:
+    user, own = next((user, own) for user, own in users(datastores.indexes).items() if 0 not in own)
     other = next(index for index in range(1, REDIS_DATABASES) if index not in own)
-    client = data_plane.redis(user, own[0])
+    client = datastores.redis(user, own[0])
     client.set("tried", 1, ex=60)
     for command in (
         ("MOVE", "tried", other),
@@ -67,9 +67,9 @@ def test_what_reaches_other_indexes_or_everybody_is_refused(data_plane: DataPlan
     assert client.get("tried") == "1"
 
 
-def test_what_the_projects_libraries_ask_is_answered(data_plane: DataPlane) -> None:
-    user, own = next(iter(users(data_plane.indexes).items()))
-    client = data_plane.redis(user, own[0])
+def test_what_the_projects_libraries_ask_is_answered(datastores: Datastores) -> None:
+    user, own = next(iter(users(datastores.indexes).items()))
+    client = datastores.redis(user, own[0])
     assert client.info()["maxmemory_policy"] == "volatile-lru"
     assert client.client_setname("worker")
     assert client.client_info()["name"] == "worker"
@@ -79,12 +79,12 @@ def test_what_the_projects_libraries_ask_is_answered(data_plane: DataPlane) -> N
     client.delete("tried:script")
 
 
-def test_a_connection_that_selects_nothing_is_in_nobody_elses_index(data_plane: DataPlane) -> None:
+def test_a_connection_that_selects_nothing_is_in_nobody_elses_index(datastores: Datastores) -> None:
     """Index 0, in which it begins, is one project's."""
-    admin = data_plane.redis(ADMIN)
+    admin = datastores.redis(ADMIN)
     admin.set("tried:0", "theirs", ex=60)
-    for user, own in users(data_plane.indexes).items():
-        client = data_plane.redis(user)
+    for user, own in users(datastores.indexes).items():
+        client = datastores.redis(user)
         if 0 in own:
             assert client.get("tried:0") == "theirs"
             continue
@@ -94,8 +94,8 @@ def test_a_connection_that_selects_nothing_is_in_nobody_elses_index(data_plane: 
     assert admin.getdel("tried:0") == "theirs"
 
 
-def test_the_monitor_measures_and_reads_no_value(data_plane: DataPlane) -> None:
-    monitor = data_plane.redis(MONITOR, data_plane.indexes[-1].index)
+def test_the_monitor_measures_and_reads_no_value(datastores: Datastores) -> None:
+    monitor = datastores.redis(MONITOR, datastores.indexes[-1].index)
     assert monitor.info("memory")["maxmemory"] > 0
     assert monitor.dbsize() >= 0
     for command in (
@@ -109,9 +109,9 @@ def test_the_monitor_measures_and_reads_no_value(data_plane: DataPlane) -> None:
             monitor.execute_command(*command)
 
 
-def test_a_full_redis_gives_up_cached_keys_keeps_the_others_and_recovers(data_plane: DataPlane) -> None:
-    admin = data_plane.redis(ADMIN, REDIS_DATABASES - 1)
-    started = data_plane.inspect("shared-redis", "{{.State.StartedAt}}")
+def test_a_full_redis_gives_up_cached_keys_keeps_the_others_and_recovers(datastores: Datastores) -> None:
+    admin = datastores.redis(ADMIN, REDIS_DATABASES - 1)
+    started = datastores.inspect("shared-redis", "{{.State.StartedAt}}")
     mebibyte = "return redis.call('SET', KEYS[1], string.rep('x', 1048576), unpack(ARGV))"
     try:
         for n in range(50):
@@ -127,12 +127,12 @@ def test_a_full_redis_gives_up_cached_keys_keeps_the_others_and_recovers(data_pl
         admin.flushdb()
     admin.set("tried", 1, ex=1)
     # It was Redis' own limit that it met, and not the container's.
-    assert data_plane.inspect("shared-redis", "{{.State.StartedAt}}") == started
+    assert datastores.inspect("shared-redis", "{{.State.StartedAt}}") == started
 
 
-def test_drift_is_repaired_while_it_runs(data_plane: DataPlane, deploy: Deploy) -> None:
-    admin = data_plane.redis(ADMIN)
-    user = next(iter(users(data_plane.indexes)))
+def test_drift_is_repaired_while_it_runs(datastores: Datastores, deploy: Deploy) -> None:
+    admin = datastores.redis(ADMIN)
+    user = next(iter(users(datastores.indexes)))
     admin.execute_command("ACL", "SETUSER", user, "+@all", "nopass")
     admin.execute_command("ACL", "SETUSER", "intruder", "on", "nopass", "~*", "+@all")
     admin.config_set("maxmemory-policy", "noeviction")
@@ -143,21 +143,21 @@ def test_drift_is_repaired_while_it_runs(data_plane: DataPlane, deploy: Deploy) 
     assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
     for name in (user, "intruder"):
         with pytest.raises(exceptions.AuthenticationError):
-            data_plane.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
+            datastores.redis(name, password="a guess").ping()  # noqa: S106 - wrong on purpose
     assert admin.info()["run_id"] == run
     assert deploy().changed == []
 
 
 @pytest.mark.parametrize("whose", ["a project's", "ours"])
-def test_a_rotated_password_is_taken_over(data_plane: DataPlane, deploy: Deploy, whose: str) -> None:
-    user = ADMIN if whose == "ours" else list(users(data_plane.indexes))[-1]
-    old = data_plane.password(f"redis/{user}")
-    data_plane.redis(ADMIN, 1).set("tried:rotation", 1)
-    with data_plane.rotated(f"redis/{user}"):
+def test_a_rotated_password_is_taken_over(datastores: Datastores, deploy: Deploy, whose: str) -> None:
+    user = ADMIN if whose == "ours" else list(users(datastores.indexes))[-1]
+    old = datastores.password(f"redis/{user}")
+    datastores.redis(ADMIN, 1).set("tried:rotation", 1)
+    with datastores.rotated(f"redis/{user}"):
         done = deploy()
     assert done.rc == 0, done.output
-    assert data_plane.redis(user).ping()
+    assert datastores.redis(user).ping()
     with pytest.raises(exceptions.AuthenticationError):
-        data_plane.redis(user, password=old).ping()
-    assert data_plane.redis(ADMIN, 1).getdel("tried:rotation") == "1"
+        datastores.redis(user, password=old).ping()
+    assert datastores.redis(ADMIN, 1).getdel("tried:rotation") == "1"
     assert deploy().changed == []

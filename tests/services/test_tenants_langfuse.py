@@ -16,7 +16,7 @@ from lab.machine import Machine
 from lab.paths import CHECKOUT
 from operations.langfuse import REMOVED, quick_hash
 from tests.host.conftest import Run, await_true
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
@@ -151,18 +151,18 @@ def test_what_others_add_is_named_and_left_alone(machine: Machine, deploy: Calla
 
 
 def test_a_rotated_pair_takes_the_place_of_the_old_one(
-    data_plane: DataPlane, machine: Machine, deploy: Callable[..., Run], tenants: list[Tenant]
+    datastores: Datastores, machine: Machine, deploy: Callable[..., Run], tenants: list[Tenant]
 ) -> None:
     """Though Langfuse has the old one in its cache; a pair that a run left half removed goes as well."""
     tenant = next(one for one in tenants if one.project.name == "coach-credit")
     keys = tenant.project.trace_keys
-    old = (data_plane.password(keys.public), data_plane.password(keys.secret))
+    old = (datastores.password(keys.public), datastores.password(keys.secret))
     assert programs(tenant, 'print(json.dumps(ask("projects")[0]))') == 200
     number = pairs(machine)[old[0]]["id"]
     kept = Secrets.open("lab", CHECKOUT / "secrets")
     kept.forget(keys.secret)
     assert deploy().rc == 0
-    assert data_plane.password(keys.secret) != old[1]
+    assert datastores.password(keys.secret) != old[1]
     program = 'print(json.dumps([ask("projects")[0], ask("projects", None, *arguments["old"])[0]]))'
     state = programs(tenant, program, old=old)
     assert state == [200, 401]
@@ -171,7 +171,7 @@ def test_a_rotated_pair_takes_the_place_of_the_old_one(
     assert deploy().changed == []
 
 
-def test_langfuse_hashes_secret_keys_as_we_do(machine: Machine, data_plane: DataPlane) -> None:
+def test_langfuse_hashes_secret_keys_as_we_do(machine: Machine, datastores: Datastores) -> None:
     """By the pair that it made itself, at its first start, or that we have made since."""
-    hashed = quick_hash(data_plane.password(FIRST.keys.secret), data_plane.password(FIRST.salt))
-    assert pairs(machine)[data_plane.password(FIRST.keys.public)]["fast_hashed_secret_key"] == hashed
+    hashed = quick_hash(datastores.password(FIRST.keys.secret), datastores.password(FIRST.salt))
+    assert pairs(machine)[datastores.password(FIRST.keys.public)]["fast_hashed_secret_key"] == hashed

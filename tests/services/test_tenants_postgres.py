@@ -17,7 +17,7 @@ from blueprint.postgres import MONITOR, connection_limits
 from group_data.shared import gateway
 from lab.machine import Machine
 from tests.host.conftest import Run
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
@@ -41,9 +41,9 @@ def own_database(tenant: Tenant) -> Database:
 
 
 def test_each_project_enters_its_own_database_and_no_other(
-    tenants: list[Tenant], data_plane: DataPlane
+    tenants: list[Tenant], datastores: Datastores
 ) -> None:
-    names = [*(database.name for database in data_plane.databases), "postgres", "template1"]
+    names = [*(database.name for database in datastores.databases), "postgres", "template1"]
     program = """
         found = {}
         for host, port in (("shared-postgres", 5432), ("pgbouncer", 6432)):
@@ -67,7 +67,7 @@ def test_each_project_enters_its_own_database_and_no_other(
 
 
 def test_a_project_that_takes_all_connections_takes_only_its_own(
-    tenants: list[Tenant], data_plane: DataPlane
+    tenants: list[Tenant], datastores: Datastores
 ) -> None:
     """All of them at once: the services, the monitor and the superuser still get in."""
     blueprint = everything().blueprint
@@ -90,18 +90,18 @@ def test_a_project_that_takes_all_connections_takes_only_its_own(
     def flood(tenant: Tenant) -> Any:
         return tenant.python(_after_login(program))
 
-    machine = data_plane.machine
+    machine = datastores.machine
     with ThreadPoolExecutor(len(tenants)) as pool:
         floods = [pool.submit(flood, tenant) for tenant in tenants]
         try:
             flooding = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flood'"
-            _until(lambda: int(data_plane.sql("postgres", flooding)) == len(tenants))
+            _until(lambda: int(datastores.sql("postgres", flooding)) == len(tenants))
             flooded = {own_database(tenant).role for tenant in tenants}
-            for database in data_plane.databases:
+            for database in datastores.databases:
                 if database.role not in flooded:
-                    data_plane.connect(database.name, database.role).close()
-                data_plane.connect(database.name, MONITOR).close()
-            assert data_plane.sql("postgres", "SELECT 1") == "1"
+                    datastores.connect(database.name, database.role).close()
+                datastores.connect(database.name, MONITOR).close()
+            assert datastores.sql("postgres", "SELECT 1") == "1"
         finally:
             for tenant in tenants:
                 machine.run(f"docker exec {tenant.container} touch /tmp/released", check=False)
@@ -253,17 +253,17 @@ def kuma(machine: Machine, sql: str) -> None:
 
 @pytest.fixture
 def strays(
-    tenants: list[Tenant], data_plane: DataPlane, litellm: Callable[..., None]
+    tenants: list[Tenant], datastores: Datastores, litellm: Callable[..., None]
 ) -> Iterator[Callable[[], None]]:
     """Everything undeclared at once; calling it, or the end of the test, removes it."""
-    machine, tenant = data_plane.machine, tenants[-1]
+    machine, tenant = datastores.machine, tenants[-1]
     database = own_database(tenant)
     names = {"role": database.role, "name": database.name}
-    owner = data_plane.connect(database.name, database.role)
+    owner = datastores.connect(database.name, database.role)
 
     def clean() -> None:
-        data_plane.sql("postgres", CLEAN.format(**names))
-        data_plane.sql(database.name, CLEAN_IN_DATABASE.format(**names))
+        datastores.sql("postgres", CLEAN.format(**names))
+        datastores.sql(database.name, CLEAN_IN_DATABASE.format(**names))
         litellm("/user/delete", check=False, user_ids=["stray-admin"])
         litellm("/key/delete", check=False, key_aliases=["stray-free", "stray-of-team"])
         kuma(machine, "DELETE FROM user WHERE username = 'stray'; DELETE FROM api_key WHERE name = 'stray';")
@@ -278,8 +278,8 @@ def strays(
                 owner.execute(TRAP.format(name=name, type=kind, call=call, role=database.role).encode())
             owner.execute(f"ALTER DATABASE {database.name} SET search_path = public, pg_catalog".encode())
             owner.execute(f"ALTER ROLE {database.role} SET statement_timeout = '1h'".encode())
-        data_plane.sql("postgres", STRAY.format(**names) + DRIFT.format(**names))
-        data_plane.sql(database.name, "SET search_path = pg_catalog;" + STRAY_IN_DATABASE.format(**names))
+        datastores.sql("postgres", STRAY.format(**names) + DRIFT.format(**names))
+        datastores.sql(database.name, "SET search_path = pg_catalog;" + STRAY_IN_DATABASE.format(**names))
         litellm("/user/new", user_id="stray-admin", user_role="proxy_admin", auto_create_key=False)
         litellm("/key/generate", key_alias="stray-free")
         litellm("/key/generate", key_alias="stray-of-team", team_id=tenant.project.team.name)
@@ -296,9 +296,9 @@ def strays(
 
 
 def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_stepped_into(
-    tenants: list[Tenant], data_plane: DataPlane, strays: Callable[[], None], deploy: Callable[..., Run]
+    tenants: list[Tenant], datastores: Datastores, strays: Callable[[], None], deploy: Callable[..., Run]
 ) -> None:
-    database, machine = own_database(tenants[-1]), data_plane.machine
+    database, machine = own_database(tenants[-1]), datastores.machine
     done = deploy(*LITELLM_ONLY)
     assert done.rc != 0
     inside = f"database {database.name} of shared-postgres"
@@ -342,18 +342,18 @@ def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_ste
         database.role
     ]
     role = RIGHTS.format(role=database.role)
-    assert data_plane.sql("postgres", role) == f"{limit}|f|f|f"
+    assert datastores.sql("postgres", role) == f"{limit}|f|f|f"
     settings = (
         "SELECT count(*) FROM pg_db_role_setting WHERE setrole IN ('monitor'::regrole, 'postgres'::regrole)"
     )
-    assert data_plane.sql("postgres", settings) == "0"
-    assert data_plane.sql("postgres", "SHOW log_parameter_max_length") == "-1"
+    assert datastores.sql("postgres", settings) == "0"
+    assert datastores.sql("postgres", "SHOW log_parameter_max_length") == "-1"
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        data_plane.connect(database.name, database.role, password="a guess")  # noqa: S106 - wrong on purpose
+        datastores.connect(database.name, database.role, password="a guess")  # noqa: S106 - wrong on purpose
 
     # Nor does the backup step into the trap, which reads every table as the superuser.
     machine.run(f"/opt/scripts/backup-now.sh postgres/shared-postgres/{database.name}", timeout=300)
-    assert data_plane.sql("postgres", role) == f"{limit}|f|f|f"
+    assert datastores.sql("postgres", role) == f"{limit}|f|f|f"
 
     strays()
     done = deploy(*LITELLM_ONLY)

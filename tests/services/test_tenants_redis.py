@@ -11,7 +11,7 @@ from blueprint import redis
 from blueprint.model.types import REDIS_DATABASES
 from lab.machine import Machine
 from tests.host.conftest import await_healthy
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
 
@@ -63,9 +63,9 @@ def foreign(tenant: Tenant) -> int:
 
 
 @pytest.fixture
-def secrets(data_plane: DataPlane) -> Any:
+def secrets(datastores: Datastores) -> Any:
     """A key in every database, put there by the administrator."""
-    clients = [data_plane.redis(redis.ADMIN, index) for index in range(REDIS_DATABASES)]
+    clients = [datastores.redis(redis.ADMIN, index) for index in range(REDIS_DATABASES)]
     for index, client in enumerate(clients):
         client.set(SECRET, f"of {index}", ex=600)
     yield clients
@@ -242,7 +242,7 @@ EVERYBODYS: list[tuple[str, ...]] = [
 ]
 
 
-def test_what_concerns_everybody_is_refused(tenants: list[Tenant], data_plane: DataPlane) -> None:
+def test_what_concerns_everybody_is_refused(tenants: list[Tenant], datastores: Datastores) -> None:
     program = """
     found = {}
     for words in arguments["commands"]:
@@ -251,7 +251,7 @@ def test_what_concerns_everybody_is_refused(tenants: list[Tenant], data_plane: D
         found[" ".join(words)] = refusal(client, *words)
     print(json.dumps(found))
     """
-    admin = data_plane.redis(redis.ADMIN)
+    admin = datastores.redis(redis.ADMIN)
     loaded = admin.script_load("return 'tenants'")
     for tenant in tenants:
         names = {"own": own(tenant)[0], "foreign": foreign(tenant)}
@@ -339,7 +339,7 @@ def test_the_workers_of_a_broker_answer_their_own_project(tenants: list[Tenant])
 
 
 def test_a_script_that_never_ends_is_ended(
-    machine: Machine, tenants: list[Tenant], data_plane: DataPlane
+    machine: Machine, tenants: list[Tenant], datastores: Datastores
 ) -> None:
     """It keeps everybody out; the health check of the server ends it, and the server where it has written already."""
     program = """
@@ -347,14 +347,14 @@ def test_a_script_that_never_ends_is_ended(
     client.execute_command("SELECT", first)
     print(json.dumps(refusal(client, "EVAL", arguments["script"], "1", "tenants:loop")))
     """
-    admin = data_plane.redis(redis.ADMIN)
+    admin = datastores.redis(redis.ADMIN)
     run_id = admin.info()["run_id"]
-    kept = data_plane.redis(redis.ADMIN, REDIS_DATABASES - 1)
+    kept = datastores.redis(redis.ADMIN, REDIS_DATABASES - 1)
     kept.set("tenants:kept", 1, ex=600)
     assert "Script killed" in run(tenants[0], program, script="while true do end")
     assert admin.info()["run_id"] == run_id
     writing = "redis.call('SET', KEYS[1], 1, 'EX', 60) while true do end"
     assert "connection lost" in run(tenants[0], program, script=writing)
     await_healthy(machine)  # clients connect again
-    kept = data_plane.redis(redis.ADMIN, REDIS_DATABASES - 1)
+    kept = datastores.redis(redis.ADMIN, REDIS_DATABASES - 1)
     assert kept.getdel("tenants:kept") == "1"

@@ -21,7 +21,7 @@ from group_data.shared import redis as redis_server
 from lab import authority
 from lab.machine import Machine
 from tests.host.conftest import Telegrams, await_true
-from tests.services.data_plane import DataPlane
+from tests.services.datastores import Datastores
 from tests.services.test_litellm import Ask, ask, question  # noqa: F401 - `ask` is a fixture
 
 # cron's own watch and watchdog stay out meanwhile.
@@ -118,7 +118,7 @@ def test_a_full_disk(check_run: CheckRun, messages: Telegrams) -> None:
 
 
 def test_connections_of_postgres(
-    machine: Machine, data_plane: DataPlane, check_run: CheckRun, messages: Telegrams
+    machine: Machine, datastores: Datastores, check_run: CheckRun, messages: Telegrams
 ) -> None:
     limit = int(sql(machine, "postgres", "SHOW max_connections;"))
     used = int(sql(machine, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname <> '';"))
@@ -130,7 +130,7 @@ def test_connections_of_postgres(
         sql(machine, "postgres", f"{limit_role} -1;")
         clients.callback(sql, machine, "postgres", f"{limit_role} {declared};")
         for _ in range(int(limit * 0.85) - used):
-            clients.enter_context(data_plane.connect("litellm", postgres.MONITOR))
+            clients.enter_context(datastores.connect("litellm", postgres.MONITOR))
         over = crossed(check_run, messages, "shared-postgres has ", "postgres")
     over()
 

@@ -22,7 +22,7 @@ from blueprint.applied import Applied
 from facts.adoption import AdoptionState
 from facts.folder import Names
 from facts.written_values import WrittenValues
-from phases import PHASES, Phase, adoption, closing, leftovers, preflight
+from phases import PHASES, Phase, adoption, leftovers, post_deploy, preflight
 from phases.report import Report
 from tests.unit.declared import declared
 from tests.unit.facts.test_host import ANSWER
@@ -80,7 +80,9 @@ def deployed(
     monkeypatch.setattr(phases, "PHASES", stand_ins)
     monkeypatch.setattr(leftovers, "report", lambda blueprint: None)
     ended: list[set[str]] = []
-    monkeypatch.setattr(closing, "closing", lambda applied, secrets: ended.append(set(applied.phases)))
+    monkeypatch.setattr(
+        post_deploy, "post_deploy", lambda applied, secrets: ended.append(set(applied.phases))
+    )
     monkeypatch.setattr(preflight, "require_unmanaged", lambda blueprint, stacks: None)
     monkeypatch.setattr(preflight, "unfit", lambda blueprint: ())
     whole = SimpleNamespace(has=lambda name: True, missing=lambda names: [], provided=lambda name: "provided")

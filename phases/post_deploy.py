@@ -21,7 +21,7 @@ from phases.watch import watch
 
 
 @deploy("Monitors, watch and backups")
-def closing(applied: Applied, secrets: Secrets) -> None:
+def post_deploy(applied: Applied, secrets: Secrets) -> None:
     """Register all monitors, deploy the watch, wait until every monitor is up, and back up what has no backup."""
     if MONITORING in applied.phases:
         _monitors(applied, secrets)

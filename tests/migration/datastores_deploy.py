@@ -1,4 +1,4 @@
-"""A deploy of its own for this suite: the data plane, and what augmenter.PRO had before; nothing that comes after."""
+"""A deploy of its own for this suite: the datastores, and what augmenter.PRO had before; nothing that comes after."""
 
 import os
 
@@ -11,14 +11,14 @@ from blueprint.phases import HARDWARE, LITELLM
 from blueprint.roles import monitor_role, owned_databases
 from operations import postgres
 from phases.adoption import adopt, existing, report_orphans, take_over
-from phases.litellm.data_plane import data_plane
+from phases.litellm.datastores import datastores
 
 blueprint = for_host(host.data)
 applied = Applied(blueprint, frozenset({HARDWARE, LITELLM}))
 secrets = Secrets.open(environment_name(os.environ))
 stacks = [stack for stack in applied.stacks if stack.name in ("postgres", "redis")]
 adopt(blueprint, stacks, existing(blueprint, stacks, secrets))
-data_plane(applied=applied, secrets=secrets)
+datastores(applied=applied, secrets=secrets)
 for project in blueprint.projects:
     if project.predecessors:
         owned = owned_databases(blueprint, project.databases, secrets)

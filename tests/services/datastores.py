@@ -10,7 +10,7 @@ import psycopg
 import redis
 import yaml
 
-from blueprint.model.data_plane import Database, RedisIndex
+from blueprint.model.datastores import Database, RedisIndex
 from blueprint.secrets import Secrets
 from lab.machine import Machine
 from lab.paths import CHECKOUT
@@ -19,7 +19,7 @@ POSTGRES, POOLER, REDIS = ("shared-postgres", 5432), ("pgbouncer", 6432), ("shar
 SECRETS = CHECKOUT / "secrets" / "lab.yaml"
 
 
-class DataPlane:
+class Datastores:
     """Logins to each server, with and without a password.
 
     :param databases: all databases of the lab's server

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blueprint import postgres, redis
-from blueprint.model.data_plane import Database, PgBouncer, PostgresServer, RedisIndex, RedisServer
+from blueprint.model.datastores import Database, PgBouncer, PostgresServer, RedisIndex, RedisServer
 from blueprint.problems import DeclarationError
 from tests.unit.declared import declared
 

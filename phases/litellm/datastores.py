@@ -16,8 +16,8 @@ from phases.adoption import take_over_postgres
 from phases.shared import deploy_databases, deploy_stacks
 
 
-@deploy("Data plane")
-def data_plane(applied: Applied, secrets: Secrets) -> None:
+@deploy("Datastores")
+def datastores(applied: Applied, secrets: Secrets) -> None:
     """Both servers, then their databases, roles and users, which are never dropped. Each project adds its own later."""
     blueprint = applied.blueprint
     deploy_stacks("Containers of Postgres and Redis", applied, secrets, ("postgres", "redis"), timeout_s=900)
