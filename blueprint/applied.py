@@ -13,7 +13,7 @@ from blueprint.names import KUMA, REDIS
 from blueprint.phases import HARDWARE, LITELLM
 
 # Without a monitor of their port: Redis has a monitor that logs in, and Uptime Kuma does not monitor itself.
-_BESIDES = (REDIS, KUMA)
+_EXCLUDED = (REDIS, KUMA)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Applied:
         replaceable = (
             service.name for stack in self.stacks if stack.skip_if_running for service in stack.services
         )
-        monitors = list(monitoring.service_monitors(self.services, besides=(*_BESIDES, *replaceable)))
+        monitors = list(monitoring.service_monitors(self.services, excluded=(*_EXCLUDED, *replaceable)))
         if LITELLM in self.phases:
             monitors += [monitoring.redis_monitor("monitor"), monitoring.web_monitor()]
         if HARDWARE in self.phases:

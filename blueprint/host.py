@@ -13,7 +13,7 @@ from blueprint.gpus import Card, matching_gpus, resolve_gpus
 from blueprint.memory import MemoryBudget, memory_budget
 from blueprint.model import (
     AptRepository,
-    Backups,
+    BackupPolicy,
     CronJob,
     Database,
     DockerSettings,
@@ -44,7 +44,7 @@ from blueprint.names import KUMA
 from blueprint.phases import MONITORING, words
 from blueprint.postgres import ConnectionBudget
 from blueprint.problems import DeclarationError
-from blueprint.projects import Contract, dashboards, redis_table
+from blueprint.projects import SharedServices, dashboards, redis_table
 from blueprint.validation import Whole
 from blueprint.vram import CardBudget, Share, ollama_shares
 
@@ -119,7 +119,7 @@ class Blueprint:
     shared_stacks: tuple[Stack, ...]
     bull_board: Service
     flower: Service
-    backups: Backups
+    backups: BackupPolicy
     watch: Watch
     # the environment, and its profile
     hardware_profile: str
@@ -186,7 +186,7 @@ class Blueprint:
 
     def _stack_of(self, project: Project) -> Stack:
         try:
-            return self.contract.stack(project, words(self.optional_services))
+            return self.shared_services.stack(project, words(self.optional_services))
         except DeclarationError as error:  # a service's own variables contradict those of its project
             raise error.in_file(self.file_of(project.phase)) from None
 
@@ -228,9 +228,9 @@ class Blueprint:
         )
 
     @property
-    def contract(self) -> Contract:
+    def shared_services(self) -> SharedServices:
         """Addresses and settings of everything that projects share."""
-        return Contract(
+        return SharedServices(
             pooler=self.pgbouncer,
             gateway=self.gateway,
             instances=self.ollama_instances,

@@ -29,7 +29,7 @@ def problems(blueprint: Blueprint) -> list[Violation]:
         *project_problems(
             blueprint.projects,
             blueprint.shared_redis_indexes,
-            blueprint.contract,
+            blueprint.shared_services,
             words(blueprint.optional_services),
             blueprint.sources,
         ),

@@ -11,7 +11,7 @@ from blueprint.model.types import fill
 from blueprint.monitoring import heartbeat
 from blueprint.secrets import Secrets
 from specs.files import Directory, Entry, File
-from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
+from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, TelegramNotification
 
 
 def monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]:
@@ -28,9 +28,9 @@ def monitors(monitors: Iterable[Monitor], secrets: Secrets) -> list[KumaMonitor]
     ]
 
 
-def telegram(secrets: Secrets) -> Telegram:
+def telegram(secrets: Secrets) -> TelegramNotification:
     """The owner's chat."""
-    return Telegram(
+    return TelegramNotification(
         "Telegram of the platform", secrets.provided("telegram/token"), secrets.provided("telegram/chat")
     )
 

@@ -12,14 +12,14 @@ from blueprint.names import REDIS
 LATE_S = 120
 
 
-def service_monitors(services: Iterable[Service], besides: Collection[str] = ()) -> list[Monitor]:
+def service_monitors(services: Iterable[Service], excluded: Collection[str] = ()) -> list[Monitor]:
     """A monitor for each service with a port: the URL of its health check, or the port if that check is a command.
 
-    :param besides: names of services without one, because another monitor covers them
+    :param excluded: names of services without one, because another monitor covers them
     """
     monitors = []
     for service in services:
-        if service.name in besides:
+        if service.name in excluded:
             continue
         health = service.health
         if isinstance(health, Http):

@@ -34,7 +34,7 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contract:
+class SharedServices:
     """Addresses and settings of everything that projects share.
 
     :param pooler: before Postgres
@@ -211,7 +211,7 @@ def redis_url(user: str, index: int) -> str:
 def project_problems(
     projects: Sequence[Project],
     shared: Sequence[RedisIndex],
-    contract: Contract,
+    shared_services: SharedServices,
     optional: Collection[str],
     files: Mapping[str, str],
 ) -> Iterator[Violation]:
@@ -227,7 +227,7 @@ def project_problems(
             files.get(project.phase, "group_data/"), f"{project.phase}.{item}", str(found), expected, remedy
         )
 
-    instances = [instance.name for instance in contract.instances]
+    instances = [instance.name for instance in shared_services.instances]
     reserved = {ALL, *PLATFORM}
     taken = {*REDIS_RESERVED, BULL_BOARD, FLOWER, *(user for index in shared for user in index.users)}
     numbers = Counter(project.number for project in projects)
@@ -243,11 +243,11 @@ def project_problems(
         if project.ollama not in instances:
             hint = closest(project.ollama, instances)
             yield problem(project, "ollama", repr(project.ollama), f"one of {', '.join(instances)}", hint)
-        for name in project.env_aliases.keys() - contract.variables(project):
-            known = sorted(contract.variables(project))
+        for name in project.env_aliases.keys() - shared_services.variables(project):
+            known = sorted(shared_services.variables(project))
             yield problem(project, "env_aliases", name, f"one of {', '.join(known)}", closest(name, known))
         # Some variables depend on the provider, such as Groq's key.
-        called = Counter(project.env_aliases.get(name, name) for name in contract.variables(project))
+        called = Counter(project.env_aliases.get(name, name) for name in shared_services.variables(project))
         for name in (name for name, count in called.items() if count > 1):
             yield problem(project, "env_aliases", f"{name} for two variables", "a name of its own for each")
         for predecessor in project.predecessors:

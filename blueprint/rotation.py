@@ -21,7 +21,7 @@ def rotate(name: str, blueprint: Blueprint, secrets: Secrets) -> None:
     """Forget a secret.
 
     :param name: "litellm/keys/coach-credit"
-    :raises DeclarationError: the secret does not exist, others issued it, or data depends on it
+    :raises DeclarationError: the secret does not exist, it is provided, or data depends on it
     """
     if problem := _obstacle(name, blueprint, secrets):
         raise DeclarationError([problem])
@@ -35,20 +35,20 @@ def rotatable(blueprint: Blueprint, secrets: Secrets) -> list[str]:
 
 def _obstacle(name: str, blueprint: Blueprint, secrets: Secrets) -> Violation | None:
     """Reason why the next run cannot generate a secret again; None where it can."""
-    issued = {
+    provided = {
         key
         for stack in blueprint.stacks
         for service in stack.services
         for key in service.provided_secrets.values()
     }
-    issued |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
+    provided |= set(blueprint.backups.restic.environment.values() if blueprint.backups.restic else ())
     blocked = {
         one.name: one.rotation_blocked_by for one in blueprint.secret_formats if one.rotation_blocked_by
     }
     expected = "a generated secret that can be generated again"
-    if name in issued or name.split("/")[0] in ("telegram", "registry"):
+    if name in provided or name.split("/")[0] in ("telegram", "registry"):
         remedy = f"have its provider issue another one, and write it into {secrets.file}"
-        return Violation("SECRET", name, "issued by others", expected, remedy)
+        return Violation("SECRET", name, "a provided secret", expected, remedy)
     if name in blocked or name.endswith(".salt"):
         reason = blocked.get(name, "Postgres and PgBouncer know a password by it; rotate that")
         return Violation("SECRET", name, f"one that stays ({reason})", expected)

@@ -14,7 +14,7 @@ from facts import script
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in memory (`/api/ps`).
 
     :param size: bytes it takes altogether
@@ -27,16 +27,16 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Instance:
+class InstanceState:
     """One server that answered. `tags` are the models in its store, which instances may share."""
 
     version: str
     tags: tuple[str, ...]
-    loaded: tuple[Loaded, ...]
+    loaded: tuple[LoadedModel, ...]
 
 
 @dataclass(frozen=True)
-class Runner:
+class GpuProcess:
     """A process that computes on a card, and the unit that it belongs to."""
 
     gpu: str
@@ -48,23 +48,23 @@ class Runner:
 class OllamaState:
     """The instances by port (None: does not answer), and whatever computes on the cards."""
 
-    instances: dict[int, Instance | None] = field(default_factory=dict)
-    runners: tuple[Runner, ...] = ()
+    instances: dict[int, InstanceState | None] = field(default_factory=dict)
+    processes: tuple[GpuProcess, ...] = ()
 
     def cards(self, unit: str) -> tuple[str, ...]:
         """UUIDs of the cards on which processes of `unit` compute."""
-        return tuple(sorted({runner.gpu for runner in self.runners if runner.unit == unit}))
+        return tuple(sorted({process.gpu for process in self.processes if process.unit == unit}))
 
     def others(self, gpu: str, unit: str) -> tuple[int, ...]:
         """Process ids of what computes on a card and is not of `unit`."""
-        return tuple(runner.pid for runner in self.runners if runner.gpu == gpu and runner.unit != unit)
+        return tuple(process.pid for process in self.processes if process.gpu == gpu and process.unit != unit)
 
 
-def parse_instance(lines: Sequence[str]) -> Instance | None:
+def parse_instance(lines: Sequence[str]) -> InstanceState | None:
     """The answers of `/api/version`, `/api/tags` and `/api/ps`, a line each; None where one is missing."""
     try:
         version, tags, ps = (json.loads(line) for line in lines[:3])
-        return Instance(
+        return InstanceState(
             version=version["version"],
             tags=tuple(model["name"] for model in tags["models"] or ()),
             loaded=tuple(map(_loaded, ps["models"] or ())),
@@ -73,8 +73,8 @@ def parse_instance(lines: Sequence[str]) -> Instance | None:
         return None
 
 
-def _loaded(model: dict[str, Any]) -> Loaded:
-    return Loaded(
+def _loaded(model: dict[str, Any]) -> LoadedModel:
+    return LoadedModel(
         model=model["name"],
         size=model["size"],
         size_vram=model.get("size_vram", 0),
@@ -83,8 +83,8 @@ def _loaded(model: dict[str, Any]) -> Loaded:
 
 def parse(output: Iterable[str]) -> OllamaState:
     """The answer of files/facts/ollama.sh."""
-    instances: dict[int, Instance | None] = {}
-    runners = []
+    instances: dict[int, InstanceState | None] = {}
+    processes = []
     for title, lines in script.sections(output):
         key, _, argument = title.partition(" ")
         if key == "instance":
@@ -93,8 +93,8 @@ def parse(output: Iterable[str]) -> OllamaState:
             for line in lines:
                 gpu, pid, *unit = line.split()
                 if gpu.startswith("GPU-") and pid.isdigit():
-                    runners.append(Runner(gpu, int(pid), unit[0] if unit else None))
-    return OllamaState(instances, tuple(runners))
+                    processes.append(GpuProcess(gpu, int(pid), unit[0] if unit else None))
+    return OllamaState(instances, tuple(processes))
 
 
 class Instances(FactBase[OllamaState]):

@@ -16,7 +16,7 @@ ALIASES = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
 
 
 @dataclass(frozen=True)
-class Line:
+class SshdLine:
     """A setting that is somewhere in the configuration.
 
     :param place: file and line, "/etc/ssh/sshd_config.d/50-cloud-init.conf:1"
@@ -46,7 +46,7 @@ class SshdState:
 
     installed: bool = False
     effective: Mapping[str, str] = field(default_factory=dict)
-    lines: tuple[Line, ...] = ()
+    lines: tuple[SshdLine, ...] = ()
     ours: str | None = None
     trial: bool = False
     keys: bool = False
@@ -93,7 +93,7 @@ def read_sshd(output: Iterable[str]) -> SshdState:
     )
 
 
-def _lines(answer: Iterable[str]) -> Iterator[Line]:
+def _lines(answer: Iterable[str]) -> Iterator[SshdLine]:
     file, match = "", None
     for line in answer:
         path, number, text = line.split(":", 2)
@@ -103,7 +103,7 @@ def _lines(answer: Iterable[str]) -> Iterator[Line]:
         if keyword == "match":
             match = None if value.lower() == "all" else text.strip()
         elif keyword != "include":
-            yield Line(f"{path}:{number}", keyword, value, match)
+            yield SshdLine(f"{path}:{number}", keyword, value, match)
 
 
 def _setting(line: str) -> tuple[str, str]:

@@ -103,7 +103,7 @@ class Kuma(FactBase[KumaState]):
         return read(output)
 
 
-class Login(str):
+class MaskedInput(str):
     """Text for a standard input. pyinfra logs the arguments of a fact, with `-v`; this one it shows as a mask."""
 
     __slots__ = ()
@@ -112,9 +112,9 @@ class Login(str):
         return "'*MASKED*'"
 
 
-def login(username: str, password: str) -> Login:
+def login(username: str, password: str) -> MaskedInput:
     """What `Kuma` reads on its standard input: who asks, and that heartbeats and logins are wanted, too."""
-    return Login(json.dumps({"username": username, "password": password, "beats": True}))
+    return MaskedInput(json.dumps({"username": username, "password": password, "beats": True}))
 
 
 def read(output: Iterable[str]) -> KumaState:

@@ -5,7 +5,7 @@ databases, roles and Redis users there are follows from the tables below and fro
 """
 
 from blueprint.model import (
-    Backups,
+    BackupPolicy,
     BucketData,
     ClickHouseData,
     Command,
@@ -195,7 +195,7 @@ secret_formats = [
 # --- backups and the watch --------------------------------------------------------------------------------------------
 
 # Backups of everything with data (requirements 5.5); each container declares its data.
-backups = Backups(root="/opt/backups", retention_days=7)
+backups = BackupPolicy(root="/opt/backups", retention_days=7)
 
 # When the watch notifies the owner (requirements 10.4). LiteLLM's index is a cache: each key has to expire (6.3).
 watch = Watch(

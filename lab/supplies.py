@@ -1,4 +1,4 @@
-"""What a deploy finds in the lab and would find with its owner elsewhere: keys of others, checksums, images."""
+"""What a deploy finds in the lab and would find with its owner elsewhere: provided secrets, checksums, images."""
 
 from __future__ import annotations
 

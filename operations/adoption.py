@@ -71,24 +71,24 @@ def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True)
-class Step:
+class AdoptionStep:
     """One step: rename a container, or copy the files at one of its paths into a volume."""
 
     successor: Successor
     path: str | None = None
 
 
-def difference(successors: Sequence[Successor], actual: AdoptionState) -> list[Step]:
+def difference(successors: Sequence[Successor], actual: AdoptionState) -> list[AdoptionStep]:
     """The steps in their order; none where no earlier container exists."""
     steps = []
     for successor in successors:
         foreign = successor.foreign(actual)
         if foreign:
-            steps.append(Step(successor))
+            steps.append(AdoptionStep(successor))
         old = foreign or actual.containers.get(successor.aside)
         if old and successor.kind != "postgres":
             steps += [
-                Step(successor, path)
+                AdoptionStep(successor, path)
                 for path, (volume, _) in successor.volumes.items()
                 if volume not in actual.volumes and path in old.volumes
             ]
@@ -227,7 +227,7 @@ def adopted(
         yield _command(step, state_folder)
 
 
-def _sentence(step: Step, actual: AdoptionState) -> str:
+def _sentence(step: AdoptionStep, actual: AdoptionState) -> str:
     successor = step.successor
     old = successor.foreign(actual) or actual.containers[successor.aside]
     if step.path is None:
@@ -236,7 +236,7 @@ def _sentence(step: Step, actual: AdoptionState) -> str:
     return f"{successor.name}: {old.volumes[step.path]} ({step.path}) is copied into {successor.volumes[step.path][0]}"
 
 
-def _command(step: Step, state_folder: str) -> StringCommand:
+def _command(step: AdoptionStep, state_folder: str) -> StringCommand:
     successor = step.successor
     if step.path is None:
         kind = successor.kind or "-"

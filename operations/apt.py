@@ -39,7 +39,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Step:
+class PackageStep:
     """One step: an action of files/host/apply-packages.sh, its argument, and the reason."""
 
     action: str
@@ -47,26 +47,28 @@ class Step:
     reason: str
 
 
-def difference(present: Sequence[Package], held: Sequence[Package], actual: PackagesState) -> list[Step]:
+def difference(
+    present: Sequence[Package], held: Sequence[Package], actual: PackagesState
+) -> list[PackageStep]:
     """The steps from `actual` to the declared state; none where it is as declared.
 
     Lists are fetched only if there is something to install and they are older than the sources or than a day, or do
     not know it.
     """
-    steps = [Step("repair", name, "was interrupted while it was installed") for name in actual.broken]
+    steps = [PackageStep("repair", name, "was interrupted while it was installed") for name in actual.broken]
     missing = []
     for package in (*present, *held):
         if any(name in actual.installed for name in package.unless):
             continue
         if package.name not in actual.installed:
             missing.append(package.name)
-            steps += [Step("mask", unit, f"{package.name} would start it") for unit in package.masks]
-            steps.append(Step("install", package.name, "is missing"))
+            steps += [PackageStep("mask", unit, f"{package.name} would start it") for unit in package.masks]
+            steps.append(PackageStep("install", package.name, "is missing"))
         if package in held and package.name not in actual.held:
-            steps.append(Step("hold", package.name, "is not held"))
+            steps.append(PackageStep("hold", package.name, "is not held"))
     stale = _stale(missing, actual) if missing else None
     if stale is not None:
-        steps.insert(0, Step("update", "lists", stale))
+        steps.insert(0, PackageStep("update", "lists", stale))
     return steps
 
 

@@ -22,7 +22,7 @@ from specs.files import Absent, Directory, Entry, File, Link
 
 
 @dataclass(frozen=True)
-class Change:
+class TreeChange:
     """One step of files/host/apply-tree.sh: its action, and the reason."""
 
     action: str
@@ -31,18 +31,18 @@ class Change:
     reason: str = ""
 
 
-def difference(entries: Iterable[Entry], tree: TreeState) -> list[Change]:
+def difference(entries: Iterable[Entry], tree: TreeState) -> list[TreeChange]:
     """The steps from `tree` to the declared state; none where it is as declared.
 
     :raises OperationError: where something of another kind is in the way that cannot be replaced without
     losing it.
     """
-    changes = [Change("abandoned", path, reason="left by an interrupted run") for path in tree.abandoned]
+    changes = [TreeChange("abandoned", path, reason="left by an interrupted run") for path in tree.abandoned]
     for entry in entries:
         actual = tree.entries.get(entry.path)
         action, reason = _step(entry, actual)
         if action:
-            changes.append(Change(action, entry.path, entry, reason))
+            changes.append(TreeChange(action, entry.path, entry, reason))
     return changes
 
 
@@ -95,7 +95,7 @@ def _wrong_access(entry: File | Directory, actual: FileState) -> str:
     return ", ".join(wrong)
 
 
-def payload(changes: Sequence[Change]) -> str:
+def payload(changes: Sequence[TreeChange]) -> str:
     """The changes in the form that files/host/apply-tree.sh reads."""
     records: list[tuple[str, ...]] = []
     contents: list[str] = []
@@ -177,7 +177,7 @@ def summary(entries: Iterable[Entry]) -> str:
     )
 
 
-def _show(changes: Sequence[Change], tree: TreeState) -> None:
+def _show(changes: Sequence[TreeChange], tree: TreeState) -> None:
     """Log what `--diff` promises."""
     shown = [change.entry for change in changes if change.action == "file" and _may_be_shown(change, tree)]
     existing = [entry.path for entry in shown if entry and entry.path in tree.entries]
@@ -194,7 +194,7 @@ def _show(changes: Sequence[Change], tree: TreeState) -> None:
                 logger.info("  %s", line)
 
 
-def _may_be_shown(change: Change, tree: TreeState) -> bool:
+def _may_be_shown(change: TreeChange, tree: TreeState) -> bool:
     """A file that was private on the host may hold what a declaration no longer calls a secret."""
     if not isinstance(change.entry, File) or change.entry.secret or not int(change.entry.mode, 8) & 0o004:
         return False

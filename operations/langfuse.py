@@ -29,14 +29,14 @@ BCRYPT_ROUNDS = 11
 
 
 @dataclass(frozen=True)
-class Change:
+class LangfuseChange:
     """Statements that bring the database closer to its declared state.
 
     :param cached: hashes of keys that Langfuse may have cached otherwise
     :param after: statements for when they are forgotten
     """
 
-    why: str
+    description: str
     sql: tuple[str, ...] = field(repr=False)
     cached: tuple[str, ...] = ()
     after: tuple[str, ...] = field(default=(), repr=False)
@@ -50,7 +50,7 @@ def quick_hash(secret_key: str, salt: str) -> str:
 
 def difference(
     langfuse: LangfuseState, organisation: str, desired: Iterable[TraceProject], salt: str
-) -> list[Change]:
+) -> list[LangfuseChange]:
     """The changes that bring projects and keys to their declared state; none where they are in it.
 
     Each step can be the last one of a run that dies: what is still cached stands in the notes of the keys.
@@ -59,10 +59,10 @@ def difference(
     :param salt: with which Langfuse hashes keys
     :raises OperationError: for a project that is being deleted
     """
-    changes = list[Change]()
+    changes = list[LangfuseChange]()
     if organisation not in langfuse.organisations:
         statement = _sql("INSERT INTO organizations (id, name) VALUES ({}, {})", organisation, organisation)
-        changes.append(Change(f"organisation {organisation}: made", (statement,)))
+        changes.append(LangfuseChange(f"organisation {organisation}: made", (statement,)))
     for key in langfuse.keys:
         if (key.note or "").startswith(REMOVED):
             changes.append(_forgotten(key.id, (key.note or "").removeprefix(REMOVED)))
@@ -72,11 +72,15 @@ def difference(
     return changes
 
 
-def _project_changes(langfuse: LangfuseState, organisation: str, desired: TraceProject) -> Iterator[Change]:
+def _project_changes(
+    langfuse: LangfuseState, organisation: str, desired: TraceProject
+) -> Iterator[LangfuseChange]:
     project = next((project for project in langfuse.projects if project.id == desired.id), None)
     if project is None:
         statement = "INSERT INTO projects (id, name, org_id) VALUES ({}, {}, {})"
-        yield Change(f"project {desired.id}: made", (_sql(statement, desired.id, desired.id, organisation),))
+        yield LangfuseChange(
+            f"project {desired.id}: made", (_sql(statement, desired.id, desired.id, organisation),)
+        )
         return
     if project.deleted:
         raise OperationError(
@@ -84,14 +88,14 @@ def _project_changes(langfuse: LangfuseState, organisation: str, desired: TraceP
             "there, or gone: run again when Langfuse's page shows it no longer, and it is made anew"
         )
     if project.organisation != organisation:
-        yield Change(
+        yield LangfuseChange(
             f"project {desired.id}: in organisation {organisation} instead of {project.organisation}",
             (_sql("UPDATE projects SET org_id = {} WHERE id = {}", organisation, desired.id),),
             cached=tuple(key.hash for key in langfuse.keys if key.project == desired.id and key.hash),
         )
 
 
-def _key_changes(langfuse: LangfuseState, desired: TraceProject, hashed: str) -> Iterator[Change]:
+def _key_changes(langfuse: LangfuseState, desired: TraceProject, hashed: str) -> Iterator[LangfuseChange]:
     exists = False
     for key in langfuse.keys:
         note = key.note or ""
@@ -106,7 +110,9 @@ def _key_changes(langfuse: LangfuseState, desired: TraceProject, hashed: str) ->
             yield _removed(key)
     if not exists:
         known = _known(desired, hashed)
-        yield Change(f"keys of {desired.id}: made", (_insertion(desired, hashed),), known.cached, known.after)
+        yield LangfuseChange(
+            f"keys of {desired.id}: made", (_insertion(desired, hashed),), known.cached, known.after
+        )
 
 
 def _is_ours(key: ApiKey, project: str) -> bool:
@@ -128,13 +134,13 @@ def _insertion(desired: TraceProject, hashed: str) -> str:
     )
 
 
-def _known(desired: TraceProject, hashed: str) -> Change:
+def _known(desired: TraceProject, hashed: str) -> LangfuseChange:
     """A new pair that the cache may still know as missing."""
     statement = _sql("UPDATE api_keys SET note = {} WHERE fast_hashed_secret_key = {}", OURS, hashed)
-    return Change(f"keys of {desired.id}: known", (), (hashed,), (statement,))
+    return LangfuseChange(f"keys of {desired.id}: known", (), (hashed,), (statement,))
 
 
-def _removed(key: ApiKey) -> Change:
+def _removed(key: ApiKey) -> LangfuseChange:
     """A pair that is no longer valid. Its row stays until the cache has dropped it."""
     statement = _sql(
         "UPDATE api_keys SET public_key = id, hashed_secret_key = id, fast_hashed_secret_key = NULL, note = {} "
@@ -142,12 +148,14 @@ def _removed(key: ApiKey) -> Change:
         *(REMOVED + (key.hash or ""), key.id),
     )
     forgotten = _forgotten(key.id, key.hash or "")
-    return Change(f"keys {key.public_key}: out of use", (statement,), forgotten.cached, forgotten.after)
+    return LangfuseChange(
+        f"keys {key.public_key}: out of use", (statement,), forgotten.cached, forgotten.after
+    )
 
 
-def _forgotten(number: str, hashed: str) -> Change:
+def _forgotten(number: str, hashed: str) -> LangfuseChange:
     statement = _sql("DELETE FROM api_keys WHERE id = {}", number)
-    return Change(f"keys {number}: removed", (), (hashed,) if hashed else (), (statement,))
+    return LangfuseChange(f"keys {number}: removed", (), (hashed,) if hashed else (), (statement,))
 
 
 def _sql(statement: str, *texts: str) -> str:
@@ -155,9 +163,9 @@ def _sql(statement: str, *texts: str) -> str:
     return statement.format(*map(literal, texts))
 
 
-def payload(changes: Sequence[Change]) -> str:
+def payload(changes: Sequence[LangfuseChange]) -> str:
     """The input of files/langfuse/apply.sh: a transaction, cache entries to delete, and another transaction."""
-    first = [line for change in changes for line in (*change.sql, f"\\echo {word(change.why)}")]
+    first = [line for change in changes for line in (*change.sql, f"\\echo {word(change.description)}")]
     return "\n".join(
         [
             "BEGIN;",

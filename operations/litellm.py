@@ -30,17 +30,17 @@ _INSIDE = "inside its container with the master key"
 
 
 @dataclass(frozen=True)
-class Step:
+class ProxyRequest:
     """A request that brings the proxy closer to its declared state. `body` may hold the value of a key."""
 
-    say: str
+    description: str
     path: str
     body: dict[str, Any] = field(repr=False)
 
 
-def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str] = ()) -> list[Step]:
+def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str] = ()) -> list[ProxyRequest]:
     """The requests to the proxy, in their order. Teams and keys that are not named are left alone."""
-    todo = list[Step]()
+    todo = list[ProxyRequest]()
     actual = {team.id: team for team in proxy.teams}
     for team in desired:
         todo += _team_steps(actual.get(team.id), team)
@@ -50,12 +50,12 @@ def steps(proxy: ProxyState, desired: Iterable[KeyedTeam], absent: Iterable[str]
             # A team's keys are deleted with it, but LiteLLM goes on taking those that it has in its cache.
             hashes = [key.hash for key in proxy.keys if key.team == team_id]
             if hashes:
-                todo.append(Step(f"keys of team {team_id}: delete", "/key/delete", {"keys": hashes}))
-            todo.append(Step(f"team {team_id}: delete", "/team/delete", {"team_ids": [team_id]}))
+                todo.append(ProxyRequest(f"keys of team {team_id}: delete", "/key/delete", {"keys": hashes}))
+            todo.append(ProxyRequest(f"team {team_id}: delete", "/team/delete", {"team_ids": [team_id]}))
     return todo
 
 
-def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
+def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[ProxyRequest]:
     settings: dict[str, Any] = {
         "team_alias": desired.alias,
         "max_budget": desired.max_budget,
@@ -63,7 +63,7 @@ def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
         "models": list(desired.models),
     }
     if actual is None:
-        return [Step(f"team {desired.id}: create", "/team/new", {"team_id": desired.id, **settings})]
+        return [ProxyRequest(f"team {desired.id}: create", "/team/new", {"team_id": desired.id, **settings})]
     present: dict[str, Any] = {
         "team_alias": actual.alias,
         "max_budget": actual.max_budget,
@@ -75,27 +75,31 @@ def _team_steps(actual: TeamState | None, desired: KeyedTeam) -> list[Step]:
     if not changed:
         return []
     changes = ", ".join(f"{name} {present[name]!r} to {value!r}" for name, value in changed.items())
-    return [Step(f"team {desired.id}: {changes}", "/team/update", {"team_id": desired.id, **changed})]
+    return [ProxyRequest(f"team {desired.id}: {changes}", "/team/update", {"team_id": desired.id, **changed})]
 
 
-def _key_steps(proxy: ProxyState, desired: KeyedTeam) -> list[Step]:
+def _key_steps(proxy: ProxyState, desired: KeyedTeam) -> list[ProxyRequest]:
     todo = []
     # An alias belongs to one key. What has ours with another value was rotated out.
     for key in proxy.keys:
         if key.alias == desired.key_alias and key.hash != desired.key_hash:
             todo.append(
-                Step(f"key {desired.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]})
+                ProxyRequest(
+                    f"key {desired.key_alias}: delete the old one", "/key/delete", {"keys": [key.hash]}
+                )
             )
     # The team says which models: a key of its own list would have to be kept in step with it.
     settings = {"key_alias": desired.key_alias, "team_id": desired.id, "models": list[str]()}
     actual = next((key for key in proxy.keys if key.hash == desired.key_hash), None)
     if actual is None:
         todo.append(
-            Step(f"key {desired.key_alias}: create", "/key/generate", {"key": desired.key, **settings})
+            ProxyRequest(
+                f"key {desired.key_alias}: create", "/key/generate", {"key": desired.key, **settings}
+            )
         )
     elif {"key_alias": actual.alias, "team_id": actual.team, "models": list(actual.models)} != settings:
         todo.append(
-            Step(f"key {desired.key_alias}: correct", "/key/update", {"key": desired.key, **settings})
+            ProxyRequest(f"key {desired.key_alias}: correct", "/key/update", {"key": desired.key, **settings})
         )
     return todo
 

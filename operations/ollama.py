@@ -14,7 +14,7 @@ from pyinfra.context import state as run
 
 from facts import cache
 from facts.cache import cached_fact
-from facts.ollama import Instance, Instances, Loaded, OllamaState
+from facts.ollama import Instances, InstanceState, LoadedModel, OllamaState
 from operations import script
 from operations.checks import check, failure, poll
 from specs.problems import Problem
@@ -210,7 +210,7 @@ def _misplaced(state: OllamaState, placement: Placement) -> Problem | None:
     return None
 
 
-def _in_memory(instance: Instance, placement: Placement) -> Loaded | None:
+def _in_memory(instance: InstanceState, placement: Placement) -> LoadedModel | None:
     name = canonical(placement.model)
     return next((model for model in instance.loaded if model.model == name), None)
 
@@ -224,6 +224,6 @@ def _silent(placement: Placement) -> Problem:
     )
 
 
-def _share(model: Loaded) -> str:
+def _share(model: LoadedModel) -> str:
     percent = 100 * model.size_vram // model.size
     return f"{percent} % on the GPU ({model.size_vram / 2**30:.1f} of {model.size / 2**30:.1f} GiB)"

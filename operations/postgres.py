@@ -165,7 +165,10 @@ def postgres(
         return
     for change in difference(desired, (), cluster):
         yield Problem(
-            container, f"not done: {change.why}", "done", "run again; somebody undoes it if that stays"
+            container,
+            f"not done: {change.description}",
+            "done",
+            "run again; somebody undoes it if that stays",
         )
     wrong, altered = settings_difference(settings or {}, cluster)
     for name in wrong:

@@ -19,20 +19,20 @@ _ORDINARY = frozenset({"login", "inherit"})
 
 
 @dataclass(frozen=True)
-class Change:
+class ClusterChange:
     """One statement, its database and its reason.
 
     :param sql: without its final semicolon; may hold a verifier
     """
 
-    why: str
+    description: str
     sql: str = field(repr=False)
     database: str = "postgres"
 
 
 def difference(
     desired: Sequence[OwnedDatabase], roles: Sequence[LoginRole], cluster: ClusterState
-) -> list[Change]:
+) -> list[ClusterChange]:
     """The changes that bring roles and databases to their declared state, none where they have it. Nothing is dropped.
 
     :raises OperationError: for what cannot be changed in place: an encoding, and an extension that the server does
@@ -52,46 +52,48 @@ def difference(
     return changes
 
 
-def _role_changes(role: LoginRole, cluster: ClusterState) -> Iterator[Change]:
+def _role_changes(role: LoginRole, cluster: ClusterState) -> Iterator[ClusterChange]:
     name = identifier(role.name)
     existing = cluster.roles.get(role.name)
     if existing is None:
         limit = f" CONNECTION LIMIT {role.connection_limit}" if role.connection_limit != -1 else ""
-        yield Change(
+        yield ClusterChange(
             f"role {role.name}: made", f"CREATE ROLE {name} LOGIN{limit} PASSWORD {literal(role.verifier)}"
         )
     else:
         if existing.password_sha256 != role.sha256:
-            yield Change(
+            yield ClusterChange(
                 f"role {role.name}: another password", f"ALTER ROLE {name} PASSWORD {literal(role.verifier)}"
             )
         if existing.attributes != _ORDINARY:
             wrong = " ".join(sorted(existing.attributes ^ _ORDINARY))
             ordinary = "LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-            yield Change(f"role {role.name}: {wrong} the other way", f"ALTER ROLE {name} {ordinary}")
+            yield ClusterChange(f"role {role.name}: {wrong} the other way", f"ALTER ROLE {name} {ordinary}")
         if existing.connection_limit != role.connection_limit:
             limit = "any number of" if role.connection_limit == -1 else f"at most {role.connection_limit}"
-            yield Change(
+            yield ClusterChange(
                 f"role {role.name}: {limit} connections",
                 f"ALTER ROLE {name} CONNECTION LIMIT {role.connection_limit}",
             )
         if existing.valid_until not in (None, "infinity"):
-            yield Change(
+            yield ClusterChange(
                 f"role {role.name}: its password does not end", f"ALTER ROLE {name} VALID UNTIL 'infinity'"
             )
     member_of = existing.member_of if existing else frozenset()
     for other in sorted(set(role.member_of) - member_of):
-        yield Change(f"role {role.name}: member of {other}", f"GRANT {identifier(other)} TO {name}")
+        yield ClusterChange(f"role {role.name}: member of {other}", f"GRANT {identifier(other)} TO {name}")
     for other in sorted(member_of - set(role.member_of)):
-        yield Change(f"role {role.name}: no member of {other}", f"REVOKE {identifier(other)} FROM {name}")
+        yield ClusterChange(
+            f"role {role.name}: no member of {other}", f"REVOKE {identifier(other)} FROM {name}"
+        )
     for other in sorted((existing.admin_of if existing else frozenset()) & set(role.member_of)):
-        yield Change(
+        yield ClusterChange(
             f"role {role.name}: hands {other} on to nobody",
             f"REVOKE ADMIN OPTION FOR {identifier(other)} FROM {name}",
         )
 
 
-def _override_changes(platform: Collection[str], cluster: ClusterState) -> Iterator[Change]:
+def _override_changes(platform: Collection[str], cluster: ClusterState) -> Iterator[ClusterChange]:
     """Reset what ALTER ROLE and ALTER DATABASE set for our own sessions. What owners set for their own stays.
 
     :param platform: roles that own no database
@@ -102,23 +104,23 @@ def _override_changes(platform: Collection[str], cluster: ClusterState) -> Itera
     ):
         if role is not None and role in {SUPERUSER, *platform}:
             inside = f" IN DATABASE {identifier(database)}" if database else ""
-            yield Change(
+            yield ClusterChange(
                 f"role {role}: no settings of its own", f"ALTER ROLE {identifier(role)}{inside} RESET ALL"
             )
         elif role is None and database is None:
-            yield Change("all roles: no settings of their own", "ALTER ROLE ALL RESET ALL")
+            yield ClusterChange("all roles: no settings of their own", "ALTER ROLE ALL RESET ALL")
         elif role is None and database in MAINTENANCE:
-            yield Change(
+            yield ClusterChange(
                 f"database {database}: no settings of its own",
                 f"ALTER DATABASE {identifier(database)} RESET ALL",
             )
 
 
-def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterator[Change]:
+def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterator[ClusterChange]:
     name, owner = identifier(database.name), identifier(database.owner.name)
     existing = cluster.databases.get(database.name)
     if existing is None:
-        yield Change(
+        yield ClusterChange(
             f"database {database.name}: made",
             f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0 ENCODING 'UTF8'",
         )
@@ -130,7 +132,7 @@ def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterato
             "place: dump it, rename it (ALTER DATABASE … RENAME TO …), run again and restore the dump"
         )
     if existing.owner != database.owner.name:
-        yield Change(
+        yield ClusterChange(
             f"database {database.name}: owned by {database.owner.name} instead of {existing.owner}",
             f"ALTER DATABASE {name} OWNER TO {owner}",
         )
@@ -140,11 +142,11 @@ def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterato
             **vars(existing) | {"owner": database.owner.name, "grants": grants | {database.owner.name: _ALL}}
         )
     if not existing.allows_connections:
-        yield Change(
+        yield ClusterChange(
             f"database {database.name}: allows connections", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"
         )
     if existing.connection_limit != -1:
-        yield Change(
+        yield ClusterChange(
             f"database {database.name}: no connection limit", f"ALTER DATABASE {name} CONNECTION LIMIT -1"
         )
     desired = {role.name: frozenset({"CONNECT"}) for role in database.connect}
@@ -152,7 +154,7 @@ def _database_changes(database: OwnedDatabase, cluster: ClusterState) -> Iterato
     yield from _extension_changes(database, existing, cluster)
 
 
-def _grant_changes(existing: DatabaseState, desired: Mapping[str, frozenset[str]]) -> Iterator[Change]:
+def _grant_changes(existing: DatabaseState, desired: Mapping[str, frozenset[str]]) -> Iterator[ClusterChange]:
     """Changes to the privileges on a database: PUBLIC has none, and each role the desired ones."""
     name = identifier(existing.name)
     grantees = sorted(existing.grants, key=lambda grantee: grantee or "")
@@ -162,14 +164,14 @@ def _grant_changes(existing: DatabaseState, desired: Mapping[str, frozenset[str]
         ):
             rights = ", ".join(sorted(excess))
             whom = "PUBLIC" if grantee is None else identifier(grantee)
-            yield Change(
+            yield ClusterChange(
                 f"database {existing.name}: {rights} revoked from {grantee or 'PUBLIC'}",
                 f"REVOKE {rights} ON DATABASE {name} FROM {whom}",
             )
     for role, desired_rights in sorted(desired.items()):
         if missing := desired_rights - existing.grants.get(role, frozenset()):
             rights = ", ".join(sorted(missing))
-            yield Change(
+            yield ClusterChange(
                 f"database {existing.name}: {rights} granted to {role}",
                 f"GRANT {rights} ON DATABASE {name} TO {identifier(role)}",
             )
@@ -180,7 +182,7 @@ _NONE: frozenset[str] = frozenset()
 
 def _extension_changes(
     database: OwnedDatabase, existing: DatabaseState, cluster: ClusterState
-) -> Iterator[Change]:
+) -> Iterator[ClusterChange]:
     for extension in database.extensions:
         newest, installed = cluster.available.get(extension), existing.extensions.get(extension)
         if cluster.version is not None and newest is None:
@@ -190,11 +192,13 @@ def _extension_changes(
             )
         if installed is None:
             # Not IF NOT EXISTS: what the fact did not see has come meanwhile, and somebody should know.
-            why = f"database {database.name}: extension {extension}"
-            yield Change(why, f"CREATE EXTENSION {identifier(extension)} CASCADE", database.name)
+            description = f"database {database.name}: extension {extension}"
+            yield ClusterChange(
+                description, f"CREATE EXTENSION {identifier(extension)} CASCADE", database.name
+            )
         elif installed != newest:
-            why = f"database {database.name}: extension {extension} from {installed} to {newest}"
-            yield Change(why, f"ALTER EXTENSION {identifier(extension)} UPDATE", database.name)
+            description = f"database {database.name}: extension {extension} from {installed} to {newest}"
+            yield ClusterChange(description, f"ALTER EXTENSION {identifier(extension)} UPDATE", database.name)
 
 
 # A failed statement is not to be found in the server's log: it may hold a verifier.
@@ -203,7 +207,7 @@ _QUIET = (
 )
 
 
-def sql(changes: Iterable[Change]) -> str:
+def sql(changes: Iterable[ClusterChange]) -> str:
     """The SQL for the changes, with a line of progress for each."""
     lines = [_QUIET]
     connected = "postgres"
@@ -211,7 +215,7 @@ def sql(changes: Iterable[Change]) -> str:
         if change.database != connected:
             connected = change.database
             lines += [f"\\connect {identifier(connected)}", _QUIET]
-        lines += [f"{change.sql};", f"\\echo {word(change.why)}"]
+        lines += [f"{change.sql};", f"\\echo {word(change.description)}"]
     return "\n".join(lines) + "\n"
 
 

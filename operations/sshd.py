@@ -11,7 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host, state
 
 from facts.cache import cached_fact
-from facts.sshd import Line, Sshd, SshdState
+from facts.sshd import Sshd, SshdLine, SshdState
 from operations import script
 from operations.checks import failure
 from operations.trial import CONFIRM_WITHIN, OverNewConnection
@@ -48,10 +48,10 @@ class Setting:
         return value is not None and value.lower() in (self.value, *self.as_good)
 
 
-def owners(settings: Iterable[Setting], actual: SshdState) -> dict[str, Line]:
+def owners(settings: Iterable[Setting], actual: SshdState) -> dict[str, SshdLine]:
     """For each of `settings` that the owner has set for everybody: where he did. The first of several holds."""
     desired = {setting.keyword.lower() for setting in settings}
-    first: dict[str, Line] = {}
+    first: dict[str, SshdLine] = {}
     for line in actual.lines:
         if line.keyword in desired and line.match is None:
             first.setdefault(line.keyword, line)

@@ -51,7 +51,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Step:
+class UnitStep:
     """One step: an action of files/host/apply-units.sh, its unit, and the reason.
 
     :param waits: the unit is on its way up already, so that this is only the wait for it
@@ -68,69 +68,69 @@ _ENABLED = {"enabled", "static", "generated", "transient", "alias", "indirect"}
 _DISABLED = {"disabled", "static", "generated", "transient", "alias", "indirect", "masked", "bad", ""}
 
 
-def difference(units: Iterable[Unit], actual: UnitsState) -> list[Step]:
+def difference(units: Iterable[Unit], actual: UnitsState) -> list[UnitStep]:
     """The steps from `actual` to the declared state; none where it is as declared."""
-    steps: list[Step] = []
+    steps: list[UnitStep] = []
     for unit in units:
         steps += _steps(unit, actual.units.get(unit.name, UnitState()), actual.mtimes)
     return steps
 
 
-def _steps(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+def _steps(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[UnitStep]:
     masked = "masked" in (actual.load, actual.file) or actual.file == "masked-runtime"
     if unit.masked:
         if not masked or actual.file == "masked-runtime":
-            yield Step("mask", unit.name, f"is {actual.file or actual.load}")
+            yield UnitStep("mask", unit.name, f"is {actual.file or actual.load}")
         elif _is_up(actual):
-            yield Step("stop", unit.name, f"is masked and still {actual.active}")
+            yield UnitStep("stop", unit.name, f"is masked and still {actual.active}")
         return
     steps = []
     if masked:
-        steps.append(Step("unmask", unit.name, "is masked"))
+        steps.append(UnitStep("unmask", unit.name, "is masked"))
     if unit.enabled is True and (masked or actual.file not in _ENABLED):
-        steps.append(Step("enable", unit.name, f"is {actual.file or actual.load}"))
+        steps.append(UnitStep("enable", unit.name, f"is {actual.file or actual.load}"))
     if unit.enabled is False and actual.file not in _DISABLED:
-        steps.append(Step("disable", unit.name, f"is {actual.file}"))
+        steps.append(UnitStep("disable", unit.name, f"is {actual.file}"))
     steps += _running(unit, actual, mtimes)
     # Only when it is needed: containers with a GPU can lose it in a reload. Of a unit that is unwanted and gone,
     # systemd may remember the last file for as long as it likes.
     unwanted = unit.enabled is False and unit.running is False
     if (actual.needs_daemon_reload and (steps or not unwanted)) or (steps and actual.load == "not-found"):
-        yield Step("daemon-reload", unit.name, "its unit files changed")
+        yield UnitStep("daemon-reload", unit.name, "its unit files changed")
     yield from steps
 
 
-def _comes_by_itself(steps: Sequence[Step]) -> list[str]:
+def _comes_by_itself(steps: Sequence[UnitStep]) -> list[str]:
     """Units that are starting already, where nothing else differs: waiting for them is no change."""
     return (
         [f"{step.unit}, which {step.reason}" for step in steps] if all(step.waits for step in steps) else []
     )
 
 
-def _running(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[Step]:
+def _running(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[UnitStep]:
     if unit.running is False:
         if _is_up(actual):
-            yield Step("stop", unit.name, f"is {actual.active}")
+            yield UnitStep("stop", unit.name, f"is {actual.active}")
         elif actual.active == "failed":
-            yield Step("reset-failed", unit.name, "has failed")
+            yield UnitStep("reset-failed", unit.name, "has failed")
         return
     newer = _newest_since(actual.started, (*actual.files, *unit.restart_on), mtimes)
     if actual.active in ("active", "reloading") or (unit.running is None and _is_up(actual)):
         if newer:
-            yield Step("restart", unit.name, f"{newer} changed since it started")
+            yield UnitStep("restart", unit.name, f"{newer} changed since it started")
         elif actual.needs_daemon_reload:
-            yield Step("restart", unit.name, "its unit files changed since they were read")
+            yield UnitStep("restart", unit.name, "its unit files changed since they were read")
         elif reloaded := _newest_since(actual.settled, unit.reload_on, mtimes):
-            yield Step("reload", unit.name, f"{reloaded} changed since it read it")
+            yield UnitStep("reload", unit.name, f"{reloaded} changed since it read it")
         return
     if unit.running is None:
         return
     if _waits_for_its_conditions(unit, actual, mtimes) or (_has_done_its_work(actual) and not newer):
         return
     if actual.sub == "auto-restart" or (newer and _is_up(actual)):
-        yield Step("restart", unit.name, f"is {actual.active} ({actual.sub})")
+        yield UnitStep("restart", unit.name, f"is {actual.active} ({actual.sub})")
     else:  # of a unit that is on its way up, this is the wait for it
-        yield Step("start", unit.name, f"is {actual.active}", waits=actual.active == "activating")
+        yield UnitStep("start", unit.name, f"is {actual.active}", waits=actual.active == "activating")
 
 
 def _is_up(actual: UnitState) -> bool:
@@ -188,7 +188,7 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     paths = sorted({path for unit in units for path in (*unit.restart_on, *unit.reload_on)})
     names = [unit.name for unit in units]
 
-    def differing() -> list[Step]:
+    def differing() -> list[UnitStep]:
         return difference(units, cached_fact(Units, names=names, paths=paths))
 
     steps = poll(differing, _comes_by_itself, STARTED_S if state.is_executing else 0)

@@ -26,7 +26,7 @@ from facts.uptime_kuma import PROGRAM, STATUS, Kuma, KumaState, MonitorState, No
 from operations import script
 from operations.checks import check, polling
 from specs.problems import Problem
-from specs.uptime_kuma import KumaMonitor, PushCheck, Telegram
+from specs.uptime_kuma import KumaMonitor, PushCheck, TelegramNotification
 
 OWNER = re.compile(r"[a-z0-9][a-z0-9_./-]*")
 _DECLARED = re.compile(r"Declared by (\S+): ")
@@ -59,7 +59,7 @@ def owner_of(monitor: MonitorState) -> str | None:
 
 
 def difference(
-    actual: KumaState, owner: str, monitors: Sequence[KumaMonitor], telegram: Telegram | None
+    actual: KumaState, owner: str, monitors: Sequence[KumaMonitor], telegram: TelegramNotification | None
 ) -> list[Action]:
     """The steps; none where everything of `owner` is as declared."""
     notification = next(
@@ -125,7 +125,7 @@ def monitors(
     password: str,
     owner: str,
     monitors: Sequence[KumaMonitor],
-    telegram: Telegram | None = None,
+    telegram: TelegramNotification | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Bring the monitors of one owner to their declared state; an Uptime Kuma that is new gets its administrator first.
 

@@ -28,14 +28,14 @@ from phases.phase import Phase
 from phases.record import record
 from phases.shared import containers, deploy_databases, deploy_stacks, provided_secrets
 
-Step = Callable[[Applied, Secrets, Project], None]
+Hook = Callable[[Applied, Secrets, Project], None]
 
 # By the project's phase. Before its containers are touched, its databases exist already.
-BEFORE_CONTAINERS: Mapping[str, Step] = {
+BEFORE_CONTAINERS: Mapping[str, Hook] = {
     "augmenter": augmenter.before_containers,
     "voicejury": voicejury.before_containers,
 }
-AFTER_CONTAINERS: Mapping[str, Step] = {
+AFTER_CONTAINERS: Mapping[str, Hook] = {
     "augmenter": augmenter.after_containers,
     "voicejury": voicejury.after_containers,
 }

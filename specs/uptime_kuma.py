@@ -100,7 +100,7 @@ class KumaMonitor:
 
 
 @dataclass(frozen=True)
-class Telegram:
+class TelegramNotification:
     """A chat that is notified when a monitor goes down or comes back; new monitors, a person's too, use it by default.
 
     :param name: how Uptime Kuma lists it; one of that name is taken for ours

@@ -1,6 +1,6 @@
 """The declarations: frozen, typed, and refusing nonsense when they are made."""
 
-from blueprint.model.backup import Backups as Backups
+from blueprint.model.backup import BackupPolicy as BackupPolicy
 from blueprint.model.backup import BucketData as BucketData
 from blueprint.model.backup import ClickHouseData as ClickHouseData
 from blueprint.model.backup import PostgresData as PostgresData

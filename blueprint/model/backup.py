@@ -84,7 +84,7 @@ class Restic(Declaration):
 
 
 @declaration()
-class Backups(Declaration):
+class BackupPolicy(Declaration):
     """How a host is backed up (requirements 5.5).
 
     :param root: folder of the backups

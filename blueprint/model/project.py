@@ -27,14 +27,14 @@ class TraceKeys(NamedTuple):
 class Project(Declaration):
     """A whole project: its stack, environment, roles, pools, Redis users, keys, monitors and dashboards follow.
 
-    Its services get the contract: an environment with the addresses, logins and keys of everything that is shared
-    (`blueprint.projects.contract`). `env_aliases` has a project's other names for these variables.
+    Its services get the shared environment: the addresses, logins and keys of everything that is shared
+    (`blueprint.projects.SharedServices`). `env_aliases` has a project's other names for these variables.
 
     :param name: its name, and that of its stack and Redis user; its phase and inventory group have _ for -
     :param number: of its phase in the checklist
     :param services: its own containers
     :param optional: further containers, for hosts whose `optional_services` names them
-    :param standalone_services: containers without the contract: its pages, and third-party software
+    :param standalone_services: containers without the shared environment: its pages, and third-party software
     :param team: its team in LiteLLM, with budget and virtual key
     :param databases: in shared-postgres; its services are connected to the first
     :param redis: indexes of shared-redis; REDIS_URL is the first
@@ -44,7 +44,7 @@ class Project(Declaration):
     :param flower: name of the dashboard over its broker, if that is not flower-<name>
     :param ollama: name of the Ollama instance that it uses without LiteLLM (requirements 3.8)
     :param uses_whisper: whether it uses the shared whisper
-    :param env_aliases: its own names of the contract's variables, by the contract's names
+    :param env_aliases: its own names of the shared environment's variables, by the names there
     :param env: further environment of its services
     :param provided_secrets: further environment from secrets that the owner provides, by their names
     :param predecessors: its former servers, whose data the shared ones take over

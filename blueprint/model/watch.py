@@ -13,7 +13,7 @@ from blueprint.validation import Whole
 
 @declaration()
 class Watch(Declaration):
-    """The limits above which the watch notifies the owner. The age of backups has its limit in `Backups`.
+    """The limits above which the watch notifies the owner. The age of backups has its limit in `BackupPolicy`.
 
     :param disk_alert_percent: disk used; the preflight refuses a phase at `Thresholds.disk_refuse_percent`
     :param postgres_connections_percent: of Postgres' max_connections

@@ -31,7 +31,7 @@ TRACE_S = 60  # Langfuse's client sends batches, and its worker reads them later
 PROBE = "Answer with one word: pong."
 
 
-class RefusedError(Exception):
+class ProxyError(Exception):
     """The proxy refused a request; `status` is its HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -46,7 +46,7 @@ class Answer:
 
 
 @dataclass
-class Proxy:
+class ProxyClient:
     """The proxy, called with its master key or another one."""
 
     port: int
@@ -55,7 +55,7 @@ class Proxy:
     def request(self, path: str, body: Any = None, key: str = "") -> Answer:
         """POST a body, or GET without one.
 
-        :raises RefusedError: the proxy answered with an error
+        :raises ProxyError: the proxy answered with an error
         :raises OSError: no answer
         """
         request = urllib.request.Request(
@@ -82,7 +82,7 @@ class Proxy:
                 if state.get("db") == "connected":
                     return
                 reason = f"its database is {state.get('db')!r}"
-            except (RefusedError, OSError, ValueError) as error:
+            except (ProxyError, OSError, ValueError) as error:
                 reason = str(error)
             if time.monotonic() > deadline:
                 sys.exit(
@@ -100,7 +100,7 @@ def _answer(request: urllib.request.Request) -> Answer:
         with opener.open(request, timeout=180) as answer:
             return Answer(json.load(answer), answer.headers)
     except urllib.error.HTTPError as error:
-        raise RefusedError(error.code, _reason(error.read())) from None
+        raise ProxyError(error.code, _reason(error.read())) from None
 
 
 def _reason(body: bytes) -> str:
@@ -111,7 +111,7 @@ def _reason(body: bytes) -> str:
     return " ".join(text.split())[:300]
 
 
-def read(proxy: Proxy) -> None:
+def read(proxy: ProxyClient) -> None:
     """Print the contents of the database."""
     teams = [
         {
@@ -147,7 +147,7 @@ def read(proxy: Proxy) -> None:
     report(json.dumps({"teams": teams, "keys": keys, "users": users, "models": models}))
 
 
-def _pages(proxy: Proxy, path: str, what: str) -> Iterator[dict[str, Any]]:
+def _pages(proxy: ProxyClient, path: str, what: str) -> Iterator[dict[str, Any]]:
     """Entries of all pages of a list."""
     page = pages = 1
     while page <= pages:
@@ -156,12 +156,12 @@ def _pages(proxy: Proxy, path: str, what: str) -> Iterator[dict[str, Any]]:
         page, pages = page + 1, answer["total_pages"]
 
 
-def apply(proxy: Proxy, steps: list[dict[str, Any]]) -> None:
+def apply(proxy: ProxyClient, steps: list[dict[str, Any]]) -> None:
     """Do the steps, [{"say": …, "path": …, "body": {…}}, …]; the first refusal ends the program."""
     for step in steps:
         try:
             proxy.request(step["path"], step["body"])
-        except (RefusedError, OSError) as error:
+        except (ProxyError, OSError) as error:
             reason = str(error)
             if key := step["body"].get("key"):
                 reason = reason.replace(key, "<key>")
@@ -186,14 +186,14 @@ class Trial:
         started = time.monotonic()
         try:
             yield
-        except (RefusedError, OSError, AssertionError, KeyError, ValueError) as error:
+        except (ProxyError, OSError, AssertionError, KeyError, ValueError) as error:
             self.failed.append(name)
             report(f"FAIL  {name}: {error}")
         else:
             report(f"ok    {name} ({time.monotonic() - started:.1f} s)")
 
 
-def verify(proxy: Proxy, expected: dict[str, Any]) -> None:
+def verify(proxy: ProxyClient, expected: dict[str, Any]) -> None:
     """Test everything that is expected to work, and report each result.
 
     {"chat": [models], "embeddings": [models], "aliases": {alias: model}, "fallbacks": {model: [models]},
@@ -247,7 +247,7 @@ def _try_routes(
             used[model] = call(model, disable_fallbacks=True).headers["x-litellm-model-id"]
 
 
-def _try_cache(proxy: Proxy, model: str) -> None:
+def _try_cache(proxy: ProxyClient, model: str) -> None:
     """An answer that was to be cached is repeated; another one is not."""
     question = f"Answer with one word: {secrets.token_hex(4)}."
     options: dict[str, Any] = {"messages": [{"role": "user", "content": question}]}
@@ -260,7 +260,7 @@ def _try_cache(proxy: Proxy, model: str) -> None:
     )
 
 
-def _try_budget(proxy: Proxy, model: str) -> None:
+def _try_budget(proxy: ProxyClient, model: str) -> None:
     """A temporary team spends more than its budget."""
     team = f"verify-{secrets.token_hex(4)}"
     key = f"sk-{secrets.token_urlsafe(32)}"
@@ -280,7 +280,7 @@ def _try_budget(proxy: Proxy, model: str) -> None:
         proxy.request("/team/delete", {"team_ids": [team]})
 
 
-def _try_trace(proxy: Proxy, model: str) -> None:
+def _try_trace(proxy: ProxyClient, model: str) -> None:
     """A call has its trace, and the trace does not have the prompt."""
     trace = f"verify-{secrets.token_hex(8)}"
     proxy.chat(model, metadata={"trace_id": trace})
@@ -290,7 +290,7 @@ def _try_trace(proxy: Proxy, model: str) -> None:
             trace_found = _langfuse(f"/api/public/traces/{trace}")
             if trace_found["observations"]:
                 break
-        except RefusedError as refusal:
+        except ProxyError as refusal:
             if refusal.status != 404:
                 raise
         expect(time.monotonic() < deadline, f"no trace within {TRACE_S} s")
@@ -315,7 +315,7 @@ def expect(holds: object, otherwise: str) -> None:
 def expect_refusal(request: Callable[[], Answer], *statuses: int) -> None:
     try:
         request()
-    except RefusedError as refusal:
+    except ProxyError as refusal:
         expect(refusal.status in statuses, f"refused with {refusal}")
     else:
         raise AssertionError("not refused")
@@ -328,7 +328,7 @@ def report(text: str) -> None:
 def main() -> None:
     port, seconds, action = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     data: Any = None if action == "read" else json.load(sys.stdin)
-    proxy = Proxy(port)
+    proxy = ProxyClient(port)
     proxy.await_ready(seconds)
     if action == "read":
         read(proxy)

@@ -14,7 +14,7 @@ from incidents import ConfigurationError, Telegram
 
 @dataclass(frozen=True)
 class Limits:
-    """Every limit of the watch; the declarations say what each means (`Watch`, `Backups.max_age_h`)."""
+    """Every limit of the watch; the declarations say what each means (`Watch`, `BackupPolicy.max_age_h`)."""
 
     disk_alert_percent: int
     postgres_connections_percent: int

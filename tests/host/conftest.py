@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class CompletedRun:
     """A finished pyinfra run. `output` is everything a person would have seen, `answer` what `--json` printed."""
 
     rc: int
@@ -55,7 +55,7 @@ class Run:
         return [one["name"] for one in self.answer["plan"] if one["hosts_with_change"]]
 
 
-Deploy = Callable[..., Run]
+Deploy = Callable[..., CompletedRun]
 Outside = Callable[..., subprocess.CompletedProcess[str]]
 Forward = Callable[[str, int], int]
 Telegrams = Callable[[], list[str]]
@@ -103,12 +103,16 @@ def kill_after(command: Sequence[str], operation: str, words: str, patience_s: f
     return output
 
 
-def run_pyinfra(*arguments: str, env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
+def run_pyinfra(
+    *arguments: str, env: Mapping[str, str] | None = None, project: Path = CHECKOUT
+) -> CompletedRun:
     """Deploy as a person would. Parameters as of `ended`."""
     return ended(pyinfra_command(*arguments), env, project)
 
 
-def ended(command: Sequence[str], env: Mapping[str, str] | None = None, project: Path = CHECKOUT) -> Run:
+def ended(
+    command: Sequence[str], env: Mapping[str, str] | None = None, project: Path = CHECKOUT
+) -> CompletedRun:
     """Run pyinfra to its end.
 
     :param env: variables in addition to this process'
@@ -125,9 +129,9 @@ def ended(command: Sequence[str], env: Mapping[str, str] | None = None, project:
         timeout=1800,
     )
     try:
-        return Run(done.returncode, done.stderr, json.loads(done.stdout))
+        return CompletedRun(done.returncode, done.stderr, json.loads(done.stdout))
     except json.JSONDecodeError:  # it stopped before there was anything to answer
-        return Run(done.returncode, done.stdout + done.stderr, {})
+        return CompletedRun(done.returncode, done.stdout + done.stderr, {})
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from lab import profile
 from lab.authority import write_private
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, await_true, run_pyinfra
+from tests.host.conftest import CompletedRun, await_true, run_pyinfra
 
 # Everything a deploy could leave: files with their times, packages, units, accounts. Not what systemd notes for itself
 # when it is asked the time.
@@ -50,11 +50,11 @@ def before(unfit: Machine) -> str:
 
 
 @pytest.fixture(scope="module")
-def refused(before: str) -> Run:
+def refused(before: str) -> CompletedRun:
     return run_pyinfra()
 
 
-def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
+def test_an_unfit_host_is_refused_in_one_report(refused: CompletedRun) -> None:
     assert refused.rc != 0
     assert refused.output.count("is not ready for this run, and nothing was changed: 4 problems") == 1, (
         refused.output
@@ -67,7 +67,7 @@ def test_an_unfit_host_is_refused_in_one_report(refused: Run) -> None:
     assert "Traceback" not in refused.output
 
 
-def test_an_unfit_host_is_left_as_it_was(unfit: Machine, before: str, refused: Run) -> None:
+def test_an_unfit_host_is_left_as_it_was(unfit: Machine, before: str, refused: CompletedRun) -> None:
     assert refused.rc != 0
     after = unfit.run(STATE).stdout
     changed = set(after.splitlines()) ^ set(before.splitlines())

@@ -10,7 +10,7 @@ from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances
 from lab import profile
 from lab.machine import Machine
-from tests.host.conftest import Deploy, Run, all_warm, await_true, repair_instances, run_pyinfra
+from tests.host.conftest import CompletedRun, Deploy, all_warm, await_true, repair_instances, run_pyinfra
 
 pytestmark = pytest.mark.usefixtures("quiet")
 UPGRADED = ("--data", "hardware_profile=i7_9700k")
@@ -59,7 +59,7 @@ def before_upgrade(machine: Machine) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[Run]:
+def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[CompletedRun]:
     """The run after the processor was exchanged; the old one is back afterwards."""
     profile.present(machine.root, "i7_9700k")
     yield run_pyinfra(*UPGRADED)
@@ -71,7 +71,7 @@ def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[Run]:
 
 
 def test_the_new_profile_restarts_what_depends_on_it_only(
-    machine: Machine, before_upgrade: dict[str, str], upgraded: Run
+    machine: Machine, before_upgrade: dict[str, str], upgraded: CompletedRun
 ) -> None:
     assert upgraded.changed == [
         "Phase 0: hardware | Ollama | Units and environment of the instances",
@@ -83,12 +83,12 @@ def test_the_new_profile_restarts_what_depends_on_it_only(
 
 
 @pytest.mark.checklist("0.7", "0.8", "F.10", "F.11")
-def test_the_new_profile_is_in_force(machine: Machine, upgraded: Run) -> None:
+def test_the_new_profile_is_in_force(machine: Machine, upgraded: CompletedRun) -> None:
     assert upgraded.rc == 0
     assert parallel(machine) == i7_9700k.profile.ollama_parallel
     await_true(lambda: all_warm(machine), 300, "warm instance")
 
 
-def test_the_new_profile_is_where_the_next_run_begins(upgraded: Run, deploy: Deploy) -> None:
+def test_the_new_profile_is_where_the_next_run_begins(upgraded: CompletedRun, deploy: Deploy) -> None:
     again = deploy(*UPGRADED)
     assert again.changed == []

@@ -14,7 +14,7 @@ import pytest
 from lab.machine import Machine
 from operations.script import FILES
 from phases.hardware.ssh import PATH, SETTINGS
-from tests.host.conftest import Deploy, Run, await_true, ended, pyinfra_command
+from tests.host.conftest import CompletedRun, Deploy, await_true, ended, pyinfra_command
 
 CASE = "/etc/ssh/sshd_config.d/60-case.conf"
 OWN = "/etc/ssh/sshd_config.d/40-own.conf"
@@ -79,7 +79,7 @@ def no_case(machine: Machine) -> Iterator[None]:
     machine.run(f"rm -rf {CASE} /run/ssh-settings; systemctl reload ssh")
 
 
-def settings(case: dict[str, str]) -> Run:
+def settings(case: dict[str, str]) -> CompletedRun:
     """Have sshd do so."""
     deploy = ("tests/host/ssh_deploy.py",)
     return ended(pyinfra_command(deploy=deploy), {**os.environ, "SSH_CASE": json.dumps(case)})

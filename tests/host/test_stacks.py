@@ -15,7 +15,7 @@ import pytest
 
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, run_pyinfra
+from tests.host.conftest import CompletedRun, run_pyinfra
 
 ROOT = "/opt/stacks-test"
 IMAGE = "onerahmet/openai-whisper-asr-webservice:v1.9.1-gpu"  # has Python, and is there
@@ -24,7 +24,7 @@ SERVE = ["python3", "-u", "-m", "http.server", "8000", "--directory", "/site"]
 HOSTILE = ['a $HOME "b" it\'s #c  ', "$$x${Y}", "back\\slash \\\\ \\n", " # ", "'", "", "é=ü"]
 
 Case = dict[str, Any]
-Apply = Callable[..., Run]
+Apply = Callable[..., CompletedRun]
 
 
 def web(**changes: Any) -> Case:
@@ -74,7 +74,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def apply(machine: Machine, clean: None, environment: dict[str, str]) -> Apply:
     """Run the deploy for a case, with further arguments for pyinfra."""
 
-    def run(desired: Case, *arguments: str) -> Run:
+    def run(desired: Case, *arguments: str) -> CompletedRun:
         Path(environment["STACK_CASE"]).write_text(json.dumps(desired))
         flags = () if "--dry" in arguments else ("-y",)
         return run_pyinfra(*flags, *arguments, "inventory.py", DEPLOY, env=environment)

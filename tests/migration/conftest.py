@@ -8,7 +8,7 @@ import pytest
 
 from lab.machine import Machine
 from lab.paths import Lab
-from tests.host.conftest import Run, ended, pyinfra_command, run_pyinfra, the_lab  # noqa: F401 - fixtures
+from tests.host.conftest import CompletedRun, ended, pyinfra_command, run_pyinfra, the_lab  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,6 @@ def command(*arguments: str) -> list[str]:
     return pyinfra_command(*arguments, deploy=["tests/migration/datastores_deploy.py"])
 
 
-def migrate(*arguments: str) -> Run:
+def migrate(*arguments: str) -> CompletedRun:
     """Run it."""
     return ended(command(*arguments))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.machine import Machine
-from tests.host.conftest import Run, kill_after
+from tests.host.conftest import CompletedRun, kill_after
 from tests.migration import old_server
 from tests.migration.conftest import command, migrate
 from tests.migration.old_server import PASSWORD, answers, redis_cli, sql
@@ -63,7 +63,7 @@ def killed(machine: Machine, before: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def adopted(killed: str) -> Run:
+def adopted(killed: str) -> CompletedRun:
     """The next run goes on; with what both said."""
     done = migrate(*ADOPT)
     assert done.rc == 0, done.output
@@ -120,7 +120,7 @@ def test_a_dry_run_names_the_volumes(machine: Machine, before: dict[str, Any]) -
     assert ids(machine) == before["ids"]
 
 
-def test_every_row_is_there(machine: Machine, before: dict[str, Any], adopted: Run) -> None:
+def test_every_row_is_there(machine: Machine, before: dict[str, Any], adopted: CompletedRun) -> None:
     assert sql(machine, POSTGRES, "litellm", ROWS) == before["rows"]
     assert sql(machine, POSTGRES, "langfuse", "SELECT count(*) FROM users;") == ["2"]
     # A Postgres that lost its power may leave numbers out.
@@ -129,7 +129,7 @@ def test_every_row_is_there(machine: Machine, before: dict[str, Any], adopted: R
     assert "ID=debian" in machine.run(f"docker exec {POSTGRES} cat /etc/os-release").stdout
 
 
-def test_every_key_is_there(machine: Machine, adopted: Run) -> None:
+def test_every_key_is_there(machine: Machine, adopted: CompletedRun) -> None:
     ask = "REDISCLI_AUTH=$(cat /etc/redis/admin.password) redis-cli --user admin INFO keyspace"
     text = machine.run(f"docker exec {REDIS} sh -c '{ask}'").stdout
     for index, keys in KEYS.items():
@@ -137,7 +137,9 @@ def test_every_key_is_there(machine: Machine, adopted: Run) -> None:
     assert "3 keys in index 0, 2 keys in index 1, 1 keys in index 6" in adopted.output
 
 
-def test_the_old_ones_are_kept_with_their_volumes_off_the_network(machine: Machine, adopted: Run) -> None:
+def test_the_old_ones_are_kept_with_their_volumes_off_the_network(
+    machine: Machine, adopted: CompletedRun
+) -> None:
     for name, volume in ((f"{POSTGRES}-old", "shared_pgdata"), (f"{REDIS}-old", "shared_redisdata")):
         old = inspected(machine, name)
         assert old["State"]["Status"] == "exited"
@@ -150,12 +152,12 @@ def test_the_old_ones_are_kept_with_their_volumes_off_the_network(machine: Machi
         assert labels["com.docker.compose.project"] == project
 
 
-def test_a_second_run_changes_nothing(adopted: Run) -> None:
+def test_a_second_run_changes_nothing(adopted: CompletedRun) -> None:
     assert migrate(*ADOPT).changed == []
     assert migrate("--data", 'databases_left=["qdrant"]').changed == []
 
 
-def test_whoever_goes_back_finds_everything(machine: Machine, adopted: Run) -> None:
+def test_whoever_goes_back_finds_everything(machine: Machine, adopted: CompletedRun) -> None:
     """As docs/operating/adopting.md says; the next run does not take the copy of then for what there is now."""
     machine.run(f"docker rm --force {REDIS} && docker rename {REDIS}-old {REDIS}")
     (network,) = machine.run(f"cat /var/lib/sourcefast/migrations/{REDIS}.networks").stdout.split()

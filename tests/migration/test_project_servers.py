@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.machine import Machine
-from tests.host.conftest import Run
+from tests.host.conftest import CompletedRun
 from tests.migration import old_server
 from tests.migration.conftest import migrate
 from tests.migration.old_server import sql
@@ -29,7 +29,7 @@ def before(machine: Machine) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def moved(before: dict[str, Any]) -> Run:
+def moved(before: dict[str, Any]) -> CompletedRun:
     done = migrate()
     assert done.rc == 0, done.output
     return done
@@ -48,7 +48,7 @@ def test_a_dry_run_says_so_and_does_nothing(machine: Machine, before: dict[str, 
 
 
 @pytest.mark.checklist("2.1", "2.6")
-def test_every_row_is_there(machine: Machine, before: dict[str, Any], moved: Run) -> None:
+def test_every_row_is_there(machine: Machine, before: dict[str, Any], moved: CompletedRun) -> None:
     assert sql(machine, NEW, "augmenter", TABLES) == before["tables"]
     assert sql(machine, NEW, "augmenter", 'SELECT count(*) FROM "User";') == ["3"]
     assert sql(machine, NEW, "augmenter", 'SELECT count(*) FROM "Widget";') == ["126"]
@@ -57,7 +57,9 @@ def test_every_row_is_there(machine: Machine, before: dict[str, Any], moved: Run
     assert "augmenter-db/augmenter -> shared-postgres: 59 tables with 186 rows" in moved.output
 
 
-def test_it_belongs_to_the_project_s_role_and_goes_on_where_it_was(machine: Machine, moved: Run) -> None:
+def test_it_belongs_to_the_project_s_role_and_goes_on_where_it_was(
+    machine: Machine, moved: CompletedRun
+) -> None:
     owner = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'spatial_ref_sys';"
     assert sql(machine, NEW, "augmenter", owner) == ["augmenter"]
     insert = """SET ROLE augmenter; INSERT INTO "User" (email, plan) VALUES ('new@example.org', 'free') RETURNING id;"""
@@ -69,7 +71,7 @@ def test_it_belongs_to_the_project_s_role_and_goes_on_where_it_was(machine: Mach
 
 
 @pytest.mark.checklist("2.5")
-def test_nango_finds_its_migrations_done_and_unlocked(machine: Machine, moved: Run) -> None:
+def test_nango_finds_its_migrations_done_and_unlocked(machine: Machine, moved: CompletedRun) -> None:
     assert sql(machine, NEW, "nango", "SELECT count(*) FROM nango._nango_auth_migrations;") == ["40"]
     assert sql(machine, NEW, "nango", "SELECT is_locked FROM nango._nango_auth_migrations_lock;") == ["0"]
     # The old one is as it was.
@@ -81,25 +83,27 @@ def test_nango_finds_its_migrations_done_and_unlocked(machine: Machine, moved: R
 
 
 @pytest.mark.checklist("2.2")
-def test_what_the_old_redis_has_is_reported(moved: Run) -> None:
+def test_what_the_old_redis_has_is_reported(moved: CompletedRun) -> None:
     assert "augmenter-redis: 2 keys" not in moved.output
     assert "augmenter-redis: 1 keys in index 0 are not taken over" in moved.output
 
 
 @pytest.mark.checklist("2.3")
 @pytest.mark.parametrize("container", ["augmenter-db", "augmenter-redis"])
-def test_the_old_containers_are_stopped_and_kept(machine: Machine, moved: Run, container: str) -> None:
+def test_the_old_containers_are_stopped_and_kept(
+    machine: Machine, moved: CompletedRun, container: str
+) -> None:
     old = inspected(machine, container)
     assert old["State"]["Status"] == "exited"
     assert old["HostConfig"]["RestartPolicy"]["Name"] == "no"
     assert all(machine.run(f"docker volume inspect {mount['Name']}") for mount in old["Mounts"])
 
 
-def test_a_second_run_changes_nothing(moved: Run) -> None:
+def test_a_second_run_changes_nothing(moved: CompletedRun) -> None:
     assert migrate().changed == []
 
 
-def test_writes_after_going_back_are_reported_as_in_no_copy(machine: Machine, moved: Run) -> None:
+def test_writes_after_going_back_are_reported_as_in_no_copy(machine: Machine, moved: CompletedRun) -> None:
     """As docs/operating/migrating.md says."""
     old = "augmenter-db"
     machine.run(f"docker start {old}")
@@ -114,7 +118,7 @@ def test_writes_after_going_back_are_reported_as_in_no_copy(machine: Machine, mo
     machine.run(f"{psql} '{alter.format('SET', '= on')}' && docker stop {old}")
 
 
-def test_what_is_there_already_is_not_overwritten(machine: Machine, moved: Run) -> None:
+def test_what_is_there_already_is_not_overwritten(machine: Machine, moved: CompletedRun) -> None:
     # As after the loss of the record: the new database has its content, but no record says that it is the copy.
     machine.run("rm /var/lib/sourcefast/migrations/augmenter-db/augmenter")
     done = migrate()

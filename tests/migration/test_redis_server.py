@@ -9,7 +9,7 @@ import pytest
 
 from blueprint import redis
 from lab.machine import Machine
-from tests.host.conftest import Run, ended, pyinfra_command
+from tests.host.conftest import CompletedRun, ended, pyinfra_command
 from tests.migration import old_server
 from tests.services.declared import everything
 
@@ -50,7 +50,7 @@ DBSIZE
 INDEXES = sorted({index for own in redis.users(everything().redis_indexes).values() for index in own})
 
 
-def deploy(image: str = "") -> Run:
+def deploy(image: str = "") -> CompletedRun:
     """Redis alone, on the declared server or on another's image."""
     command = pyinfra_command(deploy=["tests/migration/redis_server_deploy.py"])
     return ended(command, {"REDIS_IMAGE": image})
@@ -82,7 +82,7 @@ def before(machine: Machine) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def after(machine: Machine, before: dict[int, str]) -> Run:
+def after(machine: Machine, before: dict[int, str]) -> CompletedRun:
     done = deploy()
     assert done.rc == 0, done.output
     return done
@@ -96,7 +96,7 @@ def test_redis_itself_knows_its_users_by_select(machine: Machine, before: dict[i
     assert all(f"later-{index}" in text for index, text in before.items())
 
 
-def test_every_key_is_there(machine: Machine, before: dict[int, str], after: Run) -> None:
+def test_every_key_is_there(machine: Machine, before: dict[int, str], after: CompletedRun) -> None:
     assert contents(machine) == before
     assert (
         BLUEPRINT.redis.image
@@ -105,7 +105,9 @@ def test_every_key_is_there(machine: Machine, before: dict[int, str], after: Run
     assert "db=4 " in cli(machine, "ACL LIST")
 
 
-def test_what_was_there_has_been_saved_before(machine: Machine, before: dict[int, str], after: Run) -> None:
+def test_what_was_there_has_been_saved_before(
+    machine: Machine, before: dict[int, str], after: CompletedRun
+) -> None:
     """By the old server, whose checker has read it back."""
     newest = machine.run(f"ls -d {PIECE}/2* | tail -n 1").stdout.strip()
     manifest: dict[str, Any] = json.loads(machine.run(f"cat {newest}/manifest.json").stdout)
@@ -115,9 +117,9 @@ def test_what_was_there_has_been_saved_before(machine: Machine, before: dict[int
     assert magic == "REDIS0010"
 
 
-def test_a_backup_of_the_new_server_is_read_back(machine: Machine, after: Run) -> None:
+def test_a_backup_of_the_new_server_is_read_back(machine: Machine, after: CompletedRun) -> None:
     machine.run(f"{BLUEPRINT.paths.scripts}/backup-now.sh redis/shared-redis/all", timeout=300)
 
 
-def test_a_second_run_changes_nothing(machine: Machine, after: Run) -> None:
+def test_a_second_run_changes_nothing(machine: Machine, after: CompletedRun) -> None:
     assert deploy().changed == []

@@ -16,7 +16,7 @@ from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances, whisper
 from lab import profile
 from lab.machine import Machine
-from tests.host.conftest import Run, all_warm, await_true, run_pyinfra
+from tests.host.conftest import CompletedRun, all_warm, await_true, run_pyinfra
 from tests.migration.old_server import sql
 from tests.services.declared import everything
 
@@ -30,7 +30,7 @@ MARKS = "ls /var/lib/sourcefast/upgrade"
 ROWS = "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM before t;"
 
 
-def deploy(*arguments: str) -> Run:
+def deploy(*arguments: str) -> CompletedRun:
     """Phases 0 and 1: what runs as units of the host, and containers that hold data."""
     return run_pyinfra("--data", "phase=hardware,litellm", *arguments)
 

@@ -14,7 +14,7 @@ from group_data.shared import secret_formats
 from lab.images.langfuse.standin.tables import CLICKHOUSE
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, run_pyinfra
+from tests.host.conftest import CompletedRun, run_pyinfra
 from tests.migration import old_server
 from tests.migration.old_server import PASSWORD, answers, sql, start
 from tests.services.declared import everything
@@ -173,7 +173,7 @@ def before(server: Machine) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def adopted(before: dict[str, Any]) -> Run:
+def adopted(before: dict[str, Any]) -> CompletedRun:
     done = run_pyinfra(*ADOPT)
     assert done.rc == 0, done.output
     return done
@@ -206,34 +206,34 @@ def test_a_dry_run_says_what_becomes_of_each(server: Machine, before: dict[str, 
     assert ids(server) == existing
 
 
-def test_no_row_is_lost(server: Machine, before: dict[str, Any], adopted: Run) -> None:
+def test_no_row_is_lost(server: Machine, before: dict[str, Any], adopted: CompletedRun) -> None:
     assert rows(server, "shared-postgres") == before
     assert "augmenter-db/augmenter -> shared-postgres: 59 tables with 186 rows" in adopted.output
     assert "a shop" in kuma(server)
 
 
-def test_an_application_is_answered_with_the_key_that_it_had(server: Machine, adopted: Run) -> None:
+def test_an_application_is_answered_with_the_key_that_it_had(server: Machine, adopted: CompletedRun) -> None:
     assert litellm(server, "/v1/models", key=KEY)["data"]
 
 
-def test_what_they_replace_is_there_and_healthy(server: Machine, adopted: Run) -> None:
+def test_what_they_replace_is_there_and_healthy(server: Machine, adopted: CompletedRun) -> None:
     states = server.run("docker ps --format '{{.Names}} {{.Status}}'").stdout.splitlines()
     assert len(states) > 20
     assert all("(healthy)" in state for state in states), states
 
 
-def test_the_old_ones_are_stopped_and_kept(server: Machine, adopted: Run) -> None:
+def test_the_old_ones_are_stopped_and_kept(server: Machine, adopted: CompletedRun) -> None:
     states = json.loads(server.run(f"docker inspect {' '.join(OLD)}").stdout)
     assert {state["State"]["Status"] for state in states} == {"exited"}
     assert {state["HostConfig"]["RestartPolicy"]["Name"] for state in states} == {"no"}
 
 
-def test_a_second_run_changes_nothing(adopted: Run) -> None:
+def test_a_second_run_changes_nothing(adopted: CompletedRun) -> None:
     assert run_pyinfra(*PHASES).changed == []
 
 
 def test_they_are_removed_on_request_once_their_data_is_saved_again(
-    server: Machine, before: dict[str, Any], adopted: Run
+    server: Machine, before: dict[str, Any], adopted: CompletedRun
 ) -> None:
     done = run_pyinfra(*PHASES, "--data", "remove_migrated=true")
     assert any("Backup of the data that was taken over" in name for name in done.changed), done.changed

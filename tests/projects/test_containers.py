@@ -19,7 +19,7 @@ SERVICES = {
     for project in PROJECTS
     for service in everything().stacks_of(project.phase)[0].services
 }
-# What answers over HTTP and has the contract.
+# What answers over HTTP and has the shared environment.
 BACKENDS = [
     (service.name, service.port)
     for project in PROJECTS

@@ -15,7 +15,7 @@ from group_data.all import paths
 from group_data.shared import backups
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, await_true, run_pyinfra
+from tests.host.conftest import CompletedRun, await_true, run_pyinfra
 from tests.services.conftest import Statuses
 from tests.services.datastores import POOLER, Datastores
 
@@ -28,7 +28,7 @@ STATE = (".lab", "secrets")
 
 
 @pytest.fixture(scope="module")
-def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., CompletedRun]:
     """Deploy from a copy of the project that has the file: nothing else is needed to add one."""
     copy = tmp_path_factory.mktemp("project")
     for name in PROGRAMS:
@@ -46,7 +46,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def gone_again(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
+def gone_again(machine: Machine, deploy: Callable[..., CompletedRun]) -> Iterator[None]:
     """Data, which no deploy removes, is removed by hand; the others' state is as it was."""
     yield
     removed = deploy("--data", "remove=shop,flower-shop", "--data", "remove_teams=shop")
@@ -76,8 +76,8 @@ def names(machine: Machine) -> set[str]:
 @pytest.mark.usefixtures("gone_again")
 def test_a_fifth_project_comes_with_its_file_and_goes_without_it(
     machine: Machine,
-    owner: Callable[..., Run],
-    deploy: Callable[..., Run],
+    owner: Callable[..., CompletedRun],
+    deploy: Callable[..., CompletedRun],
     datastores: Datastores,
     statuses: Statuses,
 ) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from group_data.voicejury import voicejury
 from lab.machine import Machine
-from tests.host.conftest import Run, await_healthy, cards, repair_instances
+from tests.host.conftest import CompletedRun, await_healthy, cards, repair_instances
 from tests.projects.conftest import PROJECTS
 from tests.services.declared import everything
 
-Deploy = Callable[..., Run]
+Deploy = Callable[..., CompletedRun]
 HEAVY, LIGHT = map(everything().blueprint.instance, ("heavy", "light"))
 WORKER = next(service for service in voicejury.services if service.unloads_model_of)
 MARK = "/var/lib/sourcefast/time-sharing/voicejury-worker-heavy"
@@ -39,17 +39,17 @@ def test_a_second_run_changes_nothing(deploy: Deploy) -> None:
 
 
 @pytest.fixture
-def past_litellm(deploy: Deploy) -> Iterator[Callable[[str], Run]]:
+def past_litellm(deploy: Deploy) -> Iterator[Callable[[str], CompletedRun]]:
     """coach-credit alone is switched; the others are the same code, and it has the fewest containers."""
 
-    def switch(provider: str) -> Run:
+    def switch(provider: str) -> CompletedRun:
         return deploy("--data", "phase=coach_credit", "--data", f"llm_provider={provider}")
 
     yield switch
     assert switch("litellm").rc == 0
 
 
-def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], Run]) -> None:
+def test_past_litellm_and_back(machine: Machine, past_litellm: Callable[[str], CompletedRun]) -> None:
     """The rollback of requirements 3.8: one word, and the project speaks to Ollama, healthy, while LiteLLM is down."""
     before = environment(machine, "coach-backend")
     assert (before["LLM_PROVIDER"], before["LITELLM_URL"]) == ("litellm", "http://litellm:4000")

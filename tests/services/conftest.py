@@ -12,7 +12,7 @@ from blueprint.secrets import Secrets
 from lab.machine import Machine
 from lab.paths import CHECKOUT, Lab
 from tests.host.conftest import (  # noqa: F401 - fixtures
-    Run,
+    CompletedRun,
     Telegrams,
     forward,
     host,
@@ -43,7 +43,7 @@ def machine(the_lab: Lab) -> Machine:  # noqa: F811 - the fixture imported above
 
 
 @pytest.fixture
-def deploy(machine: Machine) -> Callable[..., Run]:
+def deploy(machine: Machine) -> Callable[..., CompletedRun]:
     """Deploy all phases again, with further arguments."""
     return lambda *arguments: run_pyinfra(*ALL, *arguments)
 

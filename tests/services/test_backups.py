@@ -18,7 +18,7 @@ from group_data.shared import backups
 from lab import upstream
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, Telegrams, await_true
+from tests.host.conftest import CompletedRun, Telegrams, await_true
 from tests.services.conftest import ALL
 from tests.services.declared import everything
 
@@ -354,7 +354,7 @@ def test_a_copy_elsewhere_is_encrypted_and_comes_back(machine: Machine, tried: s
 # --- containers with data that are declared anew
 
 
-def declared_anew(**differently: str) -> Run:
+def declared_anew(**differently: str) -> CompletedRun:
     """Deploy the shared phases with more memory for every container that holds data."""
     command = [str(Path(sys.executable).with_name("pyinfra")), "-y", "--json", "inventory.py", *ALL]
     done = subprocess.run(
@@ -367,7 +367,7 @@ def declared_anew(**differently: str) -> Run:
         check=False,
         timeout=1800,
     )
-    return Run(done.returncode, done.stderr, json.loads(done.stdout) if done.returncode == 0 else {})
+    return CompletedRun(done.returncode, done.stderr, json.loads(done.stdout) if done.returncode == 0 else {})
 
 
 def containers(machine: Machine) -> dict[str, str]:
@@ -379,7 +379,7 @@ def containers(machine: Machine) -> dict[str, str]:
 
 
 def test_a_container_with_data_is_made_anew_only_after_its_backup(
-    machine: Machine, deploy: Callable[..., Run]
+    machine: Machine, deploy: Callable[..., CompletedRun]
 ) -> None:
     before, rows = containers(machine), psql(machine, "litellm", 'SELECT count(*) FROM "LiteLLM_TeamTable";')
     redis = "docker exec -i shared-redis sh -c 'REDISCLI_AUTH=$(cat /etc/redis/admin.password) redis-cli --user admin'"

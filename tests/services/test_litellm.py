@@ -21,7 +21,7 @@ from group_data.shared import gateway
 from lab.machine import Machine
 from lab.paths import CHECKOUT
 from lab.upstream import traffic
-from tests.host.conftest import Run, await_answer, await_healthy, await_true, without_cron
+from tests.host.conftest import CompletedRun, await_answer, await_healthy, await_true, without_cron
 from tests.services.declared import everything
 
 SECRETS = Secrets.open("lab")
@@ -146,7 +146,7 @@ def test_each_team_is_answered(ask: Ask, team: str) -> None:
 
 
 @pytest.mark.checklist("V.2")
-def test_a_spent_budget_refuses_its_team_alone(ask: Ask, deploy: Callable[..., Run]) -> None:
+def test_a_spent_budget_refuses_its_team_alone(ask: Ask, deploy: Callable[..., CompletedRun]) -> None:
     team, other = TEAMS[0].name, TEAMS[1].name
     paid = question(PRICED)
     assert ask("/v1/chat/completions", paid, key=team_key(team)).status_code == 200
@@ -219,7 +219,9 @@ def test_a_whole_provider_that_is_down_is_stood_in_for(machine: Machine, ask: As
 LITELLM_ONLY = ("--data", "phase=litellm")
 
 
-def test_a_team_that_was_changed_by_hand_is_as_declared_again(ask: Ask, deploy: Callable[..., Run]) -> None:
+def test_a_team_that_was_changed_by_hand_is_as_declared_again(
+    ask: Ask, deploy: Callable[..., CompletedRun]
+) -> None:
     team = TEAMS[1]
     by_hand = {"team_id": team.name, "max_budget": team.budget_usd + 1, "models": ["gpt-4o-mini"]}
     assert ask("/team/update", by_hand).status_code == 200
@@ -232,7 +234,7 @@ def test_a_team_that_was_changed_by_hand_is_as_declared_again(ask: Ask, deploy: 
 
 
 def test_a_team_that_nobody_declares_is_named_and_removed_on_request_with_its_keys(
-    ask: Ask, deploy: Callable[..., Run]
+    ask: Ask, deploy: Callable[..., CompletedRun]
 ) -> None:
     key = "sk-left-over-0123456789abcdef"
     assert ask("/team/new", {"team_id": "left-over", "team_alias": "left-over"}).status_code == 200
@@ -249,7 +251,7 @@ def test_a_team_that_nobody_declares_is_named_and_removed_on_request_with_its_ke
 
 
 def test_a_rotated_key_takes_the_place_of_the_old_one_everywhere(
-    machine: Machine, ask: Ask, deploy: Callable[..., Run]
+    machine: Machine, ask: Ask, deploy: Callable[..., CompletedRun]
 ) -> None:
     project = next(project for project in everything().projects if project.name == "coach-credit")
     team, other = project.team.name, next(each.name for each in TEAMS if each != project.team)

@@ -10,7 +10,7 @@ import pytest
 from psycopg import ClientCursor
 
 from blueprint.postgres import MONITOR
-from tests.host.conftest import Run
+from tests.host.conftest import CompletedRun
 from tests.services.datastores import POOLER, Datastores
 
 
@@ -89,7 +89,7 @@ def test_pools_cannot_exceed_what_the_server_accepts(datastores: Datastores) -> 
 
 
 def test_a_rotated_password_is_taken_over_without_a_restart(
-    datastores: Datastores, deploy: Callable[..., Run]
+    datastores: Datastores, deploy: Callable[..., CompletedRun]
 ) -> None:
     database = datastores.databases[-1]
     name = f"postgres/{database.role}"

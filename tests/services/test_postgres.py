@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.host.conftest import Run, await_true
+from tests.host.conftest import CompletedRun, await_true
 from tests.services.datastores import Datastores
 
-Deploy = Callable[..., Run]
+Deploy = Callable[..., CompletedRun]
 
 
 @pytest.mark.checklist("1.3")

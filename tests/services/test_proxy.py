@@ -15,7 +15,7 @@ from blueprint import Secrets, group_data
 from blueprint.model import Http, Service
 from lab import authority
 from lab.machine import Machine
-from tests.host.conftest import Outside, Run, await_true
+from tests.host.conftest import CompletedRun, Outside, await_true
 from tests.host.test_firewall import SCAN
 
 STACKS = group_data.read().blueprint("lab").stacks
@@ -138,7 +138,7 @@ def test_certificates_outlive_the_proxy(machine: Machine, browse: Browse) -> Non
 
 
 @pytest.fixture
-def coolifys(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
+def coolifys(machine: Machine, deploy: Callable[..., CompletedRun]) -> Iterator[None]:
     """Coolify's proxy in place of ours; afterwards ours again."""
     image = machine.run("docker inspect --format '{{.Image}}' traefik").stdout.strip()
     # Coolify's follows the labels of containers.
@@ -159,7 +159,7 @@ def coolifys(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
 
 
 def test_coolifys_proxy_serves_our_domains_and_ours_goes_on_request(
-    machine: Machine, browse: Browse, deploy: Callable[..., Run], coolifys: None
+    machine: Machine, browse: Browse, deploy: Callable[..., CompletedRun], coolifys: None
 ) -> None:
     again = deploy("--data", "phase=litellm")
     assert again.changed == []
@@ -176,7 +176,7 @@ def test_coolifys_proxy_serves_our_domains_and_ours_goes_on_request(
 
 
 def test_a_container_of_coolifys_under_one_of_our_names_stops_the_run(
-    machine: Machine, deploy: Callable[..., Run]
+    machine: Machine, deploy: Callable[..., CompletedRun]
 ) -> None:
     image = machine.run("docker inspect --format '{{.Image}}' traefik").stdout.strip()
     theirs = "docker run -d --label coolify.managed=true --label com.docker.compose.project=x1y2 --entrypoint sleep"

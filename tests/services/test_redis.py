@@ -9,10 +9,10 @@ from redis import exceptions
 
 from blueprint.model.types import REDIS_DATABASES
 from blueprint.redis import ADMIN, MONITOR, users
-from tests.host.conftest import Run
+from tests.host.conftest import CompletedRun
 from tests.services.datastores import Datastores
 
-Deploy = Callable[..., Run]
+Deploy = Callable[..., CompletedRun]
 
 
 def test_without_a_password_nothing_is_answered(datastores: Datastores) -> None:

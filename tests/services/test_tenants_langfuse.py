@@ -15,7 +15,7 @@ from blueprint.names import POSTGRES
 from lab.machine import Machine
 from lab.paths import CHECKOUT
 from operations.langfuse import REMOVED, quick_hash
-from tests.host.conftest import Run, await_true
+from tests.host.conftest import CompletedRun, await_true
 from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
@@ -120,7 +120,9 @@ def pairs(machine: Machine) -> dict[str, dict[str, Any]]:
     return {row["public_key"]: row for row in rows}
 
 
-def test_what_others_add_is_named_and_left_alone(machine: Machine, deploy: Callable[..., Run]) -> None:
+def test_what_others_add_is_named_and_left_alone(
+    machine: Machine, deploy: Callable[..., CompletedRun]
+) -> None:
     """A project, a pair, a member and an administrator, made past us."""
     sql(
         machine,
@@ -151,7 +153,7 @@ def test_what_others_add_is_named_and_left_alone(machine: Machine, deploy: Calla
 
 
 def test_a_rotated_pair_takes_the_place_of_the_old_one(
-    datastores: Datastores, machine: Machine, deploy: Callable[..., Run], tenants: list[Tenant]
+    datastores: Datastores, machine: Machine, deploy: Callable[..., CompletedRun], tenants: list[Tenant]
 ) -> None:
     """Though Langfuse has the old one in its cache; a pair that a run left half removed goes as well."""
     tenant = next(one for one in tenants if one.project.name == "coach-credit")

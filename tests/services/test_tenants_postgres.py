@@ -16,7 +16,7 @@ from blueprint.model import Database
 from blueprint.postgres import MONITOR, connection_limits
 from group_data.shared import gateway
 from lab.machine import Machine
-from tests.host.conftest import Run
+from tests.host.conftest import CompletedRun
 from tests.services.datastores import Datastores
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
@@ -296,7 +296,10 @@ def strays(
 
 
 def test_what_others_added_is_named_what_is_declared_repaired_and_no_trap_is_stepped_into(
-    tenants: list[Tenant], datastores: Datastores, strays: Callable[[], None], deploy: Callable[..., Run]
+    tenants: list[Tenant],
+    datastores: Datastores,
+    strays: Callable[[], None],
+    deploy: Callable[..., CompletedRun],
 ) -> None:
     database, machine = own_database(tenants[-1]), datastores.machine
     done = deploy(*LITELLM_ONLY)

@@ -50,7 +50,7 @@ def test_a_service_is_asked_what_its_health_asks() -> None:
         service("celery", Command(("celery", "inspect", "ping"))),
         service("shared-redis", Command(("redis-cli", "ping")), 6379),
     ]
-    assert service_monitors(services, besides=("shared-redis",)) == [
+    assert service_monitors(services, excluded=("shared-redis",)) == [
         Monitor(name="litellm-proxy", url="http://litellm-proxy:4000/health/liveliness"),
         Monitor(name="langfuse-worker", url="http://langfuse-worker:3030/api/health"),
         Monitor(name="pgbouncer", tcp="pgbouncer:6432"),

@@ -80,7 +80,7 @@ def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[
     return {name: value.strip("'") for name, _, value in pairs}
 
 
-# --- the contract
+# --- the shared environment
 
 
 @pytest.mark.checklist("2.9")

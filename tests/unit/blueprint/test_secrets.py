@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from blueprint import DeclarationError, Secrets, rotation
-from blueprint.model import Backups, Restic
+from blueprint.model import BackupPolicy, Restic
 from blueprint.rotation import rotatable, rotate
 from blueprint.secrets import Secret
 from tests.unit.declared import declared
@@ -126,20 +126,20 @@ def test_nothing_is_rotated_without_a_name(
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("groq/api_key", "issued by others"),
-        ("telegram/token", "issued by others"),
+        ("groq/api_key", "a provided secret"),
+        ("telegram/token", "a provided secret"),
         ("litellm/salt_key", "one that stays (LiteLLM has encrypted"),
         ("postgres/litellm.salt", "one that stays"),
         ("postiz/jwt", "one that stays (Postiz has encrypted"),
         ("restic/password", "one that stays (the copies elsewhere are encrypted with it)"),
-        ("s3/key", "issued by others"),
+        ("s3/key", "a provided secret"),
     ],
 )
-def test_what_others_issued_and_what_must_last_is_not_rotated(tmp_path: Path, name: str, found: str) -> None:
+def test_what_is_provided_and_what_must_last_is_not_rotated(tmp_path: Path, name: str, found: str) -> None:
     group, _, leaf = name.rpartition("/")
     provide(tmp_path, f"{group}: {{{leaf}: kept}}\n")
     with pytest.raises(DeclarationError) as refusal:
-        rotate(name, declared(backups=Backups(root="/opt/backups", restic=COPY)), opened(tmp_path))
+        rotate(name, declared(backups=BackupPolicy(root="/opt/backups", restic=COPY)), opened(tmp_path))
     assert f"SECRET: {name} is {found}" in str(refusal.value)
     assert opened(tmp_path).provided(name) == "kept"
 

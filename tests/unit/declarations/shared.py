@@ -1,7 +1,7 @@
 """As group_data/shared.py, which documents the keys; for the unit tests."""
 
 from blueprint.model import (
-    Backups,
+    BackupPolicy,
     BucketData,
     ClickHouseData,
     Command,
@@ -160,7 +160,7 @@ secret_formats = [
     GeneratedSecret("restic/password", rotation_blocked_by="the copies elsewhere are encrypted with it"),
 ]
 
-backups = Backups(root="/opt/backups", retention_days=7)
+backups = BackupPolicy(root="/opt/backups", retention_days=7)
 
 watch = Watch(
     disk_alert_percent=95,

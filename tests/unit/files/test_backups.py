@@ -17,7 +17,7 @@ import pytest
 
 from blueprint import backup
 from blueprint.applied import Applied
-from blueprint.model import Backups, Database, Restic
+from blueprint.model import BackupPolicy, Database, Restic
 from blueprint.phases import LITELLM
 from tests.unit.declared import declared
 from tests.unit.paths import CHECKOUT
@@ -47,7 +47,7 @@ class BackupHost(ScriptHost):
         minimum = choices.pop("min_dump_kib", 0)
         blueprint = declared(
             paths=self.paths,
-            backups=Backups(root=str(self.root), **({"reserve_mib": 0} | choices)),  # type: ignore[arg-type]
+            backups=BackupPolicy(root=str(self.root), **({"reserve_mib": 0} | choices)),  # type: ignore[arg-type]
             shared_databases=[
                 Database("litellm", pool=2, direct=10, min_dump_kib=minimum),  # type: ignore[arg-type]
                 Database("langfuse", pool=2, direct=10),

@@ -14,7 +14,7 @@ import pytest
 
 from blueprint import backup, watch
 from blueprint.applied import Applied
-from blueprint.model import Backups
+from blueprint.model import BackupPolicy
 from blueprint.phases import LITELLM, MONITORING
 from tests.unit.declared import declared
 from tests.unit.paths import CHECKOUT
@@ -57,7 +57,7 @@ class WatchHost(ScriptHost):
     def configure(self, **limits: int) -> None:
         blueprint = declared(
             paths=self.paths,
-            backups=Backups(root=str(self.backups)),
+            backups=BackupPolicy(root=str(self.backups)),
             watch=replace(declared().watch, direct_groups=("groq-fast",)),
         )
         text = watch.settings_json(Applied(blueprint, {LITELLM, MONITORING}), "sourcefast")

@@ -13,8 +13,8 @@ from pyinfra.api.exceptions import OperationValueError
 
 from blueprint import DeclarationError, backup
 from blueprint.applied import Applied
-from blueprint.model import Backups as Choices
 from blueprint.model import (
+    BackupPolicy,
     BucketData,
     Command,
     Database,
@@ -165,7 +165,7 @@ def test_another_postgres_says_itself_what_it_has() -> None:
 
 
 def test_settings_say_where_a_copy_goes_and_no_password() -> None:
-    choices = Choices(root=ROOT, restic=Restic(repository="sftp:away:/b"))
+    choices = BackupPolicy(root=ROOT, restic=Restic(repository="sftp:away:/b"))
     databases = [
         replace(database, min_dump_kib=100) if database.name == "litellm" else database
         for database in APPLIED.blueprint.shared_databases
@@ -195,8 +195,8 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Choices(root="backups"),
-        lambda: Choices(root=ROOT, retention_days=0),
+        lambda: BackupPolicy(root="backups"),
+        lambda: BackupPolicy(root=ROOT, retention_days=0),
         lambda: Database("x", min_dump_kib=-1),
         lambda: RedisData("admin", "no secret's name"),
         lambda: BucketData("x", "minio/password", "NO BUCKET"),

@@ -154,7 +154,7 @@ def test_a_difference_is_one_command(
     entry: Entry, actual: FileState | None, action: str, reason: str
 ) -> None:
     state = TreeState({entry.path: actual} if actual else {})
-    assert files.difference([entry], state) == [files.Change(action, entry.path, entry, reason)]
+    assert files.difference([entry], state) == [files.TreeChange(action, entry.path, entry, reason)]
     (command,) = commands(files.tree, {Tree: state}, entries=[entry])
     assert command.script == "host/apply-tree.sh"
     assert command.payload.startswith(f"{action}\0{entry.path}\0")

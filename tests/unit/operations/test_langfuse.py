@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import FactProcessError, OperationError, OperationVa
 from blueprint.langfuse import initial, problems
 from facts.langfuse import ApiKey, Langfuse, LangfuseState, Member, ProjectState, read_langfuse
 from operations import langfuse
-from operations.langfuse import OURS, REMOVED, Change, difference, quick_hash, undeclared
+from operations.langfuse import OURS, REMOVED, LangfuseChange, difference, quick_hash, undeclared
 from specs.langfuse import TraceProject
 from tests.unit.declared import declared
 from tests.unit.hosts import commands, scripted_host
@@ -67,7 +67,7 @@ class Server:
             keys=tuple(ApiKey(*row) for row in keys),
         )
 
-    def apply(self, changes: list[Change], steps: int = 3) -> None:
+    def apply(self, changes: list[LangfuseChange], steps: int = 3) -> None:
         """As files/langfuse/apply.sh does it, which may end after a step."""
         if steps > 0:
             with self.database:
@@ -205,7 +205,7 @@ def test_a_project_in_another_organisation_is_brought_back(server: Server) -> No
         server.database.execute("INSERT INTO organizations VALUES ('theirs', 'Theirs')")
         server.database.execute("UPDATE projects SET org_id = 'theirs'")
     [change] = difference(server.state(), ORGANISATION, [SHOP], SALT)
-    assert change.why == "project shop: in organisation house instead of theirs"
+    assert change.description == "project shop: in organisation house instead of theirs"
     assert change.cached == (quick_hash(SHOP.secret_key, SALT),)
     assert difference(applied(server, SHOP).state(), ORGANISATION, [SHOP], SALT) == []
 
@@ -324,7 +324,7 @@ def test_the_fact_asks_with_langfuse_s_own_login(engine: Path) -> None:
     assert len((engine / "arguments").read_text().splitlines()) == 3  # asked again, as a client would
 
 
-def apply(engine: Path, changes: list[Change]) -> subprocess.CompletedProcess[str]:
+def apply(engine: Path, changes: list[LangfuseChange]) -> subprocess.CompletedProcess[str]:
     script = CHECKOUT / "files/langfuse/apply.sh"
     arguments = ("langfuse-web", "shared-postgres", "shared-redis", "admin", "/etc/redis/admin.password", "4")
     return subprocess.run(
@@ -338,7 +338,10 @@ def apply(engine: Path, changes: list[Change]) -> subprocess.CompletedProcess[st
 
 
 def test_the_cache_forgets_between_the_two_transactions(engine: Path) -> None:
-    changes = [Change("first", ("A",), ("h1",), ("B",)), Change("it's second", ("C",), ("h2",), ("D",))]
+    changes = [
+        LangfuseChange("first", ("A",), ("h1",), ("B",)),
+        LangfuseChange("it's second", ("C",), ("h2",), ("D",)),
+    ]
     assert apply(engine, changes).returncode == 0
     connect = "\\connect 'postgresql://lf:p%40ss@postgres:5432/lf'"
     assert (engine / "input").read_text().split("\n") == [
@@ -352,13 +355,13 @@ def test_the_cache_forgets_between_the_two_transactions(engine: Path) -> None:
 
 def test_what_the_cache_did_not_forget_is_forgotten_by_the_next_run(engine: Path) -> None:
     (engine / "forgotten").write_text("NOPERM\n")
-    done = apply(engine, [Change("first", ("A",), ("h1",), ("B",))])
+    done = apply(engine, [LangfuseChange("first", ("A",), ("h1",), ("B",))])
     assert done.returncode == 1 and "found NOPERM, expected them deleted" in done.stderr
     assert "B;" not in (engine / "input").read_text()
 
 
 def test_without_anything_cached_no_redis_is_asked(engine: Path) -> None:
-    assert apply(engine, [Change("project", ("A",))]).returncode == 0
+    assert apply(engine, [LangfuseChange("project", ("A",))]).returncode == 0
     assert "redis" not in (engine / "arguments").read_text()
     assert REMOVED.startswith(OURS)
 

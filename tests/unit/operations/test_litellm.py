@@ -21,7 +21,7 @@ from facts.backups import Backups
 from facts.litellm import PROGRAM, Proxy, ProxyState, ProxyUser, TeamState, VirtualKey, read_proxy
 from operations import litellm
 from operations.backup import Saving
-from operations.litellm import Step
+from operations.litellm import ProxyRequest
 from specs.litellm import KeyedTeam
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, scripted_host
@@ -40,7 +40,7 @@ SHOP_KEY = VirtualKey(SHOP.key_hash, "sk-shop", "shop", ())
 AS_DESIRED = ProxyState(teams=(SHOP_STATE,), keys=(SHOP_KEY,))
 
 
-def reported(found: list[Step]) -> list[tuple[str, dict[str, Any]]]:
+def reported(found: list[ProxyRequest]) -> list[tuple[str, dict[str, Any]]]:
     return [(step.path, step.body) for step in found]
 
 
@@ -71,7 +71,7 @@ def test_only_what_differs_is_sent() -> None:
     # A budget_duration that is sent again begins the budget's period anew.
     [step] = litellm.steps(AS_DESIRED, [replace(SHOP, max_budget=30)])
     assert (step.path, step.body) == ("/team/update", {"team_id": "shop", "max_budget": 30})
-    assert step.say == "team shop: max_budget 20.0 to 30"
+    assert step.description == "team shop: max_budget 20.0 to 30"
     [step] = litellm.steps(AS_DESIRED, [replace(SHOP, models=("small", "big"))])
     assert step.body == {"team_id": "shop", "models": ["small", "big"]}
 
@@ -352,7 +352,7 @@ def test_reading_follows_the_pages_and_leaves_values_out(
             },
         ),
     }
-    program.read(program.Proxy(server.server_port))
+    program.read(program.ProxyClient(server.server_port))
     state = read_proxy(capsys.readouterr().out.splitlines())
     assert [key.hash for key in state.keys] == ["aa", "bb"]
     assert state.teams == (TeamState("shop", None, None, None, (), 1.5),)
@@ -368,7 +368,7 @@ def test_a_refused_step_ends_it_without_the_key(program: ModuleType, server: Ans
         {"say": "never", "path": "/team/new", "body": {}},
     ]
     with pytest.raises(SystemExit) as ended:
-        program.apply(program.Proxy(server.server_port), steps)
+        program.apply(program.ProxyClient(server.server_port), steps)
     assert "key sk-shop: create: 400 Key=<key> already exists" in str(ended.value)
     assert len(server.asked) == 1
 
@@ -376,10 +376,10 @@ def test_a_refused_step_ends_it_without_the_key(program: ModuleType, server: Ans
 def test_waiting_ends(program: ModuleType, server: Answers) -> None:
     server.answers = {"/health/readiness": (200, {"status": "connected", "db": "Not connected"})}
     with pytest.raises(SystemExit) as ended:
-        program.Proxy(server.server_port).await_ready(0)
+        program.ProxyClient(server.server_port).await_ready(0)
     assert "its database is 'Not connected'" in str(ended.value)
     server.answers = {"/health/readiness": (200, {"db": "connected"})}
-    program.Proxy(server.server_port).await_ready(0)
+    program.ProxyClient(server.server_port).await_ready(0)
 
 
 def test_verify_names_what_is_dead(
@@ -395,7 +395,7 @@ def test_verify_names_what_is_dead(
         "priced": "",
         "traced": False,
     }
-    program.verify(program.Proxy(server.server_port), asked)
+    program.verify(program.ProxyClient(server.server_port), asked)
     output = capsys.readouterr().out
     assert "FAIL  route old: 400 decommissioned" in output
 
@@ -428,7 +428,7 @@ def test_a_call_is_found_in_langfuse_without_its_words(
         server.answers[f"/api/public/traces/{name}"] = (200, trace)
     trial = program.Trial()
     with trial.of("a call is traced in Langfuse, without its words"):
-        program._try_trace(program.Proxy(server.server_port), "any")
+        program._try_trace(program.ProxyClient(server.server_port), "any")
     assert output in capsys.readouterr().out
     path, authorization, _ = server.asked[-1]
     assert (path, authorization) == (f"/api/public/traces/{name}", "Basic cGstbGYteDpzay1sZi15")

@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import OperationValueError
 from pyinfra.context import ctx_host, ctx_state
 
 from facts import ollama as fact
-from facts.ollama import Instance, Instances, Loaded, OllamaState, Runner
+from facts.ollama import GpuProcess, Instances, InstanceState, LoadedModel, OllamaState
 from operations import ollama
 from operations.checks import ASKED_AGAIN_S
 from operations.ollama import Placement
@@ -47,18 +47,18 @@ PS = json.dumps(
 )
 
 
-def in_memory(model: str, size: int = 6000, vram: int = 6000) -> Loaded:
-    return Loaded(model, size, vram)
+def in_memory(model: str, size: int = 6000, vram: int = 6000) -> LoadedModel:
+    return LoadedModel(model, size, vram)
 
 
 def right() -> OllamaState:
     """Both instances as they should be."""
     return OllamaState(
         instances={
-            11434: Instance("0.15.2", ("qwen3:8b", "qwen3:4b"), (in_memory("qwen3:8b"),)),
-            11435: Instance("0.15.2", ("qwen3:8b", "qwen3:4b"), (in_memory("qwen3:4b"),)),
+            11434: InstanceState("0.15.2", ("qwen3:8b", "qwen3:4b"), (in_memory("qwen3:8b"),)),
+            11435: InstanceState("0.15.2", ("qwen3:8b", "qwen3:4b"), (in_memory("qwen3:4b"),)),
         },
-        runners=(Runner(HEAVY_CARD, 10, HEAVY.unit), Runner(LIGHT_CARD, 20, LIGHT.unit)),
+        processes=(GpuProcess(HEAVY_CARD, 10, HEAVY.unit), GpuProcess(LIGHT_CARD, 20, LIGHT.unit)),
     )
 
 
@@ -69,11 +69,13 @@ def test_instance_answers() -> None:
     instance = fact.parse_instance([VERSION, TAGS, PS])
     assert instance is not None
     assert (instance.version, instance.tags) == ("0.15.2", ("qwen3:8b",))
-    assert instance.loaded == (Loaded("qwen3:8b", 6000, 6000),)
+    assert instance.loaded == (LoadedModel("qwen3:8b", 6000, 6000),)
 
 
 def test_instance_with_an_empty_store_and_nothing_loaded() -> None:
-    assert fact.parse_instance([VERSION, '{"models":null}', '{"models":[]}']) == Instance("0.15.2", (), ())
+    assert fact.parse_instance([VERSION, '{"models":null}', '{"models":[]}']) == InstanceState(
+        "0.15.2", (), ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_processes_by_unit() -> None:
     assert state.instances[11435] is None
     assert state.cards("ollama@heavy.service") == (HEAVY_CARD,)
     assert state.cards("ollama@light.service") == ()
-    assert state.runners[2] == Runner(LIGHT_CARD, 12, None)
+    assert state.processes[2] == GpuProcess(LIGHT_CARD, 12, None)
 
 
 # --- differences ------------------------------------------------------------------------------------------
@@ -111,13 +113,13 @@ def test_nothing_missing() -> None:
 
 def test_each_missing_model_once_and_in_order() -> None:
     third = Placement("third", 11436, "llama3", HEAVY_CARD)
-    state = OllamaState({11434: None, 11435: Instance("0.15.2", ("qwen3:8b",), ())})
+    state = OllamaState({11434: None, 11435: InstanceState("0.15.2", ("qwen3:8b",), ())})
     assert ollama.missing(state, [LIGHT, third, HEAVY, LIGHT]) == ["qwen3:4b", "llama3:latest"]
 
 
 def test_one_store_for_all() -> None:
     """What one instance lists, the others have too, even one that does not answer."""
-    state = OllamaState({11434: None, 11435: Instance("0.15.2", ("qwen3:8b", "qwen3:4b"), ())})
+    state = OllamaState({11434: None, 11435: InstanceState("0.15.2", ("qwen3:8b", "qwen3:4b"), ())})
     assert ollama.missing(state, [HEAVY, LIGHT]) == []
 
 
@@ -138,28 +140,36 @@ def test_right_state_has_no_problems() -> None:
     assert ollama.misplaced(right(), [HEAVY, LIGHT]) == []
 
 
-def change(port: int, instance: Instance | None, runners: tuple[Runner, ...] | None = None) -> OllamaState:
+def change(
+    port: int, instance: InstanceState | None, processes: tuple[GpuProcess, ...] | None = None
+) -> OllamaState:
     state = right()
-    return OllamaState({**state.instances, port: instance}, state.runners if runners is None else runners)
+    return OllamaState(
+        {**state.instances, port: instance}, state.processes if processes is None else processes
+    )
 
 
 @pytest.mark.parametrize(
     ("state", "found"),
     [
         (change(11434, None), "no answer on port 11434"),
-        (change(11434, Instance("0.15.2", (), ())), "in memory: nothing"),
-        (change(11434, Instance("0.15.2", (), (in_memory("llama3.1:8b"),))), "in memory: llama3.1:8b"),
+        (change(11434, InstanceState("0.15.2", (), ())), "in memory: nothing"),
+        (change(11434, InstanceState("0.15.2", (), (in_memory("llama3.1:8b"),))), "in memory: llama3.1:8b"),
         (
-            change(11434, Instance("0.15.2", (), (in_memory("qwen3:8b", 6 * 2**30, 3 * 2**30),))),
+            change(11434, InstanceState("0.15.2", (), (in_memory("qwen3:8b", 6 * 2**30, 3 * 2**30),))),
             "qwen3:8b with 50 % on the GPU (3.0 of 6.0 GiB); the CPU computes the rest",
         ),
         (
-            change(11435, right().instances[11435], (Runner(LIGHT_CARD, 1, HEAVY.unit), right().runners[1])),
+            change(
+                11435, right().instances[11435], (GpuProcess(LIGHT_CARD, 1, HEAVY.unit), right().processes[1])
+            ),
             LIGHT_CARD,
         ),
-        (change(11435, right().instances[11435], (right().runners[1],)), "no card that nvidia-smi knows"),
+        (change(11435, right().instances[11435], (right().processes[1],)), "no card that nvidia-smi knows"),
         (
-            change(11435, right().instances[11435], (*right().runners, Runner(LIGHT_CARD, 3, HEAVY.unit))),
+            change(
+                11435, right().instances[11435], (*right().processes, GpuProcess(LIGHT_CARD, 3, HEAVY.unit))
+            ),
             f"computing on {LIGHT_CARD}, {HEAVY_CARD}",
         ),
     ],
@@ -216,7 +226,7 @@ def commands(
 
 
 def test_models_pulls_what_is_missing_through_one_that_answers() -> None:
-    state = OllamaState({11434: None, 11435: Instance("0.15.2", (), ())})
+    state = OllamaState({11434: None, 11435: InstanceState("0.15.2", (), ())})
     yielded, noops = commands(ollama.models, state)
     assert [str(command) for command in yielded] == [
         str(Script("ollama/pull.sh", 11435, "qwen3:8b")),
@@ -250,7 +260,7 @@ def test_models_refuses_what_is_no_name() -> None:
 
 
 def test_a_model_that_somebody_unloaded_is_loaded_again() -> None:
-    lost = change(11435, Instance("0.15.2", (), ()), right().runners[:1])
+    lost = change(11435, InstanceState("0.15.2", (), ()), right().processes[:1])
     load = "systemctl restart ollama-warmup@light.service"
     yielded, _ = commands(ollama.resident, lost)
     assert [str(command) for command in yielded[:1]] == [load]
@@ -261,7 +271,7 @@ def test_a_model_that_somebody_unloaded_is_loaded_again() -> None:
 
 
 def test_one_that_gives_way_has_to_come_back_where_its_card_is_free() -> None:
-    lost = change(11435, Instance("0.15.2", (), ()), right().runners[:1])
+    lost = change(11435, InstanceState("0.15.2", (), ()), right().processes[:1])
     turns = [HEAVY, replace(LIGHT, yields_gpu=True)]
     load, failing = commands(ollama.resident, lost, placements=turns)[0]
     assert str(load) == "systemctl restart ollama-warmup@light.service"
@@ -269,14 +279,14 @@ def test_one_that_gives_way_has_to_come_back_where_its_card_is_free() -> None:
 
 
 def test_another_model_in_its_place_gives_way() -> None:
-    strange = change(11435, Instance("0.15.2", (), (in_memory("llama3.1:8b"),)))
+    strange = change(11435, InstanceState("0.15.2", (), (in_memory("llama3.1:8b"),)))
     yielded, _ = commands(ollama.resident, strange)
     assert str(yielded[0]) == "systemctl restart ollama-warmup@light.service"
 
 
 def test_a_card_that_another_computes_on_is_left_to_it() -> None:
-    container = Runner(LIGHT_CARD, 30, "docker.service")
-    lent = change(11435, Instance("0.15.2", (), ()), (right().runners[0], container))
+    container = GpuProcess(LIGHT_CARD, 30, "docker.service")
+    lent = change(11435, InstanceState("0.15.2", (), ()), (right().processes[0], container))
     ((failing,), _) = commands(ollama.resident, lent)
     assert "ollama@light.service" in failing.args[0]
     turns = replace(LIGHT, yields_gpu=True)

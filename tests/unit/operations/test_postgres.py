@@ -301,7 +301,7 @@ def test_extensions_are_made_in_their_database() -> None:
 
 
 def test_progress_cannot_be_taken_for_a_command() -> None:
-    change = postgres_difference.Change("it's \\! reboot", "SELECT 1")
+    change = postgres_difference.ClusterChange("it's \\! reboot", "SELECT 1")
     assert postgres_difference.sql([change]).splitlines()[-1] == "\\echo 'it''s \\\\! reboot'"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyinfra.api.command import FunctionCommand
 
-from facts.sshd import Line, Sshd, SshdState, read_sshd
+from facts.sshd import Sshd, SshdLine, SshdState, read_sshd
 from operations import sshd
 from operations.script import Script
 from operations.sshd import Setting, contradictions, ineffective, lockout, owners, render
@@ -114,12 +114,12 @@ def test_what_sshd_does_nevertheless_is_a_problem() -> None:
         ("password", True, (), "this session logged in with a password"),
         ("keyboard-interactive", True, (), "this session logged in with a password"),
         # The owner lets passwords in himself, and that is left.
-        ("password", False, (Line("a:1", "passwordauthentication", "yes"),), None),
-        (None, False, (Line("a:1", "passwordauthentication", "yes"),), None),
+        ("password", False, (SshdLine("a:1", "passwordauthentication", "yes"),), None),
+        (None, False, (SshdLine("a:1", "passwordauthentication", "yes"),), None),
     ],
 )
 def test_nobody_is_locked_out(
-    method: str | None, keys: bool, lines: tuple[Line, ...], found: str | None
+    method: str | None, keys: bool, lines: tuple[SshdLine, ...], found: str | None
 ) -> None:
     problems = list(lockout(SETTINGS, SshdState(True, keys=keys, lines=lines), method))
     assert [problem.found for problem in problems] == ([found] if found else [])

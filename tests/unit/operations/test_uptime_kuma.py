@@ -19,14 +19,14 @@ from facts.uptime_kuma import Kuma, KumaState, Logins, MonitorState, Notificatio
 from operations import uptime_kuma
 from operations.script import Script
 from operations.uptime_kuma import Action
-from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, Telegram
+from specs.uptime_kuma import HttpCheck, KumaMonitor, PushCheck, RedisCheck, TcpCheck, TelegramNotification
 from tests.unit.bench import Bench
 from tests.unit.hosts import commands, scripted_host
 
 OWNER = "platform/monitoring"
 TOKEN = "t" * 32
 PASSWORD = "admin-canary"  # noqa: S105 - looked for in what is shown
-TELEGRAM = Telegram("Telegram of the platform", "bot-canary", "chat-canary")
+TELEGRAM = TelegramNotification("Telegram of the platform", "bot-canary", "chat-canary")
 DESIRED = [
     KumaMonitor("litellm", HttpCheck("http://litellm:4000/health/liveliness")),
     KumaMonitor("pgbouncer", TcpCheck("pgbouncer", 6432)),
@@ -71,7 +71,9 @@ def right() -> KumaState:
 
 
 def difference(
-    found: KumaState, monitors: Sequence[KumaMonitor] = DESIRED, telegram: Telegram | None = TELEGRAM
+    found: KumaState,
+    monitors: Sequence[KumaMonitor] = DESIRED,
+    telegram: TelegramNotification | None = TELEGRAM,
 ) -> list[tuple[str, str]]:
     actions = uptime_kuma.difference(found, OWNER, monitors, telegram)
     return [(action.kind, action.name) for action in actions]

@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import DeployError, OperationError
 from blueprint import Secrets
 from facts.adoption import Adoption, AdoptionState, FormerContainer, read_adoption
 from operations import adoption
-from operations.adoption import Step, Successor, difference
+from operations.adoption import AdoptionStep, Successor, difference
 from phases.adoption import existing
 from tests.unit.bench import Bench
 from tests.unit.declared import declared
@@ -80,7 +80,7 @@ def test_a_redis_is_set_aside_and_its_data_copied_with_its_keys_checked() -> Non
 
 def test_a_run_that_died_is_gone_on_with() -> None:
     aside = foreign("redis-old")
-    assert difference([REDIS], found(aside)) == [Step(REDIS, "/data")]
+    assert difference([REDIS], found(aside)) == [AdoptionStep(REDIS, "/data")]
     assert difference([REDIS], found(aside, volumes=("data_redis",))) == []
 
 

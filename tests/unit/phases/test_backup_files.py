@@ -10,7 +10,7 @@ import pytest
 
 from blueprint import Secrets
 from blueprint.applied import Applied
-from blueprint.model import Backups, Restic
+from blueprint.model import BackupPolicy, Restic
 from blueprint.phases import LITELLM, MONITORING
 from facts.stamp import Stamp
 from operations import telegram
@@ -34,7 +34,7 @@ def secrets(tmp_path: Path) -> Secrets:
 
 
 def entries(secrets: Secrets) -> list[Entry]:
-    blueprint = declared(backups=Backups(root="/opt/backups", restic=PLACE))
+    blueprint = declared(backups=BackupPolicy(root="/opt/backups", restic=PLACE))
     applied = Applied(blueprint, {LITELLM, MONITORING})
     with scripted_host({}):
         return [
@@ -58,7 +58,9 @@ def test_what_holds_a_password_is_private_and_never_shown(secrets: Secrets) -> N
     }
     for path in (*with_it, "/etc/sourcefast/restic-password"):
         assert (files[path].mode, files[path].secret) == ("0600", True)
-    assert backup.provided_secrets(declared(backups=Backups(root="/opt/backups", restic=PLACE))) == ["s3/key"]
+    assert backup.provided_secrets(declared(backups=BackupPolicy(root="/opt/backups", restic=PLACE))) == [
+        "s3/key"
+    ]
 
 
 def test_cron_runs_scripts_that_are_there(secrets: Secrets) -> None:

@@ -285,7 +285,7 @@ def output_of(checkout: Path, *arguments: str) -> str:
 
 
 def test_everything_that_is_in_the_way_is_in_one_report(bare: Path) -> None:
-    """Keys of others that its phases need, and what is wrong with the machine."""
+    """Provided secrets that its phases need, and what is wrong with the machine."""
     (bare / "secrets/production.yaml").write_text('telegram: {token: "1:a"}\nregistry: {password: "x"}\n')
     (bare / "fake.py").write_text(
         (bare / "fake.py").read_text().replace("GPU[0000:06", "").replace("06:00.0", "16:00.0")

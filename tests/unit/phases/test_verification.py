@@ -15,9 +15,9 @@ from facts.docker import EngineState, read_engine
 from facts.firewall import FirewallState, read_tables
 from facts.gpu import GpuState
 from facts.litellm import ProxyState, TeamState
-from facts.ollama import Instance, Loaded, OllamaState, Runner
+from facts.ollama import GpuProcess, InstanceState, LoadedModel, OllamaState
 from facts.postgres import ClusterState, DatabaseState
-from facts.sshd import Line, SshdState
+from facts.sshd import SshdLine, SshdState
 from facts.stacks import Container, StacksState
 from facts.uptime_kuma import KumaState, MonitorState
 from operations.firewall import JUMPS
@@ -72,14 +72,14 @@ def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
     found = cards()
     expected = placements(APPLIED.blueprint, full_uuids(APPLIED.blueprint, found))
 
-    def loaded(placement: Placement) -> Instance:
-        model = Loaded(placement.model, 1, 1)
-        return Instance("0.15.2", (), () if placement.instance in unloaded else (model,))
+    def loaded(placement: Placement) -> InstanceState:
+        model = LoadedModel(placement.model, 1, 1)
+        return InstanceState("0.15.2", (), () if placement.instance in unloaded else (model,))
 
     def line() -> numbers.Line:
         state = OllamaState(
             {one.port: loaded(one) for one in expected},
-            tuple(Runner(one.gpu, 1, one.unit) for one in expected),
+            tuple(GpuProcess(one.gpu, 1, one.unit) for one in expected),
         )
         return list(numbers.cards(APPLIED, machine(), found, state))[1]
 
@@ -110,7 +110,7 @@ def test_an_open_firewall_and_what_docker_misses_are_reported() -> None:
 
 
 def test_who_may_log_in_is_reported() -> None:
-    line = numbers.logins(SshdState(lines=(Line("a:1", "maxauthtries", "9"),)))
+    line = numbers.logins(SshdState(lines=(SshdLine("a:1", "maxauthtries", "9"),)))
     assert "MaxAuthTries 9 in a:1" in line.found
     assert "sshd: PasswordAuthentication" in whats(line.problems)
 
