@@ -305,13 +305,13 @@ class Blueprint:
         """A sentence for each budget that is near its limit, for the report at the end of a run."""
         return [
             *self.memory_budget().warnings(),
-            *self._less_than_asked(),
+            *self._below_recommended_memory(),
             *(sentence for card in self.vram for sentence in card.warnings()),
             *self.connections.warnings(),
             *self.disk_budget().warnings(),
         ]
 
-    def _less_than_asked(self) -> Iterator[str]:
+    def _below_recommended_memory(self) -> Iterator[str]:
         less = [
             f"{service.name} {service.memory_mib} of {mebibytes(service.recommended_memory)}"
             for service in self._services()

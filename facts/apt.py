@@ -42,10 +42,10 @@ class Packages(FactBase[PackagesState]):
 
     def command(self, names: Iterable[str], others: Iterable[str] = ()) -> StringCommand:
         """dpkg's own state keeps holds too (`h` in front), so that `apt-mark` need not be asked."""
-        wanted = [QuoteString(name) for name in dict.fromkeys(names)]
+        packages = [QuoteString(name) for name in dict.fromkeys(names)]
         further = [QuoteString(name) for name in dict.fromkeys(others)]
         return StringCommand(
-            *("set --", *wanted, "; export LC_ALL=C;"),
+            *("set --", *packages, "; export LC_ALL=C;"),
             r"dpkg-query -W -f 'package\t${db:Status-Abbrev}\t${Package}\n' --",
             *('"$@"', *further, "2>/dev/null;"),
             r"dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\n' | sed -n '/^.[HUFWt]\|^..R/s/^/broken /p';",

@@ -45,9 +45,9 @@ class Tree(FactBase[TreeState]):
 
     def command(self, paths: Iterable[str]) -> StringCommand:
         """`find` for everything but the hashes: one process, and no quoting of its own to undo."""
-        wanted = list(dict.fromkeys(paths))
-        folders = list(dict.fromkeys(path.rpartition("/")[0] or "/" for path in wanted))
-        every = [QuoteString(path) for path in wanted]
+        unique = list(dict.fromkeys(paths))
+        folders = list(dict.fromkeys(path.rpartition("/")[0] or "/" for path in unique))
+        every = [QuoteString(path) for path in unique]
         return StringCommand(
             *("find", *every, "-maxdepth", "0"),
             r"-printf 'path\t%y\t%m\t%u\t%U\t%g\t%G\t%p\t%l\n'",

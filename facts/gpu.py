@@ -104,13 +104,13 @@ def parse(output: Iterable[str]) -> GpuState:
         if key == "status":
             status = int(argument)
     listed = parse_list(parts.get("list", []))
-    asked = {gpu.uuid: gpu for gpu in parse_query(parts.get("query", []))}
+    queried = {gpu.uuid: gpu for gpu in parse_query(parts.get("query", []))}
     message = " ".join(line.strip() for line in parts.get("list", []) if not LISTED.fullmatch(line.strip()))
     failed = status != 0 or (message and not listed)
     return GpuState(
         installed=True,
         error=(message or f"nvidia-smi -L ended with status {status}") if failed else None,
-        gpus=tuple(asked.get(gpu.uuid, gpu) for gpu in listed),
+        gpus=tuple(queried.get(gpu.uuid, gpu) for gpu in listed),
     )
 
 

@@ -62,7 +62,7 @@ class Successor:
         return self.replaces(existing) and same and self.kind != "postgres"
 
 
-def asked(successors: Iterable[Successor]) -> dict[str, list[str]]:
+def fact_arguments(successors: Iterable[Successor]) -> dict[str, list[str]]:
     """The arguments of the fact."""
     return {
         "names": [name for successor in successors for name in (successor.name, successor.aside)],
@@ -211,7 +211,7 @@ def adopted(
     + state_folder: private folder of the host for records
     + migrate_postgres: a Postgres that was there before is set aside, to be copied from
     """
-    actual: AdoptionState = host.get_fact(Adoption, state=state_folder, **asked(successors))
+    actual: AdoptionState = host.get_fact(Adoption, state=state_folder, **fact_arguments(successors))
     todo = difference(successors, actual)
     if wrong := list(problems(successors, actual, state_folder, migrate_postgres)):
         raise OperationError(report(REFUSED, wrong))

@@ -24,7 +24,7 @@ from specs.files import Directory, File
 from specs.problems import Problem
 
 # What `daemon` and `network` ask: one question for both.
-ASKED = ("daemon", "networks", "rules")
+ENGINE_PARTS = ("daemon", "networks", "rules")
 VALIDATE = "dockerd --validate --config-file={path}"
 DOCKER_HUB = "https://index.docker.io/v1/"  # as Docker names it in its own file
 REFERENCE = re.compile(r"[a-z0-9][\w.:/-]*?(:[\w][\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
@@ -184,7 +184,7 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
 
     + settings: keys of daemon.json (https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file)
     """
-    engine: EngineState = cached_fact(Engine, parts=ASKED)
+    engine: EngineState = cached_fact(Engine, parts=ENGINE_PARTS)
     current = read_config(engine.config)
     desired = merge(current, settings)
     changed = desired != current
@@ -203,7 +203,7 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
     if (
         missing
         and state.is_executing
-        and (missing_still := missing_rules(host.get_fact(Engine, parts=ASKED), desired))
+        and (missing_still := missing_rules(host.get_fact(Engine, parts=ENGINE_PARTS), desired))
     ):
         remedy = (
             f"is the engine told on its command line not to keep rules? Say so in {CONFIG} "
@@ -236,7 +236,7 @@ def network(network: str) -> Generator[StringCommand, None, None]:
     """
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", network):
         raise OperationValueError(f"{network!r} is not a name for a network of Docker")
-    actual = cached_fact(Engine, parts=ASKED).networks.get(network)
+    actual = cached_fact(Engine, parts=ENGINE_PARTS).networks.get(network)
     if actual is None:
         yield StringCommand("docker network create --driver bridge --attachable", QuoteString(network))
     elif drift := network_drift(actual):

@@ -250,7 +250,7 @@ def verify(
     + priced: a model whose answers cost something: a team made for it then spends its budget, and is deleted again
     + traced: calls are traced in the Langfuse that the container's environment names
     """
-    asked = {
+    expected = {
         "chat": list(chat),
         "embeddings": list(embeddings),
         "aliases": dict(aliases),
@@ -259,7 +259,7 @@ def verify(
         "priced": priced,
         "traced": traced,
     }
-    yield _request(container, port, "verify", asked)
+    yield _request(container, port, "verify", expected)
 
 
 def _request(container: str, port: int, action: str, data: Any) -> script.Script:

@@ -50,14 +50,14 @@ class Copy:
 def difference(copies: Sequence[Copy], actual: CopyState) -> list[Copy]:
     """The databases that are not recorded as copied, in their order; without those that may be missing and are."""
 
-    def may_be_there(copy: Copy) -> bool:
+    def may_exist(copy: Copy) -> bool:
         return not actual.complete and (actual.source is None or copy.database in actual.source)
 
     return [
         copy
         for copy in copies
         if _unfinished(copy, actual)
-        or (copy.database not in actual.recorded and (copy.required or may_be_there(copy)))
+        or (copy.database not in actual.recorded and (copy.required or may_exist(copy)))
     ]
 
 

@@ -71,8 +71,13 @@ def server(
     def silent(redis: RedisState) -> list[str]:
         return [container] if state.is_executing and redis.answer is None else []
 
-    asked = {"container": container, "settings": list(settings), "user": user, "password_file": password_file}
-    redis: RedisState = poll(lambda: cached_fact(Redis, **asked), silent)
+    arguments = {
+        "container": container,
+        "settings": list(settings),
+        "user": user,
+        "password_file": password_file,
+    }
+    redis: RedisState = poll(lambda: cached_fact(Redis, **arguments), silent)
     changed = settings_difference(settings, redis) if redis.answers else {}
     if redis.answers and not changed and not users_difference(acl, redis):
         host.noop(f"{container} runs with its settings and users")

@@ -61,7 +61,7 @@ def existing(blueprint: Blueprint, stacks: Sequence[Stack], secrets: Secrets) ->
     if not stacks:
         return AdoptionState()
     ours = successors(stacks)
-    found = _found(blueprint, **adoption.asked(ours))
+    found = _found(blueprint, **adoption.fact_arguments(ours))
     problems = [
         *adoption.problems(ours, found, folder(blueprint), blueprint.postgres_migrate),
         *_missing_secrets(blueprint, stacks, found, secrets),

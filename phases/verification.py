@@ -100,7 +100,7 @@ def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
     machine = cached_fact(Host)
     yield from numbers.machine(applied, machine)
     if HARDWARE in applied.phases:
-        engine = cached_fact(Engine, parts=docker.ASKED)
+        engine = cached_fact(Engine, parts=docker.ENGINE_PARTS)
         yield numbers.reachable(applied, cached_fact(Firewall, chains=firewall.CHAINS), engine)
         yield numbers.logins(cached_fact(Sshd, path=PATH))
         instances = cached_fact(Instances, ports=[instance.port for instance in blueprint.ollama_instances])

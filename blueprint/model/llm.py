@@ -63,7 +63,7 @@ class Model(Declaration):
     @conflicts
     def _conflicts(self) -> Iterator[Conflict]:
         if bool(self.instance) == bool(self.model):
-            yield Conflict("instance", "given, or else model: one of the two runs it")
+            yield Conflict("instance", "declared, or else model: one of the two runs it")
         if self.model and (provider := self.model.partition("/")[0]) not in PROVIDERS:
             expected = f"a model of {', '.join(PROVIDERS)}"
             yield Conflict("model", expected, remedy=closest(provider, PROVIDERS))

@@ -97,7 +97,7 @@ class GeneratedSecret(Declaration):
     @conflicts
     def _conflicts(self) -> Iterator[Conflict]:
         if self.hex_bytes is not None and self.base64_bytes is not None:
-            yield Conflict("base64_bytes", "given without hex_bytes")
+            yield Conflict("base64_bytes", "declared without hex_bytes")
 
     def make(self) -> str:
         """A new value of this form; 256 random bits where nothing else is declared."""
@@ -214,24 +214,24 @@ class Service(Declaration):
     @conflicts
     def _conflicts(self) -> Iterator[Conflict]:
         yield from self._together()
-        yield from self._said_once()
+        yield from self._unique_settings()
         yield from self._read_again()
 
     def _together(self) -> Iterator[Conflict]:
         """What is declared only along with something else, or never along with it."""
-        asked = isinstance(self.health, Http) and self.health.port is None
+        probes_port = isinstance(self.health, Http) and self.health.port is None
         needs = {
             "volumes": (not self.stateful or self.volumes, "where its data is, as it is stateful"),
-            "data": (not self.data or self.stateful, "given together with stateful"),
-            "domain_port": (not self.domain_port or self.domain, "given together with domain"),
-            "further_domains": (not self.further_domains or self.domain, "given together with domain"),
-            "publish": (not self.publish or self.port, "given together with port"),
-            "domain": (not self.domain or self.port, "given together with port"),
-            "health": (not asked or self.port, "given together with port"),
-            "build_args": (not self.build_args or self.build, "given together with build"),
-            "redis_user": (bool(self.redis) == bool(self.redis_user), "given with redis"),
-            "vram_mib": ((self.vram_mib is None) == (self.gpu is None), "given with gpu, in MiB"),
-            "unloads_model_of": (self.unloads_model_of is None or self.gpu, "given with gpu"),
+            "data": (not self.data or self.stateful, "declared together with stateful"),
+            "domain_port": (not self.domain_port or self.domain, "declared together with domain"),
+            "further_domains": (not self.further_domains or self.domain, "declared together with domain"),
+            "publish": (not self.publish or self.port, "declared together with port"),
+            "domain": (not self.domain or self.port, "declared together with port"),
+            "health": (not probes_port or self.port, "declared together with port"),
+            "build_args": (not self.build_args or self.build, "declared together with build"),
+            "redis_user": (bool(self.redis) == bool(self.redis_user), "declared with redis"),
+            "vram_mib": ((self.vram_mib is None) == (self.gpu is None), "declared with gpu, in MiB"),
+            "unloads_model_of": (self.unloads_model_of is None or self.gpu, "declared with gpu"),
             "tmpfs": (not (self.tmpfs and self.writable), "without `writable`, which makes it needless"),
             "user": (
                 self.user is None or self.user.partition(":")[0] != "0" or self.root,
@@ -242,19 +242,19 @@ class Service(Declaration):
             if not holds:
                 yield Conflict(key, expected)
         if isinstance(self.data, ClickHouseData | BucketData) and not self.port:
-            yield Conflict("data", "given together with port")
+            yield Conflict("data", "declared together with port")
         reached = ("domain", "publish", "public", "public_udp", "host_gateway", "database", "redis")
         for key in (key for key in reached if self.private and getattr(self, key)):
             yield Conflict(key, "left out of what is `private`")
         if self.measured_memory and mebibytes(self.measured_memory) > self.memory_mib:
             yield Conflict("measured_memory", f"at most {self.memory}")
 
-    def _said_once(self) -> Iterator[Conflict]:
+    def _unique_settings(self) -> Iterator[Conflict]:
         sources = {key: getattr(self, key) for key in ("env", "generated_secrets", "provided_secrets")}
         for key, source in sources.items():
             for variable in source:
                 if elsewhere := [one for one in sources if one != key and variable in sources[one]]:
-                    yield Conflict(f"{key}.{variable}", "given once", f"in {', '.join(elsewhere)} too")
+                    yield Conflict(f"{key}.{variable}", "declared once", f"in {', '.join(elsewhere)} too")
         targets = [*self.volumes.values(), *self.files.values(), *self.host_paths.values(), *self.tmpfs]
         for target, count in Counter(targets).items():
             if count > 1:

@@ -85,8 +85,8 @@ def build(lab: Lab, names: Iterable[str] | None = None) -> None:
     for folder, foundation in below.items():
         parts = [contents[each] for each in sorted(foundation)]
         contents[folder] = _digest(folder, base, *parts, *_contents(HERE / folder))
-    wanted = set(below if names is None else names)
-    todo = {each for each in wanted if not _pushed(lab, known[each], contents[each])}
+    selected = set(below if names is None else names)
+    todo = {each for each in selected if not _pushed(lab, known[each], contents[each])}
     if not todo and _pushed(lab, [BASE], base):
         return
     for folder in reversed(below):

@@ -19,21 +19,21 @@ NAME = "localhost/lab"  # of every image in buildah's storage; the tag is its co
 KEPT_S = 3 * 24 * 3600  # so that two checkouts of different age do not take each other's images away
 
 
-def prune(lab: Lab, wanted: Collection[str]) -> None:
+def prune(lab: Lab, current: Collection[str]) -> None:
     """Remove what no checkout has needed for days. The caller holds the lock of the image builds.
 
-    :param wanted: images (`NAME:tag`) that this lab's checkout is made of
+    :param current: images (`NAME:tag`) that this lab's checkout is made of
     """
     listed = json.loads(server.run(lab, ["buildah", "images", "--json", "--filter", f"reference={NAME}"]))
-    old = outdated(listed or [], wanted, time.time())
+    old = outdated(listed or [], current, time.time())
     if old:
         server.run(lab, ["buildah", "rmi", *old])
     server.run(lab, ["buildah", "rmi", "--prune"])
     sweep(CACHE / "registry", {claim.name for claim in (CACHE / "labs").glob("[0-9]*")})
 
 
-def outdated(images: Collection[dict[str, object]], wanted: Collection[str], now: float) -> list[str]:
-    """Names of images that are neither wanted nor young.
+def outdated(images: Collection[dict[str, object]], current: Collection[str], now: float) -> list[str]:
+    """Names of images that are neither current nor young.
 
     :param images: what `buildah images --json` says
     :param now: seconds since the epoch
@@ -43,7 +43,7 @@ def outdated(images: Collection[dict[str, object]], wanted: Collection[str], now
         names = image.get("names")
         names = [str(name) for name in names] if isinstance(names, list) else []
         created = image.get("created")
-        if not isinstance(created, int) or now - created < KEPT_S or set(names) & set(wanted):
+        if not isinstance(created, int) or now - created < KEPT_S or set(names) & set(current):
             continue
         found += [name for name in names if name.startswith(f"{NAME}:")]
     return sorted(found)

@@ -609,10 +609,10 @@ def test_too_many_requests_are_refused(start: Start, hardware: Path) -> None:
         return httpx.post(f"{instance.api.base_url}/api/generate", json=request, timeout=20)
 
     with ThreadPoolExecutor(6) as pool:
-        given = list(pool.map(ask, range(6)))
+        answers = list(pool.map(ask, range(6)))
     # one is answered, two wait for it
-    assert sorted(answer.status_code for answer in given) == [200, 200, 200, 503, 503, 503]
-    busy = next(answer for answer in given if answer.status_code == 503)
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503, 503, 503]
+    busy = next(answer for answer in answers if answer.status_code == 503)
     assert busy.json() == {"error": "server busy, please try again.  maximum pending requests exceeded"}
 
 
@@ -622,8 +622,8 @@ def test_parallel_requests_are_answered_at_once(start: Start, hardware: Path) ->
     started = time.monotonic()
     request = {"model": "qwen3:8b", "prompt": "Sky?", "stream": False}
     with ThreadPoolExecutor(4) as pool:
-        given = list(pool.map(lambda _: instance.api.post("/api/generate", json=request), range(4)))
-    assert all(answer.is_success for answer in given)
+        answers = list(pool.map(lambda _: instance.api.post("/api/generate", json=request), range(4)))
+    assert all(answer.is_success for answer in answers)
     assert time.monotonic() - started < 2 * 3  # one after the other would take four times as long
 
 

@@ -21,7 +21,7 @@ from tests.host.test_firewall import SCAN
 STACKS = group_data.read().blueprint("lab").stacks
 SERVED = {service.domain: service for stack in STACKS for service in stack.services if service.domain}
 # A page that only the one service has, by its domain: path, password's name, and what is on it.
-ONLY_THERE = {
+THROUGH_THE_PROXY_ONLY = {
     "langfuse.augmenter.pro": ("/api/public/health", "", '"version"'),
     "litellm.augmenter.pro": ("/health/liveliness", "", "I'm alive!"),
     "bullboard.augmenter.pro": ("/", "bull_board/password", '"boardTitle":"Queues"'),
@@ -74,9 +74,9 @@ def test_a_domain_is_served_with_its_own_certificate(browse: Browse, domain: str
     assert "strict-transport-security" not in done.stdout.lower()
 
 
-@pytest.mark.parametrize("domain", ONLY_THERE)
+@pytest.mark.parametrize("domain", THROUGH_THE_PROXY_ONLY)
 def test_the_right_service_answers(browse: Browse, domain: str) -> None:
-    path, password, page = ONLY_THERE[domain]
+    path, password, page = THROUGH_THE_PROXY_ONLY[domain]
     url = f"https://{domain}{path}"
     if password:
         assert status(browse(url, *STATUS)) == "401"

@@ -81,11 +81,11 @@ def traces(tenants: list[Tenant]) -> dict[str, str]:
 def test_each_project_reads_its_own_traces_alone(tenants: list[Tenant], traces: dict[str, str]) -> None:
     read: dict[str, Any] = {}
 
-    def all_there() -> bool:
+    def all_arrived() -> bool:
         read.update({each.project.name: programs(each, READ, ids=traces) for each in tenants})
         return all(read[name]["found"][name] == 200 for name in traces)
 
-    await_true(all_there, 120, "each project's own trace")  # the worker takes them from a queue
+    await_true(all_arrived, 120, "each project's own trace")  # the worker takes them from a queue
     names = traces.keys()
     reachable = {(one, other) for one in names for other in names if read[one]["found"][other] != 404}
     assert reachable == {(name, name) for name in names}

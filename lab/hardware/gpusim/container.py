@@ -31,10 +31,10 @@ def hook() -> int:
         return 0
     bundle = Path(json.load(sys.stdin)["bundle"])
     config = json.loads((bundle / "config.json").read_text())
-    wanted = visible_devices(config)
-    if not wanted:
+    devices = visible_devices(config)
+    if not devices:
         return 0
-    problem = _problem(wanted, requirements(config))
+    problem = _problem(devices, requirements(config))
     if problem is None:
         return 0
     sys.stderr.write(f"Auto-detected mode as 'legacy'\nnvidia-container-cli: {problem}\n")
@@ -62,12 +62,12 @@ def _environment(config: dict[str, Any]) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
 
 
-def _problem(wanted: list[str], required: list[str]) -> str | None:
+def _problem(devices: list[str], required: list[str]) -> str | None:
     if not driver_loaded():
         return "initialization error: nvml error: driver not loaded"
     machine = load()
     cards: list[Gpu] = []
-    for device in wanted:
+    for device in devices:
         found = machine.present if device == "all" else [machine.find(device)]
         if ":" in device or None in found:
             return f"device error: {device}: unknown device"

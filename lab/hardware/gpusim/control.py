@@ -82,11 +82,11 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def card(machine: Machine, wanted: str) -> Gpu:
+def card(machine: Machine, identifier: str) -> Gpu:
     """The present card of this index, UUID or bus."""
-    found = machine.find(wanted)
+    found = machine.find(identifier)
     if found is None:
-        raise LookupError(f"no such card: {wanted}; see `gpu-sim list`")
+        raise LookupError(f"no such card: {identifier}; see `gpu-sim list`")
     return found
 
 

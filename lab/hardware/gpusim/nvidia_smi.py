@@ -152,8 +152,8 @@ def _chosen(machine: Machine, ids: str | None) -> list[Gpu]:
     """The cards that are asked for, each once and in the order of their indices; unknown ones are passed over."""
     if ids == "":
         raise RefusedError("Failed to parse device string on command line", BAD_COMMAND_LINE)
-    wanted = machine.present if ids is None else [machine.find(each.strip()) for each in ids.split(",")]
-    chosen = [gpu for gpu in machine.present if gpu in wanted]
+    requested = machine.present if ids is None else [machine.find(each.strip()) for each in ids.split(",")]
+    chosen = [gpu for gpu in machine.present if gpu in requested]
     if not chosen:
         raise RefusedError("No devices were found\n", NOT_FOUND)
     return chosen
@@ -218,38 +218,38 @@ def _require_root(what: str, gpu: Gpu) -> None:
 def _set_power_limit(known: Runtime, chosen: list[Gpu], value: str) -> str:
     lines = []
     try:
-        wanted = float(value)
+        limit_w = float(value)
     except ValueError:
         raise RefusedError(f"Invalid value for power limit: {value}\n", INVALID_ARGUMENT) from None
     for gpu in chosen:
         _require_root("power limit", gpu)
-        if not gpu.power_min_w <= wanted <= gpu.power_max_w:
+        if not gpu.power_min_w <= limit_w <= gpu.power_max_w:
             raise RefusedError(
-                f"Provided power limit {wanted:.2f} W is not a valid power limit which should be between "
+                f"Provided power limit {limit_w:.2f} W is not a valid power limit which should be between "
                 f"{gpu.power_min_w:.2f} W and {gpu.power_max_w:.2f} W for GPU {gpu.bus_id}\n"
                 "Terminating early due to previous errors.\n",
                 INVALID_ARGUMENT,
             )
         lines.append(
-            f"Power limit for GPU {gpu.bus_id} was set to {wanted:.2f} W from {_limit_w(known, gpu):.2f} W.\n"
+            f"Power limit for GPU {gpu.bus_id} was set to {limit_w:.2f} W from {_limit_w(known, gpu):.2f} W.\n"
         )
-        known.power_limits_w[gpu.uuid] = wanted
+        known.power_limits_w[gpu.uuid] = limit_w
     return "".join(lines) + "All done.\n"
 
 
 def _set_persistence(known: Runtime, chosen: list[Gpu], value: str) -> str:
     if value not in ("0", "1", "DISABLED", "ENABLED"):
         raise RefusedError(f"Invalid value for persistence mode: {value}\n", INVALID_ARGUMENT)
-    wanted = value in ("1", "ENABLED")
-    word = "Enabled" if wanted else "Disabled"
+    enable = value in ("1", "ENABLED")
+    word = "Enabled" if enable else "Disabled"
     lines = []
     for gpu in chosen:
         _require_root("persistence mode", gpu)
-        if (gpu.uuid in known.persistent) == wanted:
+        if (gpu.uuid in known.persistent) == enable:
             lines.append(f"Persistence mode is already {word} for GPU {gpu.bus_id}.\n")
         else:
             lines.append(f"{word} persistence mode for GPU {gpu.bus_id}.\n")
-            (known.persistent.append if wanted else known.persistent.remove)(gpu.uuid)
+            (known.persistent.append if enable else known.persistent.remove)(gpu.uuid)
     return "".join(lines) + "All done.\n"
 
 

@@ -41,13 +41,13 @@ def write_tree(machine: Machine, folder: Path) -> None:
     """Make `folder`/devices show exactly the present cards. `devices` itself stays: it may be mounted."""
     devices = folder / "devices"
     devices.mkdir(parents=True, exist_ok=True)
-    wanted = {f"0000:{function.address}": function for function in functions(machine)}
+    present = {f"0000:{function.address}": function for function in functions(machine)}
     for entry in devices.iterdir():
-        if entry.name not in wanted:
+        if entry.name not in present:
             for file in entry.iterdir():
                 file.unlink()
             entry.rmdir()
-    for name, function in wanted.items():
+    for name, function in present.items():
         _write(devices / name, function)
 
 

@@ -75,13 +75,13 @@ class Machine:
         """The cards that are plugged in; the place in this list is the card's index."""
         return [gpu for gpu in self.gpus if gpu.present]
 
-    def find(self, wanted: str) -> Gpu | None:
+    def find(self, identifier: str) -> Gpu | None:
         """The present card with this index, full UUID or PCI address (with or without domain)."""
-        if wanted.isdecimal():
-            index = int(wanted)
+        if identifier.isdecimal():
+            index = int(identifier)
             return self.present[index] if index < len(self.present) else None
         for gpu in self.present:
-            if wanted.lower() in (gpu.uuid.lower(), gpu.bus, f"0000:{gpu.bus}", gpu.bus_id.lower()):
+            if identifier.lower() in (gpu.uuid.lower(), gpu.bus, f"0000:{gpu.bus}", gpu.bus_id.lower()):
                 return gpu
         return None
 

@@ -203,14 +203,14 @@ class Handler(BaseHTTPRequestHandler):
             spent = round(time.monotonic() - started, 3)
             return {"success": True, "results": results, "server_processing_time_s": spent}
         if (method, path) == ("POST", "/md"):
-            wanted = self._json(body)
-            found = crawl(checked(str(wanted.get("url", ""))))
+            request = self._json(body)
+            found = crawl(checked(str(request.get("url", ""))))
             if not found["success"]:
                 raise RefusedError(500, str(found["error_message"]))
             shown = found["markdown"]["raw_markdown"]
             return {
-                "url": wanted["url"],
-                "filter": wanted.get("f", "fit"),
+                "url": request["url"],
+                "filter": request.get("f", "fit"),
                 "markdown": shown,
                 "success": True,
             }

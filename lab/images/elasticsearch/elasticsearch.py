@@ -198,20 +198,20 @@ def holds(query: dict[str, Any], document: Mapping[str, Any]) -> bool:
         return _value(document, body["field"]) is not None
     if kind not in ("term", "terms", "match", "range"):
         raise RefusedError(400, "parsing_exception", f"unknown query [{kind}]")
-    (name, wanted), *_ = body.items()
+    (name, criterion), *_ = body.items()
     value = _value(document, name)
     values = value if isinstance(value, list) else [value]
     if kind == "range":
         limits = {"gt": "__gt__", "gte": "__ge__", "lt": "__lt__", "lte": "__le__"}
         return value is not None and all(
-            getattr(value, limits[key])(limit) is True for key, limit in wanted.items() if key in limits
+            getattr(value, limits[key])(limit) is True for key, limit in criterion.items() if key in limits
         )
-    if isinstance(wanted, dict):
-        wanted = wanted.get("value", wanted.get("query"))
-    if kind == "match" and isinstance(wanted, str):
-        said = {word for each in values for word in str(each).lower().split()}
-        return bool(said & set(wanted.lower().split()))
-    return any(each in (wanted if kind == "terms" else [wanted]) for each in values)
+    if isinstance(criterion, dict):
+        criterion = criterion.get("value", criterion.get("query"))
+    if kind == "match" and isinstance(criterion, str):
+        words = {word for each in values for word in str(each).lower().split()}
+        return bool(words & set(criterion.lower().split()))
+    return any(each in (criterion if kind == "terms" else [criterion]) for each in values)
 
 
 def _value(document: Mapping[str, Any], name: str) -> Any:
@@ -233,8 +233,8 @@ class Api:
     def answer(self, method: str, path: str, body: Any, authorization: str) -> tuple[int, Any]:
         """Status and content for a request; raises RefusedError."""
         if self._password:
-            wanted = base64.b64encode(f"elastic:{self._password}".encode()).decode()
-            if authorization != f"Basic {wanted}":
+            expected = base64.b64encode(f"elastic:{self._password}".encode()).decode()
+            if authorization != f"Basic {expected}":
                 raise RefusedError(401, "security_exception", "missing or wrong authentication credentials")
         parts = [part for part in path.split("/") if part]
         match method, parts:

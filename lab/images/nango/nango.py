@@ -206,9 +206,9 @@ def application(config: Config) -> Starlette:
 
     def dashboard(request: Request) -> Response:
         if config.user:
-            given = request.headers.get("Authorization", "").removeprefix("Basic ")
-            wanted = base64.b64encode(f"{config.user}:{config.password}".encode()).decode()
-            if not secrets.compare_digest(given.encode(), wanted.encode()):
+            credentials = request.headers.get("Authorization", "").removeprefix("Basic ")
+            expected = base64.b64encode(f"{config.user}:{config.password}".encode()).decode()
+            if not secrets.compare_digest(credentials.encode(), expected.encode()):
                 realm = {"WWW-Authenticate": 'Basic realm="Nango"'}
                 return Response("Authentication required", status_code=401, headers=realm)
         return HTMLResponse("<!DOCTYPE html><title>Nango</title><h1>Nango (stand-in)</h1>")

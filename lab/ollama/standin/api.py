@@ -295,8 +295,8 @@ class Handler(BaseHTTPRequestHandler):
     def _embed(self) -> None:
         request = self._request()
         model = self._model(request)
-        given = request.get("input", "")
-        texts = [given] if isinstance(given, str) else list(given)
+        content = request.get("input", "")
+        texts = [content] if isinstance(content, str) else list(content)
         started = time.monotonic_ns()
         options = request.get("options") or {}
         runner = runner_of({"options": options})
@@ -365,8 +365,8 @@ class Handler(BaseHTTPRequestHandler):
     def _openai_embeddings(self) -> None:
         request = self._request()
         model = self._model(request)
-        given = request.get("input", "")
-        texts = [given] if isinstance(given, str) else list(given)
+        content = request.get("input", "")
+        texts = [content] if isinstance(content, str) else list(content)
         with self.server.scheduler.use(model, None):
             length = model.fact("embedding_length")
             data = [

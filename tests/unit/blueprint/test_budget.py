@@ -173,11 +173,11 @@ def test_a_container_on_a_card_that_makes_no_sense(fields: dict[str, Any], outpu
 
 
 def test_what_needs_a_card_is_declared_with_one() -> None:
-    with pytest.raises(DeclarationError, match="vram_mib is 5, but must be given with gpu"):
+    with pytest.raises(DeclarationError, match="vram_mib is 5, but must be declared with gpu"):
         container(vram_mib=5)
-    with pytest.raises(DeclarationError, match="vram_mib is None, but must be given with gpu"):
+    with pytest.raises(DeclarationError, match="vram_mib is None, but must be declared with gpu"):
         container(gpu=LIGHT)
-    with pytest.raises(DeclarationError, match="unloads_model_of is 'light', but must be given with gpu"):
+    with pytest.raises(DeclarationError, match="unloads_model_of is 'light', but must be declared with gpu"):
         container(unloads_model_of="light")
 
 

@@ -379,7 +379,7 @@ def test_langfuse_s_first_project_is_the_one_that_its_container_makes() -> None:
     assert (first.keys.secret, first.salt, first.redis_index) == ("langfuse/secret_key", "langfuse/salt", 4)
 
 
-def told_otherwise(**fields: Any) -> list[str]:
+def contradictions(**fields: Any) -> list[str]:
     """What is wrong where Langfuse's container is declared otherwise."""
     stacks = [
         replace(
@@ -397,12 +397,12 @@ def test_a_first_project_that_is_not_whole_is_refused_and_so_is_one_of_ours_in_i
     (service,) = (
         one for stack in declared().shared_stacks for one in stack.services if one.name == "langfuse-web"
     )
-    assert told_otherwise() == []
-    (problem,) = told_otherwise(env={}, generated_secrets={})
+    assert contradictions() == []
+    (problem,) = contradictions(env={}, generated_secrets={})
     assert "without LANGFUSE_INIT_ORG_ID, LANGFUSE_INIT_PROJECT_ID" in problem and "SALT" in problem
-    (problem,) = told_otherwise(redis=(), redis_user=None)
+    (problem,) = contradictions(redis=(), redis_user=None)
     assert "where Langfuse caches keys" in problem
-    (problem,) = told_otherwise(env={**service.env, "LANGFUSE_INIT_PROJECT_ID": "voicejury"})
+    (problem,) = contradictions(env={**service.env, "LANGFUSE_INIT_PROJECT_ID": "voicejury"})
     assert "voicejury.name is 'voicejury', but must be another name" in problem
 
 

@@ -309,5 +309,5 @@ def _http(method: str, address: str, headers: Mapping[str, str], body: bytes) ->
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http, by the settings
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        said = error.read(2000).decode(errors="replace").strip()
-        raise OSError(f"{error.code} {error.reason} {said}".strip()) from None
+        text = error.read(2000).decode(errors="replace").strip()
+        raise OSError(f"{error.code} {error.reason} {text}".strip()) from None

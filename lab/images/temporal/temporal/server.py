@@ -45,11 +45,11 @@ class Frontend(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no ty
         return messages.write({1: messages.SERVING})
 
     def _describe(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        wanted = messages.text(messages.read(request), 1)
+        requested = messages.text(messages.read(request), 1)
         for number, name in setup.namespaces(self._config):
-            if name == wanted:
+            if name == requested:
                 return messages.write({1: _info(str(number), name)})
-        context.abort(grpc.StatusCode.NOT_FOUND, f"Namespace {wanted} is not found.")
+        context.abort(grpc.StatusCode.NOT_FOUND, f"Namespace {requested} is not found.")
         raise AssertionError  # abort has raised
 
     def _list(self, _: bytes, __: grpc.ServicerContext) -> bytes:

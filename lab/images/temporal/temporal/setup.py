@@ -141,9 +141,9 @@ def prepare(config: Config, sleep: Callable[[float], None] = time.sleep) -> None
         make_index(config)
 
 
-def wait(name: str, there: Callable[[], bool], sleep: Callable[[float], None]) -> None:
-    """Until a store is there."""
-    while not there():
+def wait(name: str, answers: Callable[[], bool], sleep: Callable[[float], None]) -> None:
+    """Return once a store answers."""
+    while not answers():
         say(f"Waiting for {name} to start up.")
         sleep(WAIT_S)
     say(f"{name} started.")

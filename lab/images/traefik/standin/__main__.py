@@ -28,7 +28,7 @@ class Traefik:
 
     def watch(self) -> None:
         """Follow Docker and the files for ever."""
-        said: tuple[str, ...] = ()
+        logged: tuple[str, ...] = ()
         files = Files(self.options.files)
         providers = []
         if self.options.docker:
@@ -40,9 +40,9 @@ class Traefik:
             if found.routes != self.table.routes:
                 say("INF", f"routes: {', '.join(route.name for route in found.routes) or 'none'}")
             for problem in found.errors:
-                if problem not in said:
+                if problem not in logged:
                     say("ERR", problem)
-            said = found.errors
+            logged = found.errors
             self.table = found
             self._certify(found)
             time.sleep(POLL_S)

@@ -52,14 +52,14 @@ def document(text: str) -> Mapping[str, Any]:
     :raises RouteError: it is no YAML, or has what Traefik refuses, or what the stand-in does not know
     """
     try:
-        said = yaml.safe_load(text) or {}
+        content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise RouteError(f"unable to decode: {' '.join(str(error).split())}") from None
-    if not isinstance(said, dict) or not isinstance(said.get("http", {}), dict):
+    if not isinstance(content, dict) or not isinstance(content.get("http", {}), dict):
         raise RouteError("field not found: a mapping is wanted")
-    for name in said.keys() - {"http"}:
+    for name in content.keys() - {"http"}:
         raise RouteError(f"field not found, node: {name}")
-    http: dict[str, Any] = said.get("http", {})
+    http: dict[str, Any] = content.get("http", {})
     for kind, elements in http.items():
         if kind not in KNOWN:
             raise RouteError(f"field not found, node: {kind}")
@@ -85,8 +85,8 @@ def table(http: Mapping[str, Any], options: Options) -> Table:
 def _route(name: str, router: Mapping[str, Any], http: Mapping[str, Any], options: Options) -> Route:
     text = str(router.get("rule", ""))
     hosts, prefixes = rule(text)
-    wanted = router.get("entryPoints", [])
-    for entrypoint in wanted:
+    entrypoints = router.get("entryPoints", [])
+    for entrypoint in entrypoints:
         if entrypoint not in options.entrypoints:
             raise RouteError(f"entryPoint {entrypoint!r} doesn't exist")
     tls = router.get("tls")
@@ -105,7 +105,7 @@ def _route(name: str, router: Mapping[str, Any], http: Mapping[str, Any], option
         name=name,
         hosts=hosts,
         prefixes=prefixes,
-        entrypoints=frozenset(wanted or options.entrypoints),
+        entrypoints=frozenset(entrypoints or options.entrypoints),
         address=_address(str(router.get("service", "")), http),
         tls=tls is not None,
         resolver=resolver,

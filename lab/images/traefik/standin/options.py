@@ -36,8 +36,8 @@ def parse(arguments: Iterable[str]) -> Options:
     for argument in arguments:
         if not argument.startswith("--"):
             raise OptionError(f"command not found: {argument}")
-        name, given, value = argument[2:].partition("=")
-        name, value = name.lower(), value if given else "true"
+        name, separator, value = argument[2:].partition("=")
+        name, value = name.lower(), value if separator else "true"
         if not name.startswith(KNOWN):
             raise OptionError(f"failed to decode configuration from flags: field not found, node: {name}")
         _apply(options, name.split("."), value)

@@ -150,8 +150,8 @@ def _route(container: Container, labels: Mapping[str, str], router: str, options
         return labels.get(f"traefik.http.routers.{router}.{name}", default)
 
     hosts, prefixes = rule(label("rule"))
-    wanted = [name.strip() for name in label("entrypoints").split(",") if name.strip()]
-    for name in wanted:
+    entrypoints = [name.strip() for name in label("entrypoints").split(",") if name.strip()]
+    for name in entrypoints:
         if name not in options.entrypoints:
             raise RouteError(f"entryPoint {name!r} doesn't exist")
     resolver = label("tls.certresolver")
@@ -162,7 +162,7 @@ def _route(container: Container, labels: Mapping[str, str], router: str, options
         name=router,
         hosts=hosts,
         prefixes=prefixes,
-        entrypoints=frozenset(wanted or options.entrypoints),
+        entrypoints=frozenset(entrypoints or options.entrypoints),
         address=(_address(container, labels, options.network), _port(labels, label("service"))),
         tls=bool(resolver) or label("tls") == "true",
         resolver=resolver,
@@ -173,9 +173,9 @@ def _route(container: Container, labels: Mapping[str, str], router: str, options
     )
 
 
-def _middlewares(labels: Mapping[str, str], wanted: str) -> tuple[str, bool, tuple[str, ...]]:
+def _middlewares(labels: Mapping[str, str], names: str) -> tuple[str, bool, tuple[str, ...]]:
     redirect, permanent, strip = "", False, []
-    for middleware in (each.strip().partition("@")[0] for each in wanted.split(",") if each.strip()):
+    for middleware in (each.strip().partition("@")[0] for each in names.split(",") if each.strip()):
         prefix = f"traefik.http.middlewares.{middleware}."
         found = {
             name.removeprefix(prefix): value for name, value in labels.items() if name.startswith(prefix)
