@@ -12,6 +12,7 @@ import runpy
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from blueprint import yaml_files
 from blueprint.host import Blueprint
 from blueprint.keys import KEYS, checked, plain_keys, unknown_keys, wrong_types
 from blueprint.model import Project
+from blueprint.model.declaration import reading_on
 from blueprint.problems import DeclarationError, Violation, closest
 from blueprint.validation import shown
 
@@ -157,19 +159,26 @@ def validate_overrides(data: Mapping[str, Any], file: str, prefix: str = "") -> 
 
 def _read_file(path: Path) -> Layer:
     file = f"group_data/{path.name}"
+    problems: list[Violation] = []
     try:
         text = yaml_files.read(path, file).decode()  # pyinfra reads UTF-8, too
         body = ast.parse(text, filename=str(path)).body
-        values = runpy.run_path(str(path))
+        with reading_on(partial(_take, problems, path)):
+            values = runpy.run_path(str(path))
     except DeclarationError as error:
-        raise error.in_file(_place(error, path)[0]) from None
+        raise DeclarationError([*problems, *error.in_file(_place(error, path)[0]).problems]) from None
     except (Exception, SystemExit) as error:
         place, line = _place(error, path)
+        if problems:
+            found, expected = "not read, nor what follows it", "read once the problems before it are gone"
+            raise DeclarationError([*problems, Violation(place, f"line {line}", found, expected)]) from None
         found = f"refused ({type(error).__name__}: {str(error)[:200]})"
         expected = "a declaration as blueprint/model/ documents it"
         if isinstance(error, SyntaxError):
             found, expected = f"no Python ({error.msg})", "Python"
         raise DeclarationError([Violation(place, f"line {line}", found, expected)]) from None
+    if problems:
+        raise DeclarationError(problems)
     imports = (node.names for node in body if isinstance(node, ast.Import | ast.ImportFrom))
     imported = {alias.asname or alias.name for names in imports for alias in names}
     # What pyinfra makes data of.
@@ -180,6 +189,17 @@ def _read_file(path: Path) -> Layer:
         found, expected = "an annotation without a value", "a key with its value"
         raise DeclarationError([Violation(file, name, found, expected) for name in names])
     return Layer(path.stem, file, data)
+
+
+def _take(problems: list[Violation], path: Path, error: Exception) -> bool:
+    """Note what is wrong with a declaration of this file. One of a file that it imports ends that import."""
+    if not isinstance(error, DeclarationError):
+        return bool(problems)
+    files = (Path(frame.filename) for frame in reversed(traceback.extract_stack()))
+    if next((file for file in files if file.parent == path.parent), path) != path:
+        return False
+    problems += error.in_file(f"group_data/{path.name}").problems
+    return True
 
 
 def _place(error: BaseException, path: Path) -> tuple[str, int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar, cast, dataclass_transform
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -16,10 +18,28 @@ from blueprint.validation import problems_of, shown, unexpected
 _CONFIG = ConfigDict(strict=True, extra="forbid")
 # Fields that identify a declaration in messages.
 _IDENTITIES = ("name", "uuid", "index", "container", "table", "id")
+# Whether somebody takes an error, in place of its being raised.
+_take: ContextVar[Callable[[Exception], bool]] = ContextVar("take", default=lambda error: False)
+
+
+@contextmanager
+def reading_on(take: Callable[[Exception], bool]) -> Iterator[None]:
+    """Leave a declaration that is refused incomplete, so that what follows it is checked too.
+
+    :param take: gets the `DeclarationError`, or the AttributeError of a declaration with an incomplete one in it;
+        answers whether to read on
+    """
+    token = _take.set(take)
+    try:
+        yield
+    finally:
+        _take.reset(token)
 
 
 class Declaration:
     """Base of all declarations."""
+
+    _refused: ClassVar[bool] = False
 
     def to_json(self) -> dict[str, Any]:
         """How `pyinfra inventory.py debug-inventory` shows it."""
@@ -61,9 +81,14 @@ def declaration(*, kw_only: bool = True) -> Callable[[Kind], Kind]:
                 raise TypeError(f"{kind.__name__} takes each field once and by its name{except_for}")
             try:
                 validate(self, **named, **fields)
-            except ValidationError as error:
-                prefix = f"{_called(kind, named | fields)}."
-                raise DeclarationError(problems_of(error, of=made, prefix=prefix)) from None
+            except (ValidationError, AttributeError) as error:
+                refused: Exception = error
+                if isinstance(error, ValidationError):
+                    prefix = f"{_called(kind, named | fields)}."
+                    refused = DeclarationError(problems_of(error, of=made, prefix=prefix))
+                if not _take.get()(refused):
+                    raise refused from None
+                object.__setattr__(self, "_refused", True)
 
         made.__init__ = init
         return cast(Kind, made)
@@ -75,6 +100,8 @@ def conflicts(method: Callable[[Made], Iterator[Conflict]]) -> Any:
     """A validator of fields that are sound by themselves: it refuses every conflict that `method` yields."""
 
     def check(self: Made) -> Made:
+        if self._refused:  # pydantic asks again for each declaration that it is in
+            return self
         errors: list[InitErrorDetails] = [
             {
                 "type": unexpected(conflict.expected, conflict.remedy, found=conflict.found),

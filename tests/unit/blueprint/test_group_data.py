@@ -85,6 +85,43 @@ def test_mistakes_of_all_files_are_named_at_once(tmp_path: Path) -> None:
     assert "Gpu.bsu is not a known key" in problems[6] and problems[6].endswith("did you mean bus?")
 
 
+STACK = """
+from blueprint.model import Database, Http, Project, Service, Stack, Team
+
+shared_databases = [Database("a", pool=0), Database("b", direct=-1)]
+shared_stacks = [
+    Stack(
+        name="web",
+        phase="litellm",
+        services=(
+            Service(name="one", image="a:1", memory="1x", health=Http("/")),
+            Service(name="two", image="b:1", memory="1m", health=Http("health")),
+        ),
+    ),
+    Stack(name="Back", phase="litellm", services=()),
+]
+_names = [service.memory for stack in shared_stacks for service in stack.services]
+swap_gib = 1
+"""
+
+
+def test_mistakes_of_all_declarations_of_a_file_are_named_at_once(tmp_path: Path) -> None:
+    problems = refused(folder(tmp_path, shared=STACK))
+    assert [problem.partition(" is ")[0].removeprefix("group_data/shared.py: ") for problem in problems] == [
+        "Database a.pool",
+        "Database b.direct",
+        "Service one.memory",
+        "Http.path",
+        "Service two.memory",
+        "Stack Back.name",
+        "Stack Back.services",
+        "line 16",
+    ]
+    assert problems[-1].partition(" is ")[2] == (
+        "not read, nor what follows it, but must be read once the problems before it are gone."
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "output"),
     [
