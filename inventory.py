@@ -21,7 +21,6 @@ from pyinfra.connectors.ssh import ConnectorData
 from pyinfra_cli.util import parse_cli_arg
 
 from blueprint import (
-    Blueprint,
     DeclarationError,
     Violation,
     environment,
@@ -34,8 +33,6 @@ from blueprint.validation import shown
 from operations.transport import nodelay_transport
 
 _COMMAND_LINE = "--data"
-# Where sshd listens on a host that is reached through a forwarded port.
-_SSH_PORT = 22
 
 
 def _option(name: str) -> Sequence[str]:
@@ -58,12 +55,6 @@ def _homeless(data: Mapping[str, Any]) -> Iterator[Violation]:
     for key in ("ssh_key", "ssh_known_hosts_file"):
         if (path := str(data.get(key, ""))).startswith("~") and str(yaml_files.expanded(path)) == path:
             yield Violation(_COMMAND_LINE, key, shown(path), "the path of a file that you can read")
-
-
-def _closed_to_ssh(blueprint: Blueprint, port: int) -> Violation:
-    ports = shown(list(blueprint.open_tcp_ports))
-    expected = f"a list with the port of SSH, {' or '.join(map(str, dict.fromkeys((port, _SSH_PORT))))}"
-    return Violation(blueprint.file_of("open_tcp_ports"), "open_tcp_ports", ports, expected)
 
 
 def _ssh(host: environment.HostEntry) -> dict[str, Any]:
@@ -109,8 +100,6 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
             group_data.Layer(host.name, host.file, host.data),
             group_data.Layer(_COMMAND_LINE, _COMMAND_LINE, overrides),
         )
-        if not {host.port, _SSH_PORT}.intersection(blueprint.open_tcp_ports):
-            problems.append(_closed_to_ssh(blueprint, host.port))
         for group in (*host.groups, blueprint.hardware_profile, where):
             groups[group].append((host.name, {**host.data, **_ssh(host), **_report(host)}))
     problems += _unknown_limits([host.name for host in hosts], groups)

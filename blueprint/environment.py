@@ -43,8 +43,8 @@ class HostEntry:
     """A host of the environment, and how it is reached.
 
     :param name: how it is called in the inventory
-    :param address: where it listens
-    :param port: its SSH port
+    :param address: where it is reached
+    :param port: its SSH port there, which NAT may forward to another
     :param user: who logs in; root, or someone with sudo
     :param key: private key, or None for the agent and the user's own keys
     :param known_hosts: file that has its host key: a key that is not in it ends the run

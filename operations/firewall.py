@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from operations.files import tree
 from operations.systemd import Unit, units
 from operations.trial import CONFIRM_WITHIN, OverNewConnection
 from specs.files import Directory, Entry, File
+from specs.problems import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = "/usr/local/sbin/host-firewall"
@@ -80,18 +81,19 @@ class Ruleset:
         )
 
 
-def lockout(ruleset: Ruleset, state: FirewallState) -> str | None:
-    """The reason why these rules would lock us out, None if they would not."""
+def lockout(ruleset: Ruleset, state: FirewallState) -> Iterator[Problem]:
+    """A problem where these rules would close SSH. What counts is the host's own port, not one that NAT forwards."""
     session_ports = {state.session_port} if state.session_port else set()
     closed = sorted((state.sshd_ports | session_ports) - set(ruleset.tcp))
-    if not closed:
-        return None
-    session = f", this session came through {state.session_port}" if state.session_port else ""
-    return (
-        f"found SSH on port {', '.join(map(str, closed))}{session}; expected it among the open TCP ports "
-        f"{', '.join(map(str, ruleset.tcp)) or '(none)'}, or nobody could log in any more: add it to them, or let "
-        "sshd listen on one of them"
-    )
+    if closed:
+        session = f"; this session came through {state.session_port}" if state.session_port else ""
+        ports = ", ".join(map(str, ruleset.tcp)) or "(none)"
+        yield Problem(
+            "port of SSH",
+            f"SSH on port {', '.join(map(str, closed))}{session}",
+            f"it among the open TCP ports {ports}, or nobody could log in any more",
+            "add it to the open TCP ports, or let sshd listen on one of them",
+        )
 
 
 def difference(ruleset: Ruleset, state: FirewallState) -> list[str]:
@@ -213,8 +215,8 @@ def apply(
     """
     ruleset = Ruleset(tuple(tcp), tuple(udp), tuple(internal_tcp))
     live = cached_fact(Firewall, chains=CHAINS)
-    if reason := lockout(ruleset, live):
-        raise OperationError(reason)
+    for problem in lockout(ruleset, live):
+        raise OperationError(str(problem))
     if reasons := difference(ruleset, live):
         for reason in reasons:
             host.log(reason)

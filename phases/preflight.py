@@ -21,6 +21,7 @@ from operations.checks import report
 from operations.stack_difference import managed
 from phases.cards import old_driver
 from phases.hardware.base import WEB_SERVER
+from phases.hardware.firewall import firewall_problems
 from phases.hardware.ollama import FILTER
 from phases.hardware.ssh import ssh_problems
 from specs.problems import Problem
@@ -43,6 +44,7 @@ def unfit(blueprint: Blueprint) -> Iterator[Problem]:
     )
     yield from gpu_problems(blueprint, state, cached_fact(Gpus))
     yield from ssh_problems()
+    yield from firewall_problems(blueprint)
     yield from coolify_problems(blueprint, state)
 
 

@@ -95,11 +95,6 @@ def test_data_of_any_size(checkout: Path) -> None:
     stops(checkout, ["--data: xxxx", "is not a known key"], "--data", f"{'x' * 100_000}=1")
 
 
-def test_ports_that_leave_nobody_in(checkout: Path) -> None:
-    expected = ["--data: open_tcp_ports is [80, 443], but must be a list with the port of SSH, 1 or 22."]
-    stops(checkout, expected, "--data", "open_tcp_ports=[80,443]")
-
-
 def test_the_key_of_a_user_who_is_unknown(checkout: Path) -> None:
     answer = ["--data: ssh_key is '~nouser/key', but must be the path of a file that you can read."]
     stops(checkout, answer, "--data", "ssh_key=~nouser/key")

@@ -9,6 +9,7 @@ import pytest
 
 from blueprint import Blueprint
 from facts.docker import Engine, EngineState
+from facts.firewall import Firewall, FirewallState
 from facts.gpu import Gpus, GpuState
 from facts.host import Disk, Display, Host, HostState, Listener
 from facts.sshd import Sshd, SshdState
@@ -376,10 +377,16 @@ def test_a_power_limit_is_one_that_the_card_takes(watts: int, limits: dict[str, 
 # --- the whole
 
 
-def whole(state: HostState, docker: EngineState | None = None, keys: bool = True) -> str:
+def whole(state: HostState, docker: EngineState | None = None, keys: bool = True, ssh_port: int = 22) -> str:
     """The report of a host without a driver that answers so; nothing where it is fit."""
-    sshd = SshdState(installed=True, keys=keys)
-    with scripted_host({Host: state, Gpus: NO_DRIVER, Engine: docker or EngineState(), Sshd: sshd}):
+    answers: dict[Any, Any] = {
+        Host: state,
+        Gpus: NO_DRIVER,
+        Engine: docker or EngineState(),
+        Sshd: SshdState(installed=True, keys=keys),
+        Firewall: FirewallState(sshd_ports=frozenset({ssh_port})),
+    }
+    with scripted_host(answers):
         return "\n".join(f"- {problem}" for problem in unfit(declared()))
 
 
@@ -409,6 +416,10 @@ def test_an_engine_that_cannot_be_kept(docker: EngineState, output: str) -> None
 
 def test_a_login_that_keys_only_would_lock_out() -> None:
     assert "- SSH\n    found:    no key that opens this user's login\n" in whole(machine(), keys=False)
+
+
+def test_ports_that_leave_nobody_in() -> None:
+    assert "- port of SSH\n    found:    SSH on port 2200\n" in whole(machine(), ssh_port=2200)
 
 
 def test_coolify_needs_ssh_from_its_container() -> None:
