@@ -120,7 +120,7 @@ def test_a_profile_for_one_run(checkout: Path) -> None:
     assert CONNECTED in output
     shown = in_checkout(checkout, "inventory.py", "debug-inventory", "--data", "hardware_profile=i7_9700k")
     assert shown.returncode == 0
-    projects = "augmenter, coach_credit, gpu, renov_bati, shared, voicejury"
+    projects = "augmenter, gpu, shared, voicejury"
     assert f"Groups: {projects}, i7_9700k, lab, inventory" in shown.stdout
 
 

@@ -29,7 +29,7 @@ def refused(path: Path) -> list[str]:
 
 def test_roles_and_profiles() -> None:
     read = group_data.read()
-    assert read.roles == ("augmenter", "coach_credit", "gpu", "renov_bati", "shared", "voicejury")
+    assert read.roles == ("augmenter", "gpu", "shared", "voicejury")
     assert read.profiles == ("celeron_g4930", "i7_9700k")
 
 

@@ -190,9 +190,9 @@ def test_who_is_spoken_to_by_name_is_called_so(key: str, value: object, output: 
 
 def test_the_cache_is_in_an_index_of_its_user() -> None:
     gateway = declared().gateway
-    (problem,) = refused(gateway=replace(gateway, cache=replace(gateway.cache, database=9)))
+    (problem,) = refused(gateway=replace(gateway, cache=replace(gateway.cache, database=8)))
     assert (
-        "gateway.cache.database is 9 as litellm, but must be an index of litellm; this one is for renov-bati"
+        "gateway.cache.database is 8 as litellm, but must be an index of litellm; this one is for postiz"
         in problem
     )
 
@@ -203,7 +203,7 @@ def test_the_cache_is_in_an_index_of_its_user() -> None:
         ("remove", "litellm", "litellm, which is declared as stack litellm"),
         ("remove", ["gone", "flower"], "flower, which is declared as a container of stack monitoring"),
         ("remove", "../etc", "'../etc', but must be names of lower-case letters"),
-        ("remove_teams", "coach-credit", "coach-credit, which is declared as team coach-credit"),
+        ("remove_teams", "voicejury", "voicejury, which is declared as team voicejury"),
     ],
 )
 def test_what_is_declared_is_not_removed(key: str, value: object, found: str) -> None:

@@ -20,10 +20,12 @@ from phases import PHASES, phases_of, preflight, requirements
 from phases.requirements import unmet_requirements
 from specs.files import File
 from tests.unit.declared import LIGHT, declared
+from tests.unit.fifth_project import shop
 from tests.unit.paths import CHECKOUT
 
 PLATFORM = ("hardware", "litellm", "monitoring")
 FIFTH = CHECKOUT / "tests/unit/fifth_project.py"
+SHOPS_INDEXES = (RedisIndex(10, "queues of the shop"), RedisIndex(11, "its results"))
 UUID = f"{LIGHT}-1bcf-d15b-4f36-e1f581acd76e"
 
 
@@ -34,12 +36,12 @@ def refused(**replaced: Any) -> list[str]:
 
 
 def the(phase: str) -> Project:
-    """The declared project of that phase."""
-    return next(project for project in declared().projects if project.phase == phase)
+    """The project of that phase: a declared one, or the shop."""
+    return next(project for project in (*declared().projects, shop) if project.phase == phase)
 
 
-def project(name: str, **fields: Any) -> dict[str, Project]:
-    """A declared project with some fields replaced, as `declared` takes it."""
+def project(name: str, **fields: Any) -> dict[str, Any]:
+    """A project with some fields replaced, as `declared` takes it."""
     return {name: replace(the(name), **fields)}
 
 
@@ -56,7 +58,7 @@ def secrets(tmp_path: Path) -> Secrets:
     provided = (
         "telegram: {token: '1:a', chat: '2'}\ngroq: {api_key: gsk_groq}\nopenai: {api_key: sk-openai}\n"
         "gemini: {api_key: AIza}\nspotify: {client_id: spot, client_secret: ify}\ngenius: {api_token: gen}\n"
-        "firecrawl: {api_key: fc}\ngoogle_places: {api_key: gp}\n"
+        "firecrawl: {api_key: fc}\n"
     )
     (tmp_path / "production.yaml").write_text(provided)
     (tmp_path / "production.yaml").chmod(0o600)
@@ -85,28 +87,30 @@ def environment(blueprint: Blueprint, secrets: Secrets, container: str) -> dict[
 
 @pytest.mark.checklist("2.9")
 def test_a_service_gets_everything_that_is_shared(secrets: Secrets) -> None:
-    reported = environment(declared(), secrets, "renov-backend")
-    password = secrets.generated("postgres/renov_bati")
-    assert reported["DATABASE_URL"] == f"postgresql://renov_bati:{password}@pgbouncer:6432/renov_bati"
-    assert (
-        reported["DIRECT_DATABASE_URL"]
-        == f"postgresql://renov_bati:{password}@shared-postgres:5432/renov_bati"
+    reported = environment(
+        declared(shop=replace(shop, results=11, redis=SHOPS_INDEXES)), secrets, "shop-backend"
     )
-    queue = f"redis://renov-bati:{secrets.generated('redis/renov-bati')}@shared-redis:6379"
-    assert (reported["REDIS_URL"], reported["CELERY_BROKER_URL"]) == (f"{queue}/5", f"{queue}/5")
-    assert reported["CELERY_RESULT_BACKEND"] == f"{queue}/9"
+    password = secrets.generated("postgres/shop")
+    assert reported["DATABASE_URL"] == f"postgresql://shop:{password}@pgbouncer:6432/shop"
+    assert reported["DIRECT_DATABASE_URL"] == f"postgresql://shop:{password}@shared-postgres:5432/shop"
+    queue = f"redis://shop:{secrets.generated('redis/shop')}@shared-redis:6379"
+    assert (reported["REDIS_URL"], reported["CELERY_BROKER_URL"]) == (f"{queue}/10", f"{queue}/10")
+    assert reported["CELERY_RESULT_BACKEND"] == f"{queue}/11"
     assert (reported["LLM_PROVIDER"], reported["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
-    assert reported["LITELLM_API_KEY"] == secrets.generated("litellm/keys/renov-bati")
+    assert reported["LITELLM_API_KEY"] == secrets.generated("litellm/keys/shop")
     assert reported["OLLAMA_HOST"] == reported["OLLAMA_HEAVY_URL"] == "http://host.docker.internal:11434"
     assert reported["OLLAMA_REASONING_URL"] == "http://host.docker.internal:11438"
     assert reported["LANGFUSE_HOST"] == "http://langfuse:3000"
     assert reported["PORT"] == "3001"
-    assert not {"WHISPER_URL", "GROQ_API_KEY", "FIRECRAWL_API_KEY"} & reported.keys()
+    assert not {"WHISPER_URL", "GROQ_API_KEY"} & reported.keys()
 
 
 def test_a_provided_key_goes_only_where_it_is_needed(secrets: Secrets) -> None:
-    reported = environment(declared(), secrets, "renov-crawler-worker")
-    assert (reported["FIRECRAWL_API_KEY"], reported["GOOGLE_PLACES_API_KEY"]) == ("fc", "gp")
+    backend, worker = shop.services
+    worker = replace(worker, provided_secrets={"FIRECRAWL_API_KEY": "firecrawl/api_key"})
+    blueprint = declared(**project("shop", services=(backend, worker)))
+    assert environment(blueprint, secrets, "shop-worker")["FIRECRAWL_API_KEY"] == "fc"
+    assert "FIRECRAWL_API_KEY" not in environment(blueprint, secrets, "shop-backend")
 
 
 @pytest.mark.checklist("6.3")
@@ -135,14 +139,14 @@ def test_voicejury_has_the_variables_of_the_requirements(secrets: Secrets) -> No
 
 
 def test_software_of_others_and_pages_get_no_login_of_the_project(secrets: Secrets) -> None:
-    for container in ("augmenter-frontend", "nango", "postiz", "temporal", "temporal-es", "coach-frontend"):
+    for container in ("augmenter-frontend", "nango", "postiz", "temporal", "temporal-es"):
         reported = environment(declared(), secrets, container)
         assert not {"LITELLM_API_KEY", "DIRECT_DATABASE_URL", "LANGFUSE_SECRET_KEY"} & reported.keys(), (
             container
         )
 
 
-@pytest.mark.parametrize("container", ["augmenter-backend", "voicejury-api", "coach-worker"])
+@pytest.mark.parametrize("container", ["augmenter-backend", "voicejury-api"])
 def test_past_litellm_a_project_speaks_to_ollama_with_groq_to_stand_in(
     secrets: Secrets, container: str
 ) -> None:
@@ -170,12 +174,10 @@ def test_an_unknown_provider_is_refused() -> None:
 # --- its place in what is shared
 
 
-@pytest.mark.checklist("4.5", "5.5", "6.4", "F.13")
+@pytest.mark.checklist("6.4", "F.13")
 def test_the_containers_of_the_requirements() -> None:
     stacks = {one.name: [service.name for service in one.services] for one in declared().stacks}
     assert len(stacks["augmenter"]) == 11
-    assert len(stacks["renov-bati"]) == 5
-    assert len(stacks["coach-credit"]) == 3
     assert stacks["voicejury"] == ["voicejury-api", "voicejury-worker-heavy"]
 
 
@@ -212,16 +214,16 @@ def test_the_worker_has_its_card_by_the_full_uuid_and_is_known_by_the_names_of_t
 
 def test_dashboards_follow_from_brokers_and_queues() -> None:
     def shown(*phases: str) -> dict[str, str]:
-        stack = monitoring(applied(declared(), *phases))
+        blueprint = declared(**project("shop", broker=None, results=None))
+        stack = monitoring(applied(blueprint, *phases))
         return {service.name: str(service.env.get("REDIS_DATABASES", "")) for service in stack.services}
 
     assert shown() == {"uptime-kuma": ""}
-    assert shown("coach_credit") == {"uptime-kuma": "", "bull-board": "6=coach-credit"}
-    assert shown("augmenter", "renov_bati", "voicejury") == {
+    assert shown("shop") == {"uptime-kuma": "", "bull-board": "10=shop"}
+    assert shown("augmenter", "shop", "voicejury") == {
         "uptime-kuma": "",
-        "bull-board": "0=augmenter,5=renov-bati",
+        "bull-board": "0=augmenter,10=shop",
         "flower": "",
-        "flower-renov-bati": "",
         "flower-voicejury": "",
     }
 
@@ -236,8 +238,8 @@ def test_who_may_select_which_index_follows_from_what_is_applied() -> None:
         2: ("voicejury", "flower"),
         7: ("voicejury",),
     }
-    everything = users("augmenter", "renov_bati", "coach_credit", "voicejury")
-    assert set(everything) == set(range(10))
+    everything = users("augmenter", "voicejury")
+    assert set(everything) == {0, 1, 2, 3, 4, 7, 8}
     assert everything[0] == ("augmenter", "bull-board", "flower")
     assert everything[7] == ("augmenter", "voicejury")
 
@@ -245,7 +247,7 @@ def test_who_may_select_which_index_follows_from_what_is_applied() -> None:
 def test_a_phase_alone_keeps_what_others_deployed(secrets: Secrets) -> None:
     """The order of the projects' phases does not matter: the last one to come finds the same as any other."""
     blueprint = declared()
-    names = ("augmenter", "renov_bati", "coach_credit", "voicejury")
+    names = ("augmenter", "voicejury")
     one, other = (applied(blueprint, *order) for order in (names, reversed(names)))
     assert one.stacks == other.stacks
     assert one.monitors == other.monitors
@@ -322,10 +324,10 @@ def test_without_its_file_nothing_of_it_is_left(with_a_fifth: Blueprint, secrets
 
 def test_a_project_without_a_team() -> None:
     with pytest.raises(DeclarationError) as refused:
-        replace(the("coach_credit"), team=None)  # type: ignore[arg-type]  # refused
+        replace(shop, team=None)  # type: ignore[arg-type]  # refused
     (problem,) = refused.value.problems
     assert str(problem).startswith(
-        ": Project coach-credit.team is None, but must be a Team; every call is somebody's"
+        ": Project shop.team is None, but must be a Team; every call is somebody's"
     )
 
 
@@ -343,22 +345,20 @@ def test_an_unknown_card() -> None:
 
 
 def test_an_index_of_somebody_else() -> None:
-    output = refused(**project("coach_credit", redis=(RedisIndex(6, "queues"), RedisIndex(9, "results"))))
+    output = refused(**project("shop", redis=(RedisIndex(10, "queues"), RedisIndex(2, "results"))))
     assert any(
-        "coach_credit.redis.9 is that of renov-bati (Celery results of renov-bati), but must be an index of its own"
+        "shop.redis.2 is that of voicejury (Celery broker and sessions of voicejury), but must be an index of its own"
         in problem
         for problem in output
     )
-    (problem,) = refused(**project("coach_credit", redis=(RedisIndex(6, "queues"), RedisIndex(1, "cache"))))
-    assert "coach_credit.redis.1 is that of litellm" in problem
+    (problem,) = refused(**project("shop", redis=(RedisIndex(10, "queues"), RedisIndex(1, "cache"))))
+    assert "shop.redis.1 is that of litellm" in problem
 
 
 def test_what_a_container_gets_wrong_is_reported_with_its_project_s_file() -> None:
-    backend = replace(the("coach_credit").services[0], aliases=("nango",))
-    (problem,) = refused(**project("coach_credit", services=(backend, the("coach_credit").services[1])))
-    assert problem.startswith(
-        "a test: stacks.coach-credit.coach-backend is nango, but must be a name of its own"
-    )
+    backend, worker = shop.services
+    (problem,) = refused(**project("shop", services=(replace(backend, aliases=("nango",)), worker)))
+    assert problem.startswith("a test: stacks.shop.shop-backend is nango, but must be a name of its own")
 
 
 def test_an_index_is_shared_by_both_or_not_at_all() -> None:
@@ -378,13 +378,13 @@ def test_an_index_without_a_user() -> None:
 @pytest.mark.parametrize(
     ("fields", "output"),
     [
-        ({"ollama": "hevy"}, "coach_credit.ollama is 'hevy'"),
+        ({"ollama": "hevy"}, "shop.ollama is 'hevy'"),
         ({"env_aliases": {"LITELM_URL": "X"}}, "did you mean LITELLM_URL?"),
-        ({"number": 4}, "coach_credit.number is 4, but must be a number that no other phase has"),
-        ({"number": 3}, "coach_credit.number is 3"),
+        ({"number": 2}, "shop.number is 2, but must be a number that no other phase has"),
+        ({"number": 3}, "shop.number is 3"),
         (
-            {"team": Team(name="renov-bati", key_alias="sk-2", budget_usd=1)},
-            "a test: coach_credit.team.name is renov-bati, but must be another than that of renov_bati",
+            {"team": Team(name="voicejury", key_alias="sk-2", budget_usd=1)},
+            "a test: shop.team.name is voicejury, but must be another than that of voicejury",
         ),
         ({"env_aliases": {"LITELLM_URL": "X", "LANGFUSE_HOST": "X"}}, "env_aliases is X for two variables"),
         ({"env_aliases": {"LANGFUSE_HOST": "LITELLM_URL"}}, "env_aliases is LITELLM_URL for two variables"),
@@ -394,22 +394,22 @@ def test_an_index_without_a_user() -> None:
         ),
         (
             {"env": {"REDIS_URL": "x"}},
-            "a test: Service coach-backend.env.REDIS_URL is in generated_secrets too",
+            "a test: Service shop-backend.env.REDIS_URL is in generated_secrets too",
         ),
         (
-            {"predecessors": (Predecessor("old", ("coach_credit",), {"coach_credit": "files/x.sql"}),)},
-            "coach_credit.predecessors.old.after is files/x.sql, but must be an existing file",
+            {"predecessors": (Predecessor("old", ("shop",), {"shop": "files/x.sql"}),)},
+            "shop.predecessors.old.after is files/x.sql, but must be an existing file",
         ),
     ],
 )
 def test_what_does_not_fit_the_others(fields: dict[str, Any], output: str) -> None:
-    assert any(output in problem for problem in refused(**project("coach_credit", **fields)))
+    assert any(output in problem for problem in refused(**project("shop", **fields)))
 
 
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
-        ({"name": "Coach"}, "name"),
+        ({"name": "Shop"}, "name"),
         ({"number": 1}, "number"),
         ({"services": ()}, "services"),
         ({"queues": 4}, "queues"),
@@ -423,14 +423,14 @@ def test_what_does_not_fit_the_others(fields: dict[str, Any], output: str) -> No
 )
 def test_a_project_that_makes_no_sense(fields: dict[str, Any], key: str) -> None:
     with pytest.raises(DeclarationError) as refused:
-        replace(the("coach_credit"), **fields)
-    assert f"Project {fields.get('name', 'coach-credit')}.{key}" in str(refused.value)
+        replace(shop, **fields)
+    assert f"Project {fields.get('name', 'shop')}.{key}" in str(refused.value)
 
 
 def test_a_missing_schema_file() -> None:
-    database = replace(the("renov_bati").databases[0], schema="files/renov_bati/none.sql")
-    (problem,) = refused(**project("renov_bati", databases=(database,)))
-    assert "renov_bati.databases.renov_bati.schema is files/renov_bati/none.sql" in problem
+    database = replace(the("voicejury").databases[0], schema="files/voicejury/none.sql")
+    (problem,) = refused(**project("voicejury", databases=(database,)))
+    assert "voicejury.databases.voicejury_db.schema is files/voicejury/none.sql" in problem
 
 
 def test_a_project_under_another_key_or_in_another_s_file(tmp_path: Path) -> None:
@@ -515,7 +515,7 @@ def test_a_small_machine_is_refused_for_the_phase_that_is_run_alone(secrets: Sec
     blueprint = declared()
     others = [phase for phase in phases_of(blueprint) if phase.name != "voicejury"]
     assert list(unmet_requirements(blueprint, others, secrets)) == []
-    assert too_small(the("coach_credit"), 2, "tiny", {}) is None
+    assert too_small(shop, 2, "tiny", {}) is None
 
 
 def test_phases_of_projects_come_after_those_of_the_platform() -> None:
@@ -523,8 +523,6 @@ def test_phases_of_projects_come_after_those_of_the_platform() -> None:
     assert phases[: len(PHASES)] == PHASES
     assert [(phase.number, phase.name) for phase in phases[len(PHASES) :]] == [
         (2, "augmenter"),
-        (4, "renov_bati"),
-        (5, "coach_credit"),
         (6, "voicejury"),
     ]
 
@@ -534,10 +532,7 @@ def test_phases_of_projects_come_after_those_of_the_platform() -> None:
 
 def test_a_project_is_not_called_as_a_user_of_redis() -> None:
     """It would have that user's indexes, and its password."""
-    redis = (RedisIndex(12, "queues"),)
-    changed: dict[str, Any] = {
-        "langfuse": replace(the("coach_credit"), name="langfuse", number=7, redis=redis, queues=None)
-    }
+    changed: dict[str, Any] = {"langfuse": replace(shop, name="langfuse")}
     output = "\n".join(refused(**changed))
     assert "langfuse.name is 'langfuse', but must be another name than a user of Redis has" in output
 
@@ -546,23 +541,22 @@ def test_a_broker_brings_celerys_channels_and_results_those_of_their_names() -> 
     table = {index.index: index for index in declared().redis_indexes}
     celery = ("/{}.*", "/{}.celery.pidbox", "/{}.celeryev/*", "/{}.celeryev/worker.*")
     assert {number: index.channels for number, index in table.items() if index.channels} == {
-        number: tuple(channel.format(number) for channel in celery) for number in (0, 2, 5)
+        number: tuple(channel.format(number) for channel in celery) for number in (0, 2)
     }
     results = ("celery-task-meta-*", "celery-taskset-meta-*")
     assert {number: index.named_channels for number, index in table.items() if index.named_channels} == {
         3: ("publisher:*",),
         7: results,
-        9: results,
     }
-    assert "flower" in table[5].users
+    assert "flower" in table[2].users
 
 
 def test_what_a_project_declares_of_its_channels_is_kept() -> None:
-    own = RedisIndex(6, "queues", channels=("news:*",), named_channels=("window:*",))
-    changed: dict[str, Any] = project("coach_credit", redis=(own,))
+    own = RedisIndex(10, "queues", channels=("news:*",), named_channels=("window:*",))
+    changed = project("shop", redis=(own,), broker=None, results=None)
     table = {index.index: index for index in declared(**changed).redis_indexes}
-    assert (table[6].channels, table[6].named_channels) == (("news:*",), ("window:*",))
-    assert table[6].users == ("coach-credit", "bull-board")
+    assert (table[10].channels, table[10].named_channels) == (("news:*",), ("window:*",))
+    assert table[10].users == ("shop", "bull-board")
 
 
 def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
@@ -570,11 +564,11 @@ def test_the_pooler_and_redis_know_everybody(secrets: Secrets) -> None:
     everything = applied(blueprint, *(project.phase for project in blueprint.projects))
     users = set(postgres.roles(everything.databases))
     assert users == {
-        *("litellm", "langfuse", "augmenter", "nango", "postiz", "renov_bati", "coach_credit", "voicejury"),
+        *("litellm", "langfuse", "augmenter", "nango", "postiz", "voicejury"),
         "monitor",
     }
     assert set(redis.users(everything.redis_indexes)) == {
-        *("litellm", "langfuse", "augmenter", "nango", "postiz", "renov-bati", "coach-credit", "voicejury"),
+        *("litellm", "langfuse", "augmenter", "nango", "postiz", "voicejury"),
         *("bull-board", "flower"),
     }
 

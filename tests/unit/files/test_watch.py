@@ -93,7 +93,7 @@ def test_what_is_measured_follows_from_what_is_applied() -> None:
     assert (whole["postgres"], whole["redis"]) == (["shared-postgres", "temporal-pg"], ["shared-redis"])
     assert whole["litellm"]["database"] == "litellm"
     assert whole["litellm"]["ollama"]["11434"] == "heavy"
-    assert sorted(broker["index"] for broker in whole["celery"]) == [0, 2, 5]
+    assert sorted(broker["index"] for broker in whole["celery"]) == [0, 2]
     assert "s3/minio/langfuse" in whole["backups"]["pieces"]
     less = json.loads(watch.settings_json(Applied(blueprint, {MONITORING}), "sourcefast"))
     assert (less["postgres"], less["redis"], less["litellm"]) == ([], [], None)
