@@ -116,10 +116,17 @@ def command_line(
 
 
 def pyinfra(deploy: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run a deploy file on this machine through `@local`."""
+    """Run a deploy file on this machine through `@local`.
+
+    In the folder of the file: in that of the checkout, each run would read production's group_data first.
+    """
     confirmed = () if "--dry" in flags else ("-y",)  # -y skips the comparison that --dry is asked for
     return command_line(
         *(*confirmed, *flags, "@local", str(deploy)),
-        folder=CHECKOUT,
-        environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        folder=deploy.parent,
+        environment={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(CHECKOUT),
+        },
     )

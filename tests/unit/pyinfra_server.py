@@ -2,8 +2,9 @@
 
 Importing pyinfra and the project takes longer than most of what the tests ask of them. So this program imports both,
 and forks for each request on its standard input: a line of JSON with `arguments`, `folder`, `environment` and the
-`output` file. The child is as a fresh `pyinfra` would be in that folder; if a module is another there than in the
-checkout, it imports the project anew. The answer is a line with its exit status.
+`output` file. The child is as a fresh `pyinfra` would be in that folder, whether the project is found there or by
+PYTHONPATH; if a module is another there than in the checkout, it imports the project anew. The answer is a line with
+its exit status.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ def run(request: dict[str, Any]) -> None:
     for old, new in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(old, new)
     os.chdir(request["folder"])
-    if Path(request["folder"]) != CHECKOUT:
-        move(Path(request["folder"]))
     os.environ.clear()
     os.environ.update(request["environment"])
     # Instead of this program's own folder, what Python would have taken.
-    sys.path[:1] = filter(None, request["environment"].get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if CHECKOUT not in map(Path, (request["folder"], sys.path[0])):
+        move(Path(request["folder"]))
     sys.argv = ["pyinfra", *request["arguments"]]
     status: object = 1
     try:
