@@ -43,11 +43,11 @@ def checkout(tmp_path: Path) -> Path:
 
     Bytecode is copied as well: else each run of pyinfra would compile everything.
     """
-    for name in ("blueprint", "operations", "facts", "specs", "phases", "templates", "files"):
-        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    folders = ("blueprint", "operations", "facts", "specs", "phases", "templates", "files")
+    read = [CHECKOUT / name for name in (*folders, "inventory.py", "config.py")]
+    # In a fraction of the time of shutil; the times stay, for the bytecode.
+    subprocess.run(["cp", "-a", *read, tmp_path], check=True)
     shutil.copytree(DECLARATIONS, tmp_path / "group_data")
-    for name in ("inventory.py", "config.py"):
-        shutil.copy(CHECKOUT / name, tmp_path)
     (tmp_path / "deploy.py").write_text("")
     lab = tmp_path / ".lab"
     lab.mkdir()

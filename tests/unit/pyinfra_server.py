@@ -15,12 +15,14 @@ import json
 import os
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 import gevent
 from gevent.monkey import get_original
+from pyinfra_cli import inventory
 from pyinfra_cli.main import main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -98,6 +100,8 @@ def serve() -> None:
     for name in ("phases", "operations.transport"):
         importlib.import_module(name)
     del sys.path[0]
+    # For each name of a file of group_data, pyinfra parses the whole file anew.
+    inventory._get_imported_names = cache(inventory._get_imported_names)
     gc.freeze()  # no child looks through what it shares
     fork, waitpid = get_original("os", "fork"), get_original("os", "waitpid")
     for line in sys.stdin:
