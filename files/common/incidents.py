@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import configparser
 import fcntl
-import http.client
 import json
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +140,11 @@ class _Lock:
 
 def _send(api: str, token: str, chat: str, text: str) -> bool:
     """https://core.telegram.org/bots/api#sendmessage"""
+    # Imported by the few runs that have something to send: it takes as long as everything else at their start.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     request = urllib.request.Request(  # noqa: S310 - its scheme was checked when the settings were read
         f"{api}/bot{token}/sendMessage",
         data=json.dumps({"chat_id": chat, "text": text}).encode(),
