@@ -10,7 +10,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 from blueprint.model import Paths
 from blueprint.render import render
@@ -62,22 +62,27 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @cache
-def scripts() -> TemporaryDirectory[str]:
-    """All in one folder, as on the host; compiled by the first that runs them."""
+def scripts(sources: tuple[str, ...]) -> TemporaryDirectory[str]:
+    """These folders of files/ in one, as on the host; compiled by the first that runs them."""
     folder = TemporaryDirectory()
-    for source in ("common", "backup", "watch"):
+    for source in sources:
         without = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CHECKOUT / "files" / source, folder.name, dirs_exist_ok=True, ignore=without)
     return folder
 
 
 class ScriptHost:
-    """One host. `engine` is what its docker answers; `save` it after a change."""
+    """One host. `engine` is what its docker answers; `save` it after a change.
+
+    :cvar sources: folders of files/ whose scripts it has; only a change of these affects its tests
+    """
+
+    sources: ClassVar[tuple[str, ...]]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.telegram = Server()
-        self.scripts = Path(scripts().name)
+        self.scripts = Path(scripts(self.sources).name)
         self.programs = folder / "bin"
         self.programs.mkdir()
         fake_docker.install(self.programs)

@@ -31,6 +31,8 @@ REDIS = {"container": "shared-redis", "password_file": "/etc/redis/admin.passwor
 class BackupHost(ScriptHost):
     """A host with one cluster of two databases and a folder to save."""
 
+    sources = ("common", "backup")
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.root = folder / "backups"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,8 @@ PIECE = "postgres/shared-postgres/litellm"
 
 class WatchHost(ScriptHost):
     """A healthy host."""
+
+    sources = ("common", "watch")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -239,6 +242,7 @@ def test_what_cannot_be_measured_is_notified_the_second_time_and_leaves_the_rest
 
 def test_a_check_that_fails_leaves_its_incidents_open_whatever_its_prefix(host: WatchHost) -> None:
     """Under a prefix with a typing error, a check still owns the incidents that it begins."""
+    host.scripts = Path(shutil.copytree(host.scripts, host.folder / "scripts"))
     for script in host.scripts.glob("watch*.py"):
         script.write_text(script.read_text().replace('"connections"', '"conections"'))
     host.sql["pg_stat_activity"] = ["[81, 100]"]
