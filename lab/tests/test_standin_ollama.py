@@ -28,6 +28,7 @@ from lab.hardware import install
 from lab.ollama import registry, release
 from lab.ollama.standin import settings
 from lab.ollama.standin.store import Name
+from tests.unit.served import NO_AUTHORITIES
 
 HARDWARE = Path(release.__file__).parents[1] / "hardware"
 LIGHT = "GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e"
@@ -153,7 +154,7 @@ def starting(program: Path, models: Path, hardware: Path, tmp_path: Path) -> Ite
         with log.open("wb") as output:
             process = subprocess.Popen([sys.executable, str(program), "serve"], env=variables, stderr=output)
         running.append(process)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=NO_AUTHORITIES)
         wait(lambda: answers(client))
         return Instance(client, log, process, port)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 START_S = 10.0
+# Of a client of plain HTTP: else each reads all authorities of the web, which takes longer than most tests.
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def serving(application: ASGIApp) -> Iterator[httpx.Client]:
         deadline.wait(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, verify=NO_AUTHORITIES) as client:
             yield client
     finally:
         server.should_exit = True
