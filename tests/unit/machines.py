@@ -15,8 +15,6 @@ GIB = 1024**3
 UUIDS = {
     "GPU-85c38fae": "GPU-85c38fae-1bcf-d15b-4f36-e1f581acd76e",
     "GPU-bdb1f5e4": "GPU-bdb1f5e4-7a0e-6c52-93d1-2f6b8c40e7a9",
-    "GPU-c99d136d": "GPU-c99d136d-5e84-0b37-a1f2-74d9e60c3b18",
-    "GPU-b57ff866": "GPU-b57ff866-90c3-4d1e-8be5-06a7f2d95c34",
     "GPU-d4fb9c68": "GPU-d4fb9c68-2b3c-a854-97ed-c82b3c580122",
 }
 

@@ -146,12 +146,12 @@ def test_a_key_in_two_groups(checkout: Path) -> None:
 
 
 def test_a_card_twice(checkout: Path) -> None:
-    replace(checkout / "group_data/gpu.py", "GPU-c99d136d", "GPU-85c38fae")
+    replace(checkout / "group_data/gpu.py", "GPU-bdb1f5e4", "GPU-85c38fae")
     stops(checkout, ["group_data/gpu.py: gpus.GPU-85c38fae.uuid", "another card than GPU-85c38fae (01:00.0)"])
 
 
 def test_a_prefix_of_two_cards(checkout: Path) -> None:
-    replace(checkout / "group_data/gpu.py", "GPU-c99d136d", "GPU-85c38f00")
+    replace(checkout / "group_data/gpu.py", "GPU-bdb1f5e4", "GPU-85c38f00")
     replace(
         checkout / "group_data/gpu.py", 'name="light", gpu="GPU-85c38fae"', 'name="light", gpu="GPU-85c38f"'
     )

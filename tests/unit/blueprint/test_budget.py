@@ -57,7 +57,7 @@ def test_memory_is_every_limit_and_everything_measured() -> None:
     blueprint = without_voicejury(shared_stacks=beside(measured_memory="100m"))
     sums = blueprint.memory_budget()
     limits = sum(service.memory_mib for stack in blueprint.stacks for service in stack.services)
-    assert sums.limits_mib == limits + 4096 + 5 * 100 + 2000
+    assert sums.limits_mib == limits + 4096 + 3 * 100 + 2000
     assert MemoryUse("try", "try", 512, 100) in sums.uses
     assert sums.most_mib == sums.measured_mib + sum(use.limit_mib for use in sums.unmeasured)
     assert sums.capacity == "18432 MiB = 12288 of memory + 6144 of zram"
@@ -188,7 +188,7 @@ def test_the_disk_is_a_sum_of_what_is_certain_and_what_is_estimated() -> None:
     blueprint = declared()
     uses = {use.what: use for use in blueprint.disk_budget().uses}
     assert uses["swap"].mib == 24 * 1024
-    assert uses["models"].mib == 4960 + 2480 + 5722 + 4482 + 4673
+    assert uses["models"].mib == 4960 + 2480 + 4673
     assert uses["build cache"].mib == 5120
     assert uses["backups"].mib == 8 * 1024
     images = {service.image for stack in blueprint.stacks for service in stack.services if not service.gpu}
@@ -200,7 +200,7 @@ def test_the_disk_is_a_sum_of_what_is_certain_and_what_is_estimated() -> None:
 def test_swap_and_models_must_fit_the_disk() -> None:
     (problem,) = refused(swap_gib=220)
     assert problem == (
-        "group_data/celeron_g4930.py: disk is asked for swap 225280 + models 22317 = 247597 MiB, but must be asked"
+        "group_data/celeron_g4930.py: disk is asked for swap 225280 + models 12113 = 237393 MiB, but must be asked"
         " for at most its 234496 MiB; take a smaller swap_gib, smaller models, or a larger disk."
     )
 
@@ -209,20 +209,20 @@ def test_a_disk_that_the_estimates_fill_is_reported() -> None:
     (sentence,) = [
         sentence for sentence in declared(swap_gib=190).warnings() if sentence.startswith("disk: ")
     ]
-    assert sentence.startswith("disk: swap 194560 + models 22317 + images ")
+    assert sentence.startswith("disk: swap 194560 + models 12113 + images ")
     assert not [sentence for sentence in declared().warnings() if sentence.startswith("disk: ")]
 
 
 def test_the_preflight_counts_with_the_disk_that_is_really_there() -> None:
     blueprint = declared()
-    small = replace(machine(blueprint).root_disk, size=40 * GIB)
+    small = replace(machine(blueprint).root_disk, size=32 * GIB)
     (problem,) = [
         one
         for one in machine_problems(blueprint, machine(blueprint, root_disk=small))
         if "budget" in one.what
     ]
     assert problem.what == "budget of disk"
-    assert problem.expected == "asked for at most its 40960 MiB"
+    assert problem.expected == "asked for at most its 32768 MiB"
 
 
 def test_an_image_that_one_of_its_containers_computes_with_has_cuda_in_it() -> None:

@@ -36,8 +36,8 @@ def test_the_profile_decides_how_many_requests_are_answered_at_once() -> None:
         blueprint = declared(profile)
         return {instance.name: blueprint.parallel_of(instance) for instance in blueprint.ollama_instances}
 
-    assert parallel("celeron_g4930") == {"heavy": 3, "light": 6, "vision": 1, "twitch": 2, "reasoning": 2}
-    assert parallel("i7_9700k") == {"heavy": 6, "light": 12, "vision": 1, "twitch": 2, "reasoning": 2}
+    assert parallel("celeron_g4930") == {"heavy": 3, "light": 6, "twitch": 2}
+    assert parallel("i7_9700k") == {"heavy": 6, "light": 12, "twitch": 2}
 
 
 def test_an_unknown_profile() -> None:

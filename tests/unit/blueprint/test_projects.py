@@ -99,7 +99,7 @@ def test_a_service_gets_everything_that_is_shared(secrets: Secrets) -> None:
     assert (reported["LLM_PROVIDER"], reported["LITELLM_URL"]) == ("litellm", "http://litellm:4000")
     assert reported["LITELLM_API_KEY"] == secrets.generated("litellm/keys/shop")
     assert reported["OLLAMA_HOST"] == reported["OLLAMA_HEAVY_URL"] == "http://host.docker.internal:11434"
-    assert reported["OLLAMA_REASONING_URL"] == "http://host.docker.internal:11438"
+    assert reported["OLLAMA_TWITCH_URL"] == "http://host.docker.internal:11437"
     assert reported["LANGFUSE_HOST"] == "http://langfuse:3000"
     assert reported["PORT"] == "3001"
     assert not {"WHISPER_URL", "GROQ_API_KEY"} & reported.keys()
@@ -177,7 +177,7 @@ def test_an_unknown_provider_is_refused() -> None:
 @pytest.mark.checklist("6.4", "F.13")
 def test_the_containers_of_the_requirements() -> None:
     stacks = {one.name: [service.name for service in one.services] for one in declared().stacks}
-    assert len(stacks["augmenter"]) == 11
+    assert len(stacks["augmenter"]) == 9
     assert stacks["voicejury"] == ["voicejury-api", "voicejury-worker-heavy"]
 
 

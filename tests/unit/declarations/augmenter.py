@@ -1,7 +1,5 @@
 """As group_data/augmenter.py, which documents the keys; for the unit tests."""
 
-from typing import Any
-
 from blueprint.model import (
     Command,
     Database,
@@ -21,7 +19,7 @@ _WORKER = "ghcr.io/pi3block/augmenter-worker:1.0.0"
 _WELL = Command(("scaffold-health",), timeout_s=30, start_s=240)
 
 
-def _worker(name: str, memory: str, queues: str, concurrency: int, **more: Any) -> Service:
+def _worker(name: str, memory: str, queues: str, concurrency: int) -> Service:
     return Service(
         name=f"augmenter-{name}",
         image=_WORKER,
@@ -30,7 +28,6 @@ def _worker(name: str, memory: str, queues: str, concurrency: int, **more: Any) 
         health=_WELL,
         env={"CELERY_QUEUES": queues, "CELERY_CONCURRENCY": concurrency},
         stop_s=30,
-        **more,
     )
 
 
@@ -81,10 +78,6 @@ augmenter = Project(
         ),
         _worker("worker", "512m", "default,doc,voice", 1),
         _worker("scoring-worker", "768m", "scoring", 4),
-        _worker("curation-worker", "768m", "curation", 2),
-        _worker(
-            "crewai-worker", "1536m", "crewai", 1, writable="CrewAI keeps its memory below the home folder"
-        ),
     ),
     standalone_services=(
         Service(

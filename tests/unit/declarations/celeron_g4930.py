@@ -8,6 +8,6 @@ profile = HardwareProfile(
     cores=2,
     ram_gib=12,
     disk_gib=229,
-    ollama_parallel={"heavy": 3, "light": 6, "vision": 1, "reasoning": 2, "twitch": 2},
+    ollama_parallel={"heavy": 3, "light": 6, "twitch": 2},
     zram_percent=50,
 )

@@ -5,25 +5,19 @@ from blueprint.model import AptRepository, Gpu, OllamaInstance, OllamaModel, Whi
 gpus = [
     Gpu(bus="01:00.0", uuid="GPU-85c38fae", model="RTX 3070", vram_mib=8192),
     Gpu(bus="03:00.0", uuid="GPU-bdb1f5e4", model="RTX 3080", vram_mib=10240),
-    Gpu(bus="06:00.0", uuid="GPU-c99d136d", model="RTX 3070", vram_mib=8192),
-    Gpu(bus="07:00.0", uuid="GPU-b57ff866", model="RTX 3070", vram_mib=8192),
     Gpu(bus="08:00.0", uuid="GPU-d4fb9c68", model="RTX 3060 Ti", vram_mib=8192),
 ]
 
 ollama_models = [
     OllamaModel(name="qwen3:8b", weights_mib=4960, layers=36, kv_heads=8, head_dim=128),
     OllamaModel(name="qwen3:4b", weights_mib=2480, layers=36, kv_heads=8, head_dim=128),
-    OllamaModel(name="qwen2.5vl:7b", weights_mib=5722, layers=28, kv_heads=4, head_dim=128),
-    OllamaModel(name="deepseek-r1:7b", weights_mib=4482, layers=28, kv_heads=4, head_dim=128),
     OllamaModel(name="llama3.1:8b", weights_mib=4673, layers=32, kv_heads=8, head_dim=128),
 ]
 
 ollama_instances = [
     OllamaInstance(name="heavy", gpu="GPU-bdb1f5e4", port=11434, model="qwen3:8b", max_queue=64),
     OllamaInstance(name="light", gpu="GPU-85c38fae", port=11435, model="qwen3:4b", max_queue=128),
-    OllamaInstance(name="vision", gpu="GPU-c99d136d", port=11436, model="qwen2.5vl:7b", max_queue=32),
     OllamaInstance(name="twitch", gpu="GPU-d4fb9c68", port=11437, model="llama3.1:8b", max_queue=32),
-    OllamaInstance(name="reasoning", gpu="GPU-b57ff866", port=11438, model="deepseek-r1:7b", max_queue=32),
 ]
 
 ollama_gpu_overhead_mib = 512

@@ -8,6 +8,6 @@ profile = HardwareProfile(
     cores=8,
     ram_gib=28,
     disk_gib=229,
-    ollama_parallel={"heavy": 6, "light": 12, "vision": 1, "reasoning": 2, "twitch": 2},
+    ollama_parallel={"heavy": 6, "light": 12, "twitch": 2},
     zram_percent=50,
 )

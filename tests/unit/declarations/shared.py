@@ -55,18 +55,8 @@ gateway = Gateway(
         Model(
             name="qwen3-light", instance="light", rpm=40, tpm=60_000, timeout_s=30, supports_reasoning=True
         ),
-        Model(name="qwen2.5vl-vision", instance="vision", rpm=10, tpm=30_000, timeout_s=90),
-        Model(
-            name="deepseek-reasoning",
-            instance="reasoning",
-            rpm=15,
-            tpm=50_000,
-            timeout_s=120,
-            supports_reasoning=True,
-        ),
         Model(name="llama3.1-twitch", instance="twitch", rpm=20, tpm=40_000, timeout_s=30),
         Model(name="groq-fast", model="groq/llama-3.1-8b-instant", rpm=30, tpm=6_000, timeout_s=10),
-        Model(name="groq-analysis", model="groq/llama-3.3-70b-versatile", rpm=10, tpm=6_000, timeout_s=30),
         Model(name="groq-qwen3-32b", model="groq/qwen/qwen3-32b", rpm=60, tpm=6_000, timeout_s=30),
         Model(
             name="groq-llama4-scout",
@@ -87,26 +77,18 @@ gateway = Gateway(
         Model(name="gemini-flash", model="gemini/gemini-2.5-flash", rpm=15, tpm=250_000, timeout_s=30),
     ),
     fallbacks={
-        "qwen3-heavy": ("deepseek-reasoning", "groq-analysis", "gpt-4o"),
+        "qwen3-heavy": ("groq-fast", "gpt-4o"),
         "qwen3-light": ("groq-fast", "gpt-4o-mini"),
-        "qwen2.5vl-vision": ("gpt-4o",),
-        "deepseek-reasoning": ("qwen3-heavy", "groq-analysis", "gpt-4o"),
         "groq-fast": ("qwen3-light", "gpt-4o-mini"),
-        "groq-analysis": ("qwen3-heavy", "gpt-4o"),
         "groq-qwen3-32b": ("groq-llama4-scout", "groq-fast", "qwen3-light"),
         "groq-llama4-scout": ("groq-qwen3-32b", "groq-fast"),
     },
     aliases={
         "default": "qwen3-heavy",
         "fast": "groq-fast",
-        "vision": "qwen2.5vl-vision",
         "cheap": "qwen3-light",
-        "reasoning": "deepseek-reasoning",
         "embedding": "text-embedding-3-small",
         "jury-comment": "groq-qwen3-32b",
-        "mistral-nemo": "qwen3-heavy",
-        "llama3.2": "qwen3-light",
-        "llama3.2-vision": "qwen2.5vl-vision",
     },
     router=RouterSettings(
         strategy="least-busy", num_retries=2, allowed_fails=3, cooldown_s=120, retry_after_s=5

@@ -43,7 +43,7 @@ def test_before_there_is_a_driver_the_declared_ones_stand_in() -> None:
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (GpuState(installed=True, error="NVIDIA-SMI has failed"), "5 problems, nothing was changed:"),
+        (GpuState(installed=True, error="NVIDIA-SMI has failed"), "3 problems, nothing was changed:"),
         (
             replace(cards(), gpus=cards().gpus[1:]),
             "group_data/gpu.py: gpus.GPU-85c38fae is not in the machine, but must be a card that the driver lists",

@@ -180,7 +180,7 @@ def test_phases_of_the_project() -> None:
 
 def test_what_runs_is_named() -> None:
     lines = list(PHASES[0].running(declared()))
-    assert len(lines) == 6
+    assert len(lines) == 4
     assert lines[0] == "ollama@heavy.service: qwen3:8b on the RTX 3080 at 03:00.0, port 11434"
     assert lines[-1] == (
         "shared-whisper.service: large-v3-turbo on the RTX 3060 Ti at 08:00.0, http://shared-whisper:9000"
@@ -289,13 +289,13 @@ def test_everything_that_is_in_the_way_is_in_one_report(bare: Path) -> None:
     """Provided secrets that its phases need, and what is wrong with the machine."""
     (bare / "secrets/production.yaml").write_text('telegram: {token: "1:a"}\nregistry: {password: "x"}\n')
     (bare / "fake.py").write_text(
-        (bare / "fake.py").read_text().replace("GPU[0000:06", "").replace("06:00.0", "16:00.0")
+        (bare / "fake.py").read_text().replace("GPU[0000:08", "").replace("08:00.0", "18:00.0")
     )
     output = output_of(bare, "--data", "phase=hardware,litellm")
     assert "nothing was changed: 6 problems\n" in output
     for key in ("groq/api_key", "openai/api_key", "gemini/api_key", "telegram/chat", "registry/user"):
         assert f"secrets/production.yaml: {key}\n" in output
-    assert "- GPU at 06:00.0\n" in output
+    assert "- GPU at 08:00.0\n" in output
 
 
 def test_everything_can_be_prepared_for_a_bare_machine(bare: Path) -> None:

@@ -196,7 +196,5 @@ def test_each_model_is_to_be_on_its_card() -> None:
     assert {(one.instance, one.port, one.model, one.gpu) for one in placements} == {
         ("heavy", 11434, "qwen3:8b", UUIDS["GPU-bdb1f5e4"]),
         ("light", 11435, "qwen3:4b", UUIDS["GPU-85c38fae"]),
-        ("vision", 11436, "qwen2.5vl:7b", UUIDS["GPU-c99d136d"]),
         ("twitch", 11437, "llama3.1:8b", UUIDS["GPU-d4fb9c68"]),
-        ("reasoning", 11438, "deepseek-r1:7b", UUIDS["GPU-b57ff866"]),
     }

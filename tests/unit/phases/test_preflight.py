@@ -45,7 +45,7 @@ def disk(free_gib: float, used_gib: float = 100, path: str = "/") -> Disk:
 
 
 def displays(**names: str) -> tuple[Display, ...]:
-    """The machine's adapters, with the one at a bus ("b06" for 06:00.0) called otherwise; "" takes it away."""
+    """The machine's adapters, with the one at a bus ("b01" for 01:00.0) called otherwise; "" takes it away."""
     changed = {f"{bus[1:]}:00.0": name for bus, name in names.items()}
     return tuple(
         replace(one, name=changed.get(one.bus, one.name))
@@ -82,7 +82,7 @@ def test_a_machine_in_order(gpus: GpuState) -> None:
         {"listeners": (listener(11435, None), listener(80, None), listener(9000, None))},
         {"listeners": tuple(listener(port, "docker-proxy", "docker.service") for port in (80, 443, 9000))},
         {"listeners": (listener(8000, "python3"), listener(5432, "postgres", "postgresql.service"))},
-        {"displays": displays(b06="unnamed")},
+        {"displays": displays(b01="unnamed")},
         {"displays": (Display("00:02.0", "8086:3e93", "Intel UHD"), *machine().displays)},
     ],
 )
@@ -155,9 +155,9 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
             Problem("disk of /var/lib/docker", "2.0 GiB free", "at least 10 GiB", DISK_REMEDY),
         ),
         (
-            {"listeners": (listener(11436, "python3", "chat.service"), listener(11436, "python3"))},
+            {"listeners": (listener(11437, "python3", "chat.service"), listener(11437, "python3"))},
             Problem(
-                "port 11436",
+                "port 11437",
                 "taken by python3 (process 900)",
                 "free, or one of our instances of Ollama",
                 "stop python3",
@@ -250,8 +250,8 @@ def test_what_is_no_finding(replaced: dict[str, Any]) -> None:
             ),
         ),
         (
-            {"displays": displays(b06="NVIDIA Corporation GA104 [GeForce RTX 3060 Ti]")},
-            Problem("GPU at 06:00.0", "NVIDIA Corporation GA104 [GeForce RTX 3060 Ti]", "RTX 3070", MOVED),
+            {"displays": displays(b01="NVIDIA Corporation GA104 [GeForce RTX 3060 Ti]")},
+            Problem("GPU at 01:00.0", "NVIDIA Corporation GA104 [GeForce RTX 3060 Ti]", "RTX 3070", MOVED),
         ),
         (
             {"displays": displays(b08="NVIDIA Corporation GA104 [GeForce RTX 3060]")},
@@ -275,9 +275,9 @@ def test_one_disk_is_reported_once() -> None:
 
 
 def test_a_missing_card() -> None:
-    (problem,) = found(displays=displays(b06=""))
-    seen = ", ".join(f"{one.bus} {one.name}" for one in displays(b06=""))
-    assert problem == Problem("GPU at 06:00.0", seen, "RTX 3070 at 06:00.0", RESEAT)
+    (problem,) = found(displays=displays(b01=""))
+    seen = ", ".join(f"{one.bus} {one.name}" for one in displays(b01=""))
+    assert problem == Problem("GPU at 01:00.0", seen, "RTX 3070 at 01:00.0", RESEAT)
 
 
 def test_another_vendors_card_is_none() -> None:

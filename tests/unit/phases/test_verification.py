@@ -64,7 +64,7 @@ def test_what_the_machine_lacks_is_in_its_own_line_and_everything_else_after_the
 def test_cards_that_do_not_answer_leave_the_instances_open() -> None:
     broken = GpuState(installed=True, error="driver not loaded")
     (line,) = numbers.cards(APPLIED, machine(), broken, OllamaState())
-    assert line.found == "0 of 5: none"
+    assert line.found == "0 of 3: none"
     assert whats(line.problems) == ["NVIDIA driver"]
 
 
@@ -84,10 +84,10 @@ def test_a_model_that_yielded_to_a_container_is_not_missed() -> None:
         return list(numbers.cards(APPLIED, machine(), found, state))[1]
 
     unloaded = {"light"}
-    assert line().found == "4 of 5 models resident, each on its own card; yielded to a container: light"
+    assert line().found == "2 of 3 models resident, each on its own card; yielded to a container: light"
     assert not line().problems
     unloaded = {"heavy"}
-    assert line().found == "4 of 5 models resident, each on its own card"
+    assert line().found == "2 of 3 models resident, each on its own card"
     assert whats(line().problems) == ["ollama@heavy.service"]
 
 
