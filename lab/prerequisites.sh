@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the system packages that the lab needs on this machine, or says how.
+# Installs the system packages that the lab and the unit tests need on this machine, or says how.
 set -eu
 
 # package:command that tells whether it is there
@@ -8,12 +8,14 @@ systemd-container:systemd-nspawn
 mmdebstrap:mmdebstrap
 iproute2:ip
 iptables:iptables
+procps:sysctl
 curl:curl
 systemd:systemd-analyze
 pciutils:lspci
 openssh-client:ssh
 zstd:zstd
 gpg:gpg
+nodejs:node
 dpkg-dev:dpkg-deb
 "
 
