@@ -30,11 +30,14 @@ deploy: lab ## bring the lab up and provision it over SSH
 
 test: lint unit host adoption projects services ## lint, unit tests, then the lab: deploy, try everything, deploy again for nothing
 
-lint: $(VENV)/installed ## ruff, mypy, shellcheck
+lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema for the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	$(BIN)/mypy . .github
 	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
 check: lint ## while you work: lint, types, and the unit tests nearest to what differs from main
 	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
