@@ -23,6 +23,7 @@ NAMED_WITHIN = ("files", "templates", "tests/unit/fixtures")
 READ_BY = {
     "group_data": "tests/production/",
     "docs": "tests/unit/test_docs.py",
+    ".github": "tests/unit/test_workflows.py",
     "tests/unit/declarations": "tests/unit/blueprint/",
 }
 
