@@ -30,7 +30,7 @@ def stack(
     blueprint = applied.blueprint
     declared = next(stack for stack in applied.stacks if stack.name == name)
     declared = replace(
-        declared, services=tuple(_completed(blueprint, service) for service in declared.services)
+        declared, services=tuple(completed(blueprint, service) for service in declared.services)
     )
     resolver = Resolver(
         root=blueprint.paths.stacks,
@@ -100,7 +100,7 @@ def pool_limit(blueprint: Blueprint) -> int:
     return max(1, database.direct // blueprint.profile.litellm_workers)
 
 
-def _completed(blueprint: Blueprint, service: Service) -> Service:
+def completed(blueprint: Blueprint, service: Service) -> Service:
     """A service completed by other declarations: the major version of Postgres, the workers of the hardware profile."""
     if service.build == "files/postgres":
         arguments = {"MAJOR": str(blueprint.postgres_major), "PGDG": str(blueprint.postgres_pgdg).lower()}

@@ -41,23 +41,82 @@ class Content:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resolver:
-    """Makes the stacks of a host from the declared ones.
+class Definitions:
+    """Makes Compose's definitions of the services of a host, which have no secrets in them.
 
     :param root: parent of the folders of all stacks
     :param network: network of all containers
     :param docker: the engine's settings; each container repeats the log limits, because it keeps those of its creation
-    :param secrets: the environment's
-    :param formats: formats of the generated secrets that are more than passwords
     :param uuids: full UUID of each card, by the declared one
     """
 
     root: str
     network: str
     docker: DockerSettings
+    uuids: Mapping[str, str] = field(default_factory=dict)
+
+    def definition(self, stack: Stack, service: Service) -> dict[str, Any]:
+        """A service in the format of Compose; https://docs.docker.com/reference/compose-file/services/."""
+        definition: dict[str, Any] = {
+            "container_name": service.name,
+            "hostname": service.name,
+            "image": service.image,
+            "restart": "unless-stopped",
+            "env_file": [_environment_file(service)],
+            "mem_limit": service.memory,
+            "memswap_limit": f"{2 * service.memory_mib}m",
+            "stop_grace_period": f"{service.stop_s}s",
+            "networks": {
+                name: {"aliases": list(service.names[1:])} for name in self.networks(stack, service)
+            },
+            "security_opt": ["no-new-privileges:true"],
+            "cap_drop": ["ALL"],
+            "pids_limit": service.pids,
+            "healthcheck": healthcheck(service),
+            "logging": {
+                "driver": "json-file",
+                "options": {"max-size": self.docker.log_max_size, "max-file": str(self.docker.log_max_file)},
+            },
+        }
+        optional: dict[str, Any] = {
+            "entrypoint": list(service.entrypoint),
+            "command": list(service.command),
+            "user": service.user,
+            "cap_add": sorted(service.cap_add),
+            "read_only": not service.writable,
+            "tmpfs": list(_temporary(service)),
+            "cpus": service.cpus,
+            "shm_size": service.shm_size,
+            "extra_hosts": ["host.docker.internal:host-gateway"] if service.host_gateway else None,
+            "ports": list(_ports(service)),
+            "volumes": list(_mounts(f"{self.root}/{stack.name}", service)),
+            "depends_on": {other: {"condition": "service_healthy"} for other in service.depends_on},
+            "labels": labels(service, self.network),
+            "deploy": self._card(service.gpu) if service.gpu else None,
+        }
+        return definition | {key: value for key, value in optional.items() if value}
+
+    def networks(self, stack: Stack, service: Service) -> list[str]:
+        """The networks of a service."""
+        own = [private_network(stack.name)] if stack.private & {service.name, *service.depends_on} else []
+        joined = [private_network(other) for other in service.joins]
+        return list(dict.fromkeys([*([] if service.private else [self.network]), *own, *joined]))
+
+    def _card(self, gpu: str) -> dict[str, Any]:
+        device = {"driver": "nvidia", "device_ids": [self.uuids[gpu]], "capabilities": ["gpu"]}
+        return {"resources": {"reservations": {"devices": [device]}}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolver(Definitions):
+    """Makes the stacks of a host from the declared ones.
+
+    :param secrets: the environment's
+    :param formats: formats of the generated secrets that are more than passwords
+    """
+
     secrets: Secrets
     formats: tuple[GeneratedSecret, ...] = ()
-    uuids: Mapping[str, str] = field(default_factory=dict)
 
     def resolve(
         self,
@@ -72,9 +131,9 @@ class Resolver:
         contents = contents or {}
         folder = f"{self.root}/{stack.name}"
         volumes = {name: None for service in stack.services for name in service.volumes}
-        networks = {name: None for service in stack.services for name in self._networks(stack, service)}
+        networks = {name: None for service in stack.services for name in self.networks(stack, service)}
         project: dict[str, Any] = {
-            "services": {service.name: self._definition(stack, service) for service in stack.services},
+            "services": {service.name: self.definition(stack, service) for service in stack.services},
             "networks": {name: {"name": name, "external": True} for name in networks},
         }
         if volumes:
@@ -119,57 +178,6 @@ class Resolver:
         for variable, text in service.generated_secrets.items():
             values[variable] = fill(text, encoded if "{" in text else known)
         return environment_file(values, service.name)
-
-    def _definition(self, stack: Stack, service: Service) -> dict[str, Any]:
-        """A service in the format of Compose; https://docs.docker.com/reference/compose-file/services/."""
-        definition: dict[str, Any] = {
-            "container_name": service.name,
-            "hostname": service.name,
-            "image": service.image,
-            "restart": "unless-stopped",
-            "env_file": [_environment_file(service)],
-            "mem_limit": service.memory,
-            "memswap_limit": f"{2 * service.memory_mib}m",
-            "stop_grace_period": f"{service.stop_s}s",
-            "networks": {
-                name: {"aliases": list(service.names[1:])} for name in self._networks(stack, service)
-            },
-            "security_opt": ["no-new-privileges:true"],
-            "cap_drop": ["ALL"],
-            "pids_limit": service.pids,
-            "healthcheck": healthcheck(service),
-            "logging": {
-                "driver": "json-file",
-                "options": {"max-size": self.docker.log_max_size, "max-file": str(self.docker.log_max_file)},
-            },
-        }
-        optional: dict[str, Any] = {
-            "entrypoint": list(service.entrypoint),
-            "command": list(service.command),
-            "user": service.user,
-            "cap_add": sorted(service.cap_add),
-            "read_only": not service.writable,
-            "tmpfs": list(_temporary(service)),
-            "cpus": service.cpus,
-            "shm_size": service.shm_size,
-            "extra_hosts": ["host.docker.internal:host-gateway"] if service.host_gateway else None,
-            "ports": list(_ports(service)),
-            "volumes": list(_mounts(f"{self.root}/{stack.name}", service)),
-            "depends_on": {other: {"condition": "service_healthy"} for other in service.depends_on},
-            "labels": labels(service, self.network),
-            "deploy": self._card(service.gpu) if service.gpu else None,
-        }
-        return definition | {key: value for key, value in optional.items() if value}
-
-    def _networks(self, stack: Stack, service: Service) -> list[str]:
-        """The networks of a service."""
-        own = [private_network(stack.name)] if stack.private & {service.name, *service.depends_on} else []
-        joined = [private_network(other) for other in service.joins]
-        return list(dict.fromkeys([*([] if service.private else [self.network]), *own, *joined]))
-
-    def _card(self, gpu: str) -> dict[str, Any]:
-        device = {"driver": "nvidia", "device_ids": [self.uuids[gpu]], "capabilities": ["gpu"]}
-        return {"resources": {"reservations": {"devices": [device]}}}
 
 
 def outline(root: str, stack: Stack) -> Outline:

@@ -70,7 +70,7 @@ def test_prepared_statements_hold_when_clients_outnumber_connections(datastores:
         list(pool.map(client, range(clients)))
     # Those of the pooler alone: the project's containers connect past it, too.
     pooler = datastores.inspect(POOLER[0], "{{.NetworkSettings.Networks.coolify.IPAddress}}")
-    activity = f"SELECT datname, usename FROM pg_stat_activity WHERE client_addr = '{pooler}'"  # noqa: S608
+    activity = f"SELECT datname, usename FROM pg_stat_activity WHERE client_addr = '{pooler}'"
     backends = datastores.sql("postgres", activity).splitlines()
     assert 1 <= backends.count(f"{database.name}|{database.role}") <= database.pool
 

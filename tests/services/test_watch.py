@@ -122,7 +122,7 @@ def test_connections_of_postgres(
 ) -> None:
     limit = int(sql(machine, "postgres", "SHOW max_connections;"))
     used = int(sql(machine, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname <> '';"))
-    of_role = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{postgres.MONITOR}';"  # noqa: S608
+    of_role = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{postgres.MONITOR}';"
     declared = sql(machine, "postgres", of_role)
     limit_role = f"ALTER ROLE {postgres.MONITOR} CONNECTION LIMIT "
     with ExitStack() as clients:
@@ -178,7 +178,7 @@ def test_a_queue_of_celery(machine: Machine, check_run: CheckRun, messages: Tele
 def calls(machine: Machine, ask: Ask, model: str, count: int) -> None:  # noqa: F811 - the fixture's value
     """Ask at once, and wait until the answers are in the log of spend."""
     since = sql(machine, "litellm", "SELECT now() AT TIME ZONE 'UTC';")
-    logged = f"""SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "endTime" > '{since}';"""  # noqa: S608
+    logged = f"""SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "endTime" > '{since}';"""
     texts = [question(model, f"{time.monotonic_ns()} {number}") for number in range(count)]
     with ThreadPoolExecutor(count) as threads:
         for answer in threads.map(lambda body: ask("/v1/chat/completions", body), texts):

@@ -1,0 +1,127 @@
+"""Options, markers and parameters of the checks: which host, which phases it has, and what is declared for these."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+
+from blueprint import DeclarationError, backup, render_problems
+from blueprint.applied import Applied
+from blueprint.phases import LITELLM
+from checks.connection import declared_host, host_spec, ssh_config
+from checks.server import Server
+from phases import phases_of
+
+SERVER = pytest.StashKey[Server]()
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+# The declarations that a check is repeated for, by the name of its argument. Their ids are their names.
+EACH: dict[str, Callable[[Applied], Iterable[Any]]] = {
+    "gpu": lambda applied: applied.blueprint.gpus,
+    "instance": lambda applied: applied.blueprint.ollama_instances,
+    "job": lambda applied: [job for job in applied.blueprint.cron_jobs if job.phase in applied.phases],
+    "stack": lambda applied: applied.stacks,
+    "service": lambda applied: applied.services,
+    "database": lambda applied: applied.databases,
+    "redis_index": lambda applied: applied.redis_indexes,
+    "model": lambda applied: applied.blueprint.gateway.models,
+    "team": lambda applied: applied.teams,
+    "piece": lambda applied: backup.all_pieces(applied) if LITELLM in applied.phases else (),
+    "monitor": lambda applied: applied.monitors,
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without `--hosts`, take the environment's host and its connection; then ask which phases it has."""
+    try:
+        host = config.option.hosts or ""
+        declared = declared_host(
+            host.partition("://")[2].rpartition("@")[2].partition("?")[0].partition(":")[0]
+        )
+    except DeclarationError as error:
+        raise pytest.UsageError(render_problems(error.problems)) from None
+    if "," in host:
+        raise pytest.UsageError("--hosts: found several, expected one: each has declarations of its own")
+    folder = config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="checks-")
+    if not host:
+        path = Path(folder.name, "ssh_config")
+        path.write_text(ssh_config(declared.entry, Path(folder.name)))
+        config.option.hosts, config.option.ssh_config = host_spec(declared.entry), str(path)
+        config.option.sudo = config.option.sudo or declared.entry.sudo
+    elif "controlpath" not in host:
+        config.option.hosts += f"{'&' if '?' in host else '?'}controlpath={folder.name}/connection"
+    for phase in phases_of(declared.blueprint):
+        config.addinivalue_line("markers", f"{phase.name}: of that phase")
+    option = config.option
+    config.stash[SERVER] = Server(
+        testinfra.get_host(
+            option.hosts,
+            ssh_config=option.ssh_config,
+            ssh_identity_file=option.ssh_identity_file,
+            sudo=option.sudo,
+        ),
+        declared.blueprint,
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what was written for the connection."""
+    if folder := config.stash.get(FOLDER, None):
+        folder.cleanup()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat a check for each declaration of its kind, in the phases that the host has."""
+    for argument in EACH.keys() & set(metafunc.fixturenames):
+        applied = metafunc.config.stash[SERVER].applied
+        metafunc.parametrize(
+            argument,
+            [
+                pytest.param(each, id=_name(each), marks=_phase(applied, each))
+                for each in EACH[argument](applied)
+            ],
+        )
+
+
+def _name(declaration: Any) -> str:
+    if isinstance(declaration, str):
+        return declaration
+    for attribute in ("name", "usage", "uuid"):
+        if name := getattr(declaration, attribute, None):
+            return str(name)
+    raise TypeError(f"{declaration!r} has no name")
+
+
+def _phase(applied: Applied, declaration: Any) -> list[pytest.MarkDecorator]:
+    """The mark of the phase that brings a declaration, where that is another than the module's."""
+    phase = getattr(declaration, "phase", None) or next(
+        (stack.phase for stack in applied.stacks if declaration in stack.services), None
+    )
+    return [getattr(pytest.mark, phase)] if phase else []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what belongs to a phase that the host does not have."""
+    server = config.stash[SERVER]
+    known = {phase.name for phase in phases_of(server.blueprint)}
+    missing = {item for item in items if {mark.name for mark in item.iter_markers()} & known - server.phases}
+    if missing:
+        config.hook.pytest_deselected(items=list(missing))
+        items[:] = [item for item in items if item not in missing]
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig: pytest.Config) -> Server:
+    """The host that is checked."""
+    return pytestconfig.stash[SERVER]
+
+
+@pytest.fixture(scope="session")
+def applied(server: Server) -> Applied:
+    """What is declared for the phases that it has."""
+    return server.applied

@@ -1,0 +1,80 @@
+"""The checks of checks/ pass on the deployed server, each kind fails where something is broken, and a run mends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab.machine import Machine
+from lab.paths import CHECKOUT
+from tests.host.conftest import Run, await_healthy, await_true, without_cron
+from tests.services.broken_on_purpose import BREAKAGES
+
+# What depends on what was broken, and is seen by others' checks sooner or later.
+FOLLOWS = ("test_uptime_kuma::test_monitor_is_up",)
+
+
+def run_checks(*arguments: str) -> tuple[set[str], str]:
+    """The checks that fail, as a person runs them, and all that they print."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "checks",
+        "-q",
+        "--tb=line",
+        "-p",
+        "no:cacheprovider",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=os.environ, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    failed = re.findall(r"^(?:FAILED|ERROR) checks/(\S+?)\.py::(\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return {f"{module}::{name}" for module, name in failed}, done.stdout
+
+
+def test_all_pass_on_the_deployed_server(machine: Machine) -> None:
+    await_healthy(machine)
+    failed, output = run_checks()
+    assert failed == set(), output
+    passed = re.search(r"(\d+) passed", output)
+    assert passed and int(passed[1]) >= 250, output
+
+
+@pytest.fixture
+def broken(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
+    """Everything is broken at once; a run mends it afterwards, after what no run mends was undone by hand."""
+    with without_cron(machine):
+        try:
+            for breakage in BREAKAGES.values():
+                machine.run(breakage.how, timeout=120)
+            yield
+        finally:
+            for breakage in reversed(BREAKAGES.values()):
+                machine.run(breakage.undo or "true", check=False, timeout=120)
+        assert deploy().rc == 0
+        await_healthy(machine)
+
+
+def test_each_fails_where_something_is_broken(broken: None) -> None:
+    failed, output = run_checks()
+    found = {name for name in failed if not name.startswith(FOLLOWS)}
+    expected = {name for breakage in BREAKAGES.values() for name in breakage.fails}
+    assert (expected - found, found - expected) == (set(), set()), output
+
+
+def test_a_run_mends_what_was_broken(machine: Machine) -> None:
+    failed: list[set[str]] = []
+
+    def passes() -> bool:  # a monitor that was down is asked again within two minutes
+        failed.append(run_checks()[0])
+        return not failed[-1]
+
+    await_true(passes, 240, "check that passes")
