@@ -7,7 +7,6 @@ from typing import Any
 
 from blueprint.compose import completed
 from blueprint.model import Service, Stack
-from blueprint.model.types import mebibytes
 from blueprint.stacks import Definitions, volume
 from checks.server import Server
 
@@ -36,16 +35,6 @@ def definition(server: Server, service: Service) -> dict[str, Any]:
         uuids=server.uuids if service.gpu else {},
     )
     return definitions.definition(stack_of(server, service), completed(blueprint, service))
-
-
-def limits(declared: dict[str, Any]) -> dict[str, object]:
-    """Its limits: memory and swap in bytes, processors, processes."""
-    return {
-        "memory": mebibytes(declared["mem_limit"]) * MIB,
-        "memory_swap": mebibytes(declared["memswap_limit"]) * MIB,
-        "nano_cpus": round(declared.get("cpus", 0) * _SECONDS),
-        "pids": declared["pids_limit"],
-    }
 
 
 def security(declared: dict[str, Any]) -> dict[str, object]:

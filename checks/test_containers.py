@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from checks.containers import definition, docker, stack_of
 from checks.expect import expect, fail
 from checks.server import Server
 from facts.stacks import normalized_reference
+from specs import stacks
 from specs.problems import Problem
 from specs.stacks import DIGEST
 
@@ -62,14 +64,12 @@ def test_container_has_the_pinned_image(server: Server, container: dict[str, Any
 
 
 def test_container_has_its_limits(server: Server, container: dict[str, Any], service: Service) -> None:
-    """Memory, swap, processors and processes are limited as declared, so that it cannot take those of others."""
-    limits = containers.limits(definition(server, service))
+    """Memory, swap, processors and processes are limited as declared, so that it cannot take those of others.
+
+    And Docker starts it again after a crash and a reboot.
+    """
+    limits = asdict(stacks.limits(definition(server, service)))
     expect(f"limits of {service.name}", {key: container[key] for key in limits}, limits, RECREATE)
-
-
-def test_container_restarts_by_itself(container: dict[str, Any], service: Service) -> None:
-    """Docker starts it again after a crash and a reboot."""
-    expect(f"restart policy of {service.name}", container["restart"], "unless-stopped", RECREATE)
 
 
 def test_container_has_few_rights(server: Server, container: dict[str, Any], service: Service) -> None:
@@ -97,7 +97,8 @@ def test_container_has_its_user(container: dict[str, Any], service: Service) -> 
 def test_container_has_its_networks(server: Server, container: dict[str, Any], service: Service) -> None:
     """It is on its networks under its names, and on no other."""
     expected = containers.networks(service, definition(server, service))
-    expect(f"networks of {service.name}", container["networks"], expected, RECREATE)
+    remedy = f"docker network disconnect NETWORK {service.name}, or run the deploy again where one is missing"
+    expect(f"networks of {service.name}", container["networks"], expected, remedy)
 
 
 def test_container_publishes_its_ports_only(

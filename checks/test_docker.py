@@ -20,7 +20,7 @@ RESTART = "run --data phase=hardware again: it writes the file and restarts the 
 
 def test_settings_are_in_the_file(server: Server) -> None:
     """daemon.json has every declared setting; what others added stays theirs."""
-    settings = operation.read_config(server.fact(Engine, parts=operation.ASKED).config)
+    settings = operation.read_config(server.fact(Engine, parts=operation.ENGINE_PARTS).config)
     declared = contents.docker_daemon(server.blueprint)
     expect("daemon.json", operation.merge(settings, declared), settings, RESTART)
 
@@ -28,7 +28,10 @@ def test_settings_are_in_the_file(server: Server) -> None:
 def test_engine_runs_with_the_file(server: Server) -> None:
     """The daemon was started or reloaded after its file was last changed."""
     expect(
-        "restart needed", operation.restart_needed(server.fact(Engine, parts=operation.ASKED)), False, RESTART
+        "restart needed",
+        operation.restart_needed(server.fact(Engine, parts=operation.ENGINE_PARTS)),
+        False,
+        RESTART,
     )
 
 
@@ -70,6 +73,6 @@ def test_networks_are_there(server: Server, applied: Applied) -> None:
 
 def test_engine_s_own_rules_are_there(server: Server) -> None:
     """Docker's rules of iptables are in force: without them containers reach nothing, or everything."""
-    engine = server.fact(Engine, parts=operation.ASKED)
+    engine = server.fact(Engine, parts=operation.ENGINE_PARTS)
     missing = operation.missing_rules(engine, operation.read_config(engine.config))
     expect("Docker's rules", missing, [], "systemctl restart docker")

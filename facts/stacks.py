@@ -13,6 +13,7 @@ from pyinfra.api.facts import FactBase
 
 from facts import script
 from facts.files import TreeState, read_tree
+from specs.stacks import Limits
 
 # Label of a container: hash of everything that it was made from. Compose's own hash knows neither the contents of
 # environment files nor those of mounted ones.
@@ -39,6 +40,7 @@ class Container:
     :param checked: when the last of them began, in seconds since the epoch; None before the first
     :param started: when it was started, likewise
     :param published: ports of the host that it publishes, "443/tcp"
+    :param limits: those that it runs with; None if they were not read
     """
 
     name: str
@@ -56,6 +58,7 @@ class Container:
     checked: float | None = None
     started: float | None = None
     published: frozenset[str] = frozenset()
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ def _container(answer: Mapping[str, Any]) -> Container:
         ),
         started=_timestamp(answer["started"]),
         published=frozenset(_published(answer["ports"] or {})),
+        limits=Limits(*answer["limits"]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import yaml
@@ -14,7 +14,7 @@ from facts.stacks import Container, StacksState, normalized_reference
 from operations import files
 from specs.files import Directory, Entry
 from specs.problems import Problem
-from specs.stacks import DIGEST, ComposeStack, Outline, literal
+from specs.stacks import DIGEST, ComposeStack, Limits, Outline, literal
 
 # Touched when a container has read its changed files again.
 RELOADED = ".reloaded"
@@ -130,6 +130,8 @@ def _start(stack: ComposeStack, name: str, actual: StacksState, builds: Iterable
         return Start(name, REMADE, recreates=True)
     if reference in builds or (image and image.id != container.image_id):
         return Start(name, f"was made from another {reference}", recreates=True)
+    if container.limits and (reasons := _other_limits(container.limits, stack.limits_of(name))):
+        return Start(name, f"was updated by hand: {reasons}", recreates=True)
     networks = stack.networks_of(name)
     # Somebody may have put one that anybody may reach on a further network; one without a way out must have no other.
     strange = container.networks - networks if networks and networks <= stack.networks else frozenset()
@@ -143,6 +145,15 @@ def _start(stack: ComposeStack, name: str, actual: StacksState, builds: Iterable
     if container.health != "healthy":
         return Start(name, f"is {container.health}", waits=True)
     return None
+
+
+def _other_limits(actual: Limits, desired: Limits) -> str:
+    """The limits that differ, in words. Where the kernel has none of a kind, the engine leaves it out: 0, or -1."""
+    return ", ".join(
+        f"{name} {value} instead of {getattr(desired, name)}"
+        for name, value in asdict(actual).items()
+        if value not in (0, -1, getattr(desired, name))
+    )
 
 
 def changed_declaration(step: Difference, container: str, written: str) -> str:

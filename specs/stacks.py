@@ -79,6 +79,24 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What `docker update` can change of a container.
+
+    :param memory: in bytes
+    :param memory_swap: memory and swap together, in bytes
+    :param nano_cpus: billionths of a processor, 0 for all of them
+    :param pids: processes and threads, 0 for any number
+    :param restart: its restart policy
+    """
+
+    memory: int
+    memory_swap: int
+    nano_cpus: int
+    pids: int
+    restart: str
+
+
+@dataclass(frozen=True)
 class ComposeStack:
     """A Compose project in a folder of its own.
 
@@ -144,6 +162,10 @@ class ComposeStack:
         return frozenset(
             (named.get(key) or {}).get("name", key) for key in self.services[service].get("networks", ())
         )
+
+    def limits_of(self, service: str) -> Limits:
+        """The limits of a service."""
+        return limits(self.services[service])
 
     @property
     def images(self) -> list[str]:
@@ -217,6 +239,23 @@ class Outline:
     def names(self) -> frozenset[str]:
         """Everything that its containers are called."""
         return self.containers | self.aliases
+
+
+def limits(service: Mapping[str, Any]) -> Limits:
+    """The limits in a service's definition."""
+    return Limits(
+        memory=_bytes(service.get("mem_limit", "0")),
+        memory_swap=_bytes(service.get("memswap_limit", "0")),
+        nano_cpus=round(service.get("cpus", 0) * 10**9),
+        pids=service.get("pids_limit", 0),
+        restart=service.get("restart", "no"),
+    )
+
+
+def _bytes(size: str) -> int:
+    """Bytes of a size in Compose's notation: 512m."""
+    digits, unit = size.rstrip("bkmg"), size[-1:]
+    return int(digits) << 10 * max(0, "bkmg".find(unit))
 
 
 def _sha256(value: object) -> str:

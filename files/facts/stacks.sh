@@ -28,7 +28,9 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "health":{{with .State.Health}}{{json .Status}}{{else}}null{{end}},
 "failing":{{with .State.Health}}{{json .FailingStreak}}{{else}}null{{end}},
 "checked":[{{with .State.Health}}{{range .Log}}{{json .Start}},{{end}}{{end}}null],
-"started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}}}' |
+"started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}},
+"limits":[{{.HostConfig.Memory}},{{.HostConfig.MemorySwap}},{{.HostConfig.NanoCpus}},
+{{or .HostConfig.PidsLimit 0}},{{json .HostConfig.RestartPolicy.Name}}]}' |
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
 echo
 

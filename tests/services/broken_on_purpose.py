@@ -20,6 +20,7 @@ LIGHT, TWITCH = BLUEPRINT.ollama_instances[1], BLUEPRINT.ollama_instances[3]
 PIECE = next(
     piece for piece in backup.all_pieces(APPLIED) if piece.startswith("postgres/") and "_globals" not in piece
 )
+FOLDER = f"{BLUEPRINT.backups.root}/{PIECE}"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,12 @@ def redis(command: str) -> str:
 
 
 def kuma(sql: str) -> str:
-    opened = 'const db = new (require("@louislam/sqlite3").Database)("/app/data/kuma.db"); db.configure("busyTimeout", 30000)'
-    program = f"{opened}; db.run({json.dumps(sql)}, (error) => {{ if (error) throw error; }})"
-    return f"docker exec --user 1000 {KUMA} node -e {shlex.quote(program)}"
+    steps = (
+        'const db = new (require("@louislam/sqlite3").Database)("/app/data/kuma.db")',
+        'db.configure("busyTimeout", 30000)',
+        f"db.run({json.dumps(sql)}, (error) => {{ if (error) throw error; }})",
+    )
+    return f"docker exec --user 1000 {KUMA} node -e {shlex.quote('; '.join(steps))}"
 
 
 def container(*checks: str, of: str) -> tuple[str, ...]:
@@ -123,14 +127,13 @@ BREAKAGES = {
     ),
     # --- containers
     "a container has other limits": Breakage(
-        f"docker update --memory 1g --memory-swap 2g --cpus 1.5 {LIMITED}",
+        f"docker update --memory 1g --memory-swap 2g --cpus 1.5 --restart no {LIMITED}",
         container("has_its_limits", of=LIMITED),
     ),
-    "a container does not restart": Breakage(
-        f"docker update --restart no {LIMITED}", container("restarts_by_itself", of=LIMITED)
-    ),
     "a container is on another network": Breakage(
-        f"docker network connect bridge {LIMITED}", container("has_its_networks", of=LIMITED)
+        f"docker network connect bridge {STOPPED}",
+        container("has_its_networks", of=STOPPED),
+        f"docker network disconnect bridge {STOPPED}",
     ),
     "a container is stopped": Breakage(f"docker stop {STOPPED}", container("is_healthy", of=STOPPED)),
     "a container was made by hand": Breakage(
@@ -141,7 +144,6 @@ BREAKAGES = {
             *container(
                 "has_the_pinned_image",
                 "has_its_limits",
-                "restarts_by_itself",
                 "has_few_rights",
                 "has_its_user",
                 "publishes_its_ports_only",
@@ -152,7 +154,7 @@ BREAKAGES = {
                 of=REPLACED,
             ),
         ),
-        "docker image rm by-hand || true",
+        f"docker rm -f {REPLACED}; docker image rm by-hand || true",
     ),
     # --- the network
     "a forgotten program listens": Breakage(
@@ -296,8 +298,8 @@ BREAKAGES = {
         f"chmod -R go= {BLUEPRINT.backups.root}",
     ),
     "a backup is gone": Breakage(
-        f"mv {BLUEPRINT.backups.root}/{PIECE} /root/moved",
+        f"mv {FOLDER} /root/moved",
         (f"test_backups::test_piece_has_a_young_and_good_backup[{PIECE}]",),
-        f"test -d /root/moved && rm -rf {BLUEPRINT.backups.root}/{PIECE} && mv /root/moved {BLUEPRINT.backups.root}/{PIECE}",
+        f"test -d /root/moved && rm -rf {FOLDER} && mv /root/moved {FOLDER}",
     ),
 }

@@ -12,7 +12,7 @@ import pytest
 
 from lab.machine import Machine
 from lab.paths import CHECKOUT
-from tests.host.conftest import Run, await_healthy, await_true, without_cron
+from tests.host.conftest import CompletedRun, await_healthy, await_true, without_cron
 from tests.services.broken_on_purpose import BREAKAGES
 
 # What depends on what was broken, and is seen by others' checks sooner or later.
@@ -49,7 +49,7 @@ def test_all_pass_on_the_deployed_server(machine: Machine) -> None:
 
 
 @pytest.fixture
-def broken(machine: Machine, deploy: Callable[..., Run]) -> Iterator[None]:
+def broken(machine: Machine, deploy: Callable[..., CompletedRun]) -> Iterator[None]:
     """Everything is broken at once; a run mends it afterwards, after what no run mends was undone by hand."""
     with without_cron(machine):
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from facts.script import SCRIPTS
 from facts.stacks import Image, Stacks, StacksState, normalized_reference, read_stacks
+from specs.stacks import Limits
 from tests.unit.paths import FIXTURES
 
 FIXTURE = FIXTURES / "stacks.txt"
@@ -28,6 +29,7 @@ def test_the_answer_of_a_real_host_is_read() -> None:
     assert web.published == {"18000/tcp"}
     assert web.aliases == {"test-web", "test-alias"}
     assert web.networks == {"stacktest"}
+    assert web.limits == Limits(64 * 1024**2, 128 * 1024**2, 500_000_000, 512, "unless-stopped")
     assert web.started is not None
     assert web.checked is not None
     assert web.checked - web.started == pytest.approx(33)

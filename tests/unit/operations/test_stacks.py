@@ -14,7 +14,7 @@ from facts.stacks import Image, Stacks, StacksState
 from operations import stacks
 from operations.backup import Saving
 from operations.stack_difference import RELOADED, difference
-from specs.stacks import Build, ComposeStack
+from specs.stacks import Build, ComposeStack, Limits
 from tests.unit.hosts import commands, scripted_host
 from tests.unit.stacks import (
     FOLDER,
@@ -81,6 +81,35 @@ def test_what_is_not_as_it_should_be_is_brought_up(
 ) -> None:
     (start,) = difference(front(), with_container(as_declared(front()), "web", **changes)).starts
     assert (start.container, start.reason, start.recreates) == ("web", reason, recreates)
+
+
+LIMITED = {
+    "mem_limit": "512m",
+    "memswap_limit": "1g",
+    "cpus": 1.5,
+    "pids_limit": 64,
+    "restart": "unless-stopped",
+}
+AS_LIMITED = Limits(512 * 1024**2, 1024**3, 1_500_000_000, 64, "unless-stopped")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        # The kernel of the host cannot limit swap and processors.
+        ({"memory_swap": -1, "nano_cpus": 0}, None),
+        ({"memory": 1024**3}, "memory 1073741824 instead of 536870912"),
+        ({"restart": "no"}, "restart no instead of unless-stopped"),
+    ],
+)
+def test_what_docker_update_changed_is_undone(changes: dict[str, Any], reason: str | None) -> None:
+    stack = front()
+    services = {**stack.services, "web": {**stack.services["web"], **LIMITED}}
+    stack = replace(stack, project={**stack.project, "services": services})
+    state = with_container(as_declared(stack), "web", limits=replace(AS_LIMITED, **changes))
+    starts = [(start.container, start.reason, start.recreates) for start in difference(stack, state).starts]
+    assert starts == ([("web", f"was updated by hand: {reason}", True)] if reason else [])
 
 
 def test_an_image_without_its_tag_is_pulled_when_it_is_needed_only() -> None:
