@@ -27,8 +27,8 @@ from specs.problems import Problem
 T = TypeVar("T")
 
 PROBES = Path(__file__).resolve().parent / "probes"
-# What is on its way is asked again for so long: a container that starts, a monitor that was just added.
-PATIENCE_S, ASKED_AGAIN_S = 90, 3
+# What is on its way is asked again, for so long in all checks together: a container that starts, a new monitor.
+PATIENCE_S, ASKED_AGAIN_S = 60, 3
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Server:
     host: Host
     blueprint: Blueprint
     _answers: dict[object, Any] = field(default_factory=dict, repr=False)
+    _patience_s: int = PATIENCE_S
 
     def run(self, command: str) -> str:
         """Output of a command, run by sh as root. One that fails ends the check with its reason."""
@@ -80,8 +81,8 @@ class Server:
 
     def settled(self, question: Callable[[], T], lacks: Callable[[T], object]) -> T:
         """The answer to a question, asked again for some time while it lacks something that may be on its way."""
-        deadline = time.monotonic() + PATIENCE_S
-        while lacks(answer := question()) and time.monotonic() < deadline:
+        while lacks(answer := question()) and self._patience_s > 0:
+            self._patience_s -= ASKED_AGAIN_S
             time.sleep(ASKED_AGAIN_S)
             self._answers.clear()
         return answer
