@@ -42,7 +42,7 @@ class Server:
     host: Host
     blueprint: Blueprint
     _answers: dict[object, Any] = field(default_factory=dict, repr=False)
-    _patience_s: int = PATIENCE_S
+    _patience_s: float = PATIENCE_S
 
     def run(self, command: str) -> str:
         """Output of a command, run by sh as root. One that fails ends the check with its reason."""
@@ -82,9 +82,11 @@ class Server:
     def settled(self, question: Callable[[], T], lacks: Callable[[T], object]) -> T:
         """The answer to a question, asked again for some time while it lacks something that may be on its way."""
         while lacks(answer := question()) and self._patience_s > 0:
-            self._patience_s -= ASKED_AGAIN_S
+            began = time.monotonic()
             time.sleep(ASKED_AGAIN_S)
             self._answers.clear()
+            answer = question()
+            self._patience_s -= time.monotonic() - began
         return answer
 
     def _once(self, key: object, question: Callable[[], T]) -> T:

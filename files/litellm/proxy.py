@@ -157,7 +157,7 @@ def _pages(proxy: ProxyClient, path: str, what: str) -> Iterator[dict[str, Any]]
 
 
 def apply(proxy: ProxyClient, steps: list[dict[str, Any]]) -> None:
-    """Do the steps, [{"say": …, "path": …, "body": {…}}, …]; the first refusal ends the program."""
+    """Do the steps, [{"description": …, "path": …, "body": {…}}, …]; the first refusal ends the program."""
     for step in steps:
         try:
             proxy.request(step["path"], step["body"])
@@ -166,9 +166,9 @@ def apply(proxy: ProxyClient, steps: list[dict[str, Any]]) -> None:
             if key := step["body"].get("key"):
                 reason = reason.replace(key, "<key>")
             sys.exit(
-                f"found:    {step['say']}: {reason}\nexpected: success\nfix:      docker logs of its container"
+                f"found:    {step['description']}: {reason}\nexpected: success\nfix:      docker logs of its container"
             )
-        report(step["say"])
+        report(step["description"])
 
 
 # --- verify

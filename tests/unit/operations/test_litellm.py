@@ -8,7 +8,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -364,8 +364,8 @@ def test_a_refused_step_ends_it_without_the_key(program: ModuleType, server: Ans
     refusal = {"error": {"message": "Key=sk-0123456789abcdef already exists"}}
     server.answers = {"/key/generate": (400, refusal)}
     steps = [
-        {"say": "key sk-shop: create", "path": "/key/generate", "body": {"key": "sk-0123456789abcdef"}},
-        {"say": "never", "path": "/team/new", "body": {}},
+        asdict(ProxyRequest("key sk-shop: create", "/key/generate", {"key": "sk-0123456789abcdef"})),
+        asdict(ProxyRequest("never", "/team/new", {})),
     ]
     with pytest.raises(SystemExit) as ended:
         program.apply(program.ProxyClient(server.server_port), steps)
