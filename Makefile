@@ -17,7 +17,7 @@ FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
 SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy test check lint unit host adoption projects services test-faults verify rotate bench bench-first budget map \
+.PHONY: help deploy test check lint unit host adoption projects services test-faults verify check-host rotate bench bench-first budget map \
     checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
@@ -64,6 +64,9 @@ test-faults: lab ## what takes long: backups damaged and restored, each threshol
 
 verify: $(VENV)/installed ## try everything that the host has: routes, keys, budgets, traces, containers; calls paid models too
 	$(BIN)/pyinfra -y inventory.py verify.py
+
+check-host: $(VENV)/installed ## ask the host whether everything is as declared: read-only, free of charge, at any hour
+	$(BIN)/pytest checks
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
 	$(BIN)/python -m blueprint.rotation $(SECRET)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.unit.paths import CHECKOUT
 
-FOLDERS = ("blueprint", "facts", "operations", "phases", "specs", "lab", "tests")
+FOLDERS = ("blueprint", "facts", "operations", "phases", "specs", "checks", "lab", "tests")
 OPERATIONS = ("operation", "check", "notice")
 
 

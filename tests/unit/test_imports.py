@@ -9,13 +9,26 @@ import pytest
 
 from tests.unit.paths import CHECKOUT
 
-PACKAGES = ("deploy", "phases", "blueprint", "group_data", "operations", "facts", "specs", "lab", "tests")
+PACKAGES = (
+    "deploy",
+    "phases",
+    "blueprint",
+    "group_data",
+    "operations",
+    "facts",
+    "specs",
+    "checks",
+    "lab",
+    "tests",
+)
 MAY_IMPORT = {
     "specs": {"specs"},
     "facts": {"facts", "specs"},
     "operations": {"operations", "facts", "specs"},
     "blueprint": {"blueprint", "group_data", "specs"},
     "phases": {"phases", "blueprint", "operations", "facts", "specs"},
+    # Any host: nothing of the lab.
+    "checks": {"checks", "phases", "blueprint", "operations", "facts", "specs"},
     # Declarations of their own: an edit of group_data/ concerns tests/production alone.
     "tests/unit": set(PACKAGES) - {"group_data"},
 }
