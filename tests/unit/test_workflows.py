@@ -1,8 +1,9 @@
-"""What the workflows of GitHub run on the owner's runner: .github/production.sh and .github/drift.py."""
+"""What the workflows of GitHub run: targets of the Makefile, .github/production.sh and .github/drift.py."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,14 @@ hosts:
     key: .production/ssh_key
     known_hosts: .production/known_hosts
 """
+
+
+def test_every_target_is_one() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in (CHECKOUT / ".github/workflows").iterdir())
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"run: make ([a-z-]+)$", text, re.MULTILINE))
+    assert targets >= {"lint", "unit", "check-host", "test"}
+    assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 @pytest.fixture
