@@ -16,7 +16,7 @@ BLUEPRINT, PATHS = APPLIED.blueprint, APPLIED.blueprint.paths
 DATABASE, TEAM = APPLIED.projects[0].databases[0], APPLIED.teams[0]
 LIMITED, STOPPED = APPLIED.projects[0].services[0].name, APPLIED.projects[1].services[0].name
 REPLACED = "bull-board"
-LIGHT, TWITCH = BLUEPRINT.ollama_instances[1], BLUEPRINT.ollama_instances[3]
+VISION, TWITCH = BLUEPRINT.ollama_instances[2:4]
 PIECE = next(
     piece for piece in backup.all_pieces(APPLIED) if piece.startswith("postgres/") and "_globals" not in piece
 )
@@ -80,9 +80,6 @@ BREAKAGES = {
     "a unit does not start at boot": Breakage(
         "systemctl disable --quiet unattended-upgrades", ("test_system::test_units_start_at_boot",)
     ),
-    "a unit file changed unread": Breakage(
-        "touch /etc/systemd/system/ollama-filter.service", ("test_system::test_units_run_as_on_the_disk",)
-    ),
     # --- files
     "a folder is open": Breakage(
         f"chmod 755 {PATHS.locks}", ("test_files::test_private_folders_are_root_s_alone",)
@@ -114,9 +111,13 @@ BREAKAGES = {
     "Docker's rules are gone": Breakage(
         "iptables -t nat -F POSTROUTING", ("test_docker::test_engine_s_own_rules_are_there",)
     ),
-    "a model is out of memory": Breakage(
-        f'curl -fsS http://127.0.0.1:{LIGHT.port}/api/generate -d \'{{"model": "{LIGHT.model}", "keep_alive": 0}}\'',
-        (f"test_gpus::test_model_is_resident_on_its_card[{LIGHT.name}]",),
+    "an instance is stopped": Breakage(
+        f"systemctl stop {VISION.unit}",
+        (
+            f"test_gpus::test_instance_has_the_release[{VISION.name}]",
+            f"test_gpus::test_instance_has_its_environment[{VISION.name}]",
+            f"test_gpus::test_model_is_resident_on_its_card[{VISION.name}]",
+        ),
     ),
     "an instance has another environment": Breakage(
         f"mkdir -p /run/systemd/system/{TWITCH.unit}.d; "
@@ -146,6 +147,7 @@ BREAKAGES = {
                 "has_its_limits",
                 "has_few_rights",
                 "has_its_user",
+                "has_its_networks",
                 "publishes_its_ports_only",
                 "mounts_its_data_only",
                 "has_its_variables",
@@ -251,7 +253,7 @@ BREAKAGES = {
     "another budget": Breakage(
         psql(
             "litellm",
-            f"UPDATE \"LiteLLM_TeamTable\" SET max_budget = 0.5, spend = 1 WHERE team_id = '{TEAM.name}'",
+            f"UPDATE \"LiteLLM_TeamTable\" SET max_budget = 0.5, spend = 9999 WHERE team_id = '{TEAM.name}'",
         ),
         (
             f"test_litellm::test_team_has_its_budget[{TEAM.name}]",
@@ -301,5 +303,9 @@ BREAKAGES = {
         f"mv {FOLDER} /root/moved",
         (f"test_backups::test_piece_has_a_young_and_good_backup[{PIECE}]",),
         f"test -d /root/moved && rm -rf {FOLDER} && mv /root/moved {FOLDER}",
+    ),
+    # --- at the end, as others have systemd read its files
+    "a unit file changed unread": Breakage(
+        "touch /etc/systemd/system/ollama-filter.service", ("test_system::test_units_run_as_on_the_disk",)
     ),
 }

@@ -36,7 +36,7 @@ def run_checks(*arguments: str) -> tuple[set[str], str]:
         command, cwd=CHECKOUT, env=os.environ, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    failed = re.findall(r"^(?:FAILED|ERROR) checks/(\S+?)\.py::(\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    failed = re.findall(r"^(?:FAILED|ERROR) checks/(\S+?)\.py::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return {f"{module}::{name}" for module, name in failed}, done.stdout
 
 
