@@ -99,8 +99,15 @@ def test_firewall_is_not_on_trial(server: Server) -> None:
 
 
 def test_ssh_takes_keys_only(server: Server) -> None:
-    """sshd really runs with our settings: no passwords, no forwarding of displays and agents."""
-    no_problems(sshd.ineffective(SETTINGS, server.fact(Sshd, path=PATH)))
+    """sshd really runs with our settings, and nobody set others: no passwords, no forwarding of displays and agents."""
+    state = server.fact(Sshd, path=PATH)
+    no_problems(sshd.ineffective(SETTINGS, state))
+    expect(
+        "settings of others",
+        list(sshd.contradictions(SETTINGS, state)),
+        [],
+        "remove them, or know why they are there",
+    )
 
 
 def test_ssh_s_settings_are_not_on_trial(server: Server) -> None:
