@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.machine import Machine
-from lab.paths import CHECKOUT
+from tests.host.checks import run_checks
 from tests.host.conftest import CompletedRun, await_healthy, await_true, without_cron
 from tests.services.broken_on_purpose import BREAKAGES
 
 # What depends on what was broken, and is seen by others' checks sooner or later.
 FOLLOWS = ("test_uptime_kuma::test_monitor_is_up",)
-
-
-def run_checks(*arguments: str) -> tuple[set[str], str]:
-    """The checks that fail, as a person runs them, and all that they print."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "checks",
-        "-q",
-        "--tb=line",
-        "-p",
-        "no:cacheprovider",
-        *arguments,
-    ]
-    done = subprocess.run(
-        command, cwd=CHECKOUT, env=os.environ, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    failed = re.findall(r"^(?:FAILED|ERROR) checks/(\S+?)\.py::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    return {f"{module}::{name}" for module, name in failed}, done.stdout
 
 
 def test_all_pass_on_the_deployed_server(machine: Machine) -> None:
