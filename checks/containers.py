@@ -41,7 +41,8 @@ def security(declared: dict[str, Any]) -> dict[str, object]:
     """What its processes may do."""
     return {
         "privileged": False,
-        "pid_mode": "",
+        "namespaces": {"Pid": "", "Ipc": "private", "UTS": "", "Userns": ""},
+        "host_devices": [],
         "security": declared["security_opt"],
         "cap_drop": declared["cap_drop"],
         "cap_add": declared.get("cap_add", []),

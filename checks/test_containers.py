@@ -169,15 +169,17 @@ def test_whisper_has_its_card_and_limits(server: Server) -> None:
     """The shared recogniser runs healthily on its own card, within its memory and without rights (requirements 4.5)."""
     whisper = server.blueprint.whisper
     found = docker(server)["containers"].get(whisper.name, {})
-    keys = ("status", "health", "memory", "pids", "cap_drop", "devices", "image", "read_only")
     expected = {
         "status": "running",
         "health": "healthy",
         "memory": whisper.memory_mib * containers.MIB,
         "pids": whisper.pids,
+        "privileged": False,
+        "security": ["no-new-privileges"],
         "cap_drop": ["ALL"],
+        "cap_add": [],
         "devices": [[server.uuids[whisper.gpu]]],
         "image": whisper.image,
     }
-    found = {key: found.get(key) for key in keys if key in expected}
+    found = {key: found.get(key) for key in expected}
     expect(whisper.name, found, expected, f"systemctl status {whisper.unit}; journalctl -u {whisper.unit}")

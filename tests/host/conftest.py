@@ -1,4 +1,4 @@
-"""The provisioned lab: deployed once a session, looked at through testinfra and real clients, broken and restored."""
+"""The provisioned lab: deployed once a session, looked at through real clients, broken and restored."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
-from testinfra.host import Host
 
 from group_data.all import paths
 from group_data.gpu import ollama_instances, whisper
@@ -147,12 +145,6 @@ def machine(the_lab: Lab) -> Machine:
     done = run_pyinfra()
     assert done.rc == 0, done.output
     return machine
-
-
-@pytest.fixture(scope="session")
-def host(machine: Machine) -> Host:
-    """testinfra's view of the server."""
-    return testinfra.get_host("ssh://lab", ssh_config=str(machine.lab.state / "ssh_config"))
 
 
 @pytest.fixture

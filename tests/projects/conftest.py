@@ -11,7 +11,7 @@ import pytest
 
 from lab.machine import Machine
 from lab.upstream import traffic
-from tests.host.conftest import await_answer, await_healthy, forward, host, outside, telegrams, the_lab  # noqa: F401 - fixtures
+from tests.host.conftest import await_answer, await_healthy, forward, outside, telegrams, the_lab  # noqa: F401 - fixtures
 from tests.services.conftest import datastores, deploy, machine, messages, no_cron, password, statuses  # noqa: F401 - fixtures
 from tests.services.declared import everything
 

@@ -15,7 +15,6 @@ from tests.host.conftest import (  # noqa: F401 - fixtures
     CompletedRun,
     Telegrams,
     forward,
-    host,
     outside,
     run_pyinfra,
     telegrams,
