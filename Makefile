@@ -66,7 +66,7 @@ verify: $(VENV)/installed ## try everything that the host has: routes, keys, bud
 	$(BIN)/pyinfra -y inventory.py verify.py
 
 check-host: $(VENV)/installed ## ask the host whether everything is as declared: read-only, free of charge, at any hour
-	$(BIN)/pytest checks
+	$(BIN)/pytest checks $(if $(HOST),--hosts=ssh://$(HOST))
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
 	$(BIN)/python -m blueprint.rotation $(SECRET)

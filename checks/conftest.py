@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import testinfra
+from testinfra.backend.base import BaseBackend
 
 from blueprint import DeclarationError, backup, render_problems
 from blueprint.applied import Applied
 from blueprint.phases import LITELLM
 from checks.connection import declared_host, host_spec, ssh_config
+from checks.containers import stacks
 from checks.server import Server
 from phases import phases_of
 
@@ -21,43 +23,41 @@ SERVER = pytest.StashKey[Server]()
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 # The declarations that a check is repeated for, by the name of its argument. Their ids are their names.
-EACH: dict[str, Callable[[Applied], Iterable[Any]]] = {
-    "gpu": lambda applied: applied.blueprint.gpus,
-    "instance": lambda applied: applied.blueprint.ollama_instances,
-    "job": lambda applied: [job for job in applied.blueprint.cron_jobs if job.phase in applied.phases],
-    "stack": lambda applied: applied.stacks,
-    "service": lambda applied: applied.services,
-    "database": lambda applied: applied.databases,
-    "redis_index": lambda applied: applied.redis_indexes,
-    "model": lambda applied: applied.blueprint.gateway.models,
-    "team": lambda applied: applied.teams,
-    "piece": lambda applied: backup.all_pieces(applied) if LITELLM in applied.phases else (),
-    "monitor": lambda applied: applied.monitors,
+EACH: dict[str, Callable[[Server], Iterable[Any]]] = {
+    "gpu": lambda server: server.blueprint.gpus,
+    "instance": lambda server: server.blueprint.ollama_instances,
+    "job": lambda server: [job for job in server.blueprint.cron_jobs if job.phase in server.phases],
+    "stack": stacks,
+    "service": lambda server: [service for stack in stacks(server) for service in stack.services],
+    "database": lambda server: server.applied.databases,
+    "redis_index": lambda server: server.applied.redis_indexes,
+    "model": lambda server: server.blueprint.gateway.models,
+    "team": lambda server: server.applied.teams,
+    "piece": lambda server: backup.all_pieces(server.applied) if LITELLM in server.phases else (),
+    "monitor": lambda server: server.applied.monitors,
 }
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without `--hosts`, take the environment's host and its connection; then ask which phases it has."""
+    """Reach a host of the environment as pyinfra does, unless `--hosts` has another way; ask which phases it has."""
+    option = config.option
+    named = (option.hosts or "").removeprefix("ssh://")
+    if "," in named:
+        raise pytest.UsageError("--hosts: found several, expected one: each has declarations of its own")
     try:
-        host = config.option.hosts or ""
-        declared = declared_host(
-            host.partition("://")[2].rpartition("@")[2].partition("?")[0].partition(":")[0]
-        )
+        declared = declared_host(BaseBackend.parse_hostspec(named.partition("?")[0]).name)
     except DeclarationError as error:
         raise pytest.UsageError(render_problems(error.problems)) from None
-    if "," in host:
-        raise pytest.UsageError("--hosts: found several, expected one: each has declarations of its own")
     folder = config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="checks-")
-    if not host:
+    if named in ("", declared.entry.name) and not option.ssh_config:
         path = Path(folder.name, "ssh_config")
         path.write_text(ssh_config(declared.entry, Path(folder.name)))
-        config.option.hosts, config.option.ssh_config = host_spec(declared.entry), str(path)
-        config.option.sudo = config.option.sudo or declared.entry.sudo
-    elif "controlpath" not in host:
-        config.option.hosts += f"{'&' if '?' in host else '?'}controlpath={folder.name}/connection"
+        option.hosts, option.ssh_config = host_spec(declared.entry), str(path)
+        option.sudo = option.sudo or declared.entry.sudo
+    elif "controlpath" not in named:
+        option.hosts += f"{'&' if '?' in named else '?'}controlpath={folder.name}/connection"
     for phase in phases_of(declared.blueprint):
         config.addinivalue_line("markers", f"{phase.name}: of that phase")
-    option = config.option
     config.stash[SERVER] = Server(
         testinfra.get_host(
             option.hosts,
@@ -78,12 +78,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat a check for each declaration of its kind, in the phases that the host has."""
     for argument in EACH.keys() & set(metafunc.fixturenames):
-        applied = metafunc.config.stash[SERVER].applied
+        server = metafunc.config.stash[SERVER]
         metafunc.parametrize(
             argument,
             [
-                pytest.param(each, id=_name(each), marks=_phase(applied, each))
-                for each in EACH[argument](applied)
+                pytest.param(each, id=_name(each), marks=_phase(server.applied, each))
+                for each in EACH[argument](server)
             ],
         )
 

@@ -38,7 +38,8 @@ def declared_host(name: str = "") -> Declared:
 
 def host_spec(entry: environment.HostEntry) -> str:
     """The host as testinfra takes it."""
-    return f"ssh://{entry.user}@{entry.address}:{entry.port}"
+    address = f"[{entry.address}]" if ":" in entry.address else entry.address
+    return f"ssh://{entry.user}@{address}:{entry.port}"
 
 
 def ssh_config(entry: environment.HostEntry, folder: Path) -> str:

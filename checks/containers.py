@@ -20,6 +20,14 @@ def docker(server: Server) -> Any:
     return server.probe("containers.py", public)
 
 
+def stacks(server: Server) -> list[Stack]:
+    """The stacks of the host's phases, without those whose work a running container of somebody else does."""
+    if not server.applied.stacks:
+        return []
+    running = {name for name, one in docker(server)["containers"].items() if one["status"] == "running"}
+    return [stack for stack in server.applied.stacks if stack.skip_if_running not in running]
+
+
 def stack_of(server: Server, service: Service) -> Stack:
     """The stack that a service is of."""
     return next(stack for stack in server.applied.stacks if service in stack.services)

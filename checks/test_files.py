@@ -12,6 +12,7 @@ from blueprint.applied import Applied
 from blueprint.model import CronJob, Stack
 from blueprint.phases import LITELLM, MONITORING
 from blueprint.stacks import environment_path, outline
+from checks.containers import stacks
 from checks.expect import expect
 from checks.server import Server
 from checks.system import system
@@ -44,26 +45,26 @@ def test_nobody_else_writes_there(server: Server, folder: str) -> None:
     expect(f"writable by others below {path}", open_, {}, "chmod go-w")
 
 
-def test_files_with_secrets_are_private(server: Server, applied: Applied) -> None:
+def test_files_with_secrets_are_private(server: Server) -> None:
     """Every file with a secret can be read by its owner alone, beside the folder around it that is root's."""
-    expected = dict.fromkeys(secret_files(applied), "0600")
+    expected = dict.fromkeys(secret_files(server), "0600")
     files = system(server)["files"]
     found = {path: files[path]["mode"] if path in files else "missing" for path in expected}
     expect("files with secrets", found, expected, "run the deploy again")
 
 
-def secret_files(applied: Applied) -> Iterator[str]:
+def secret_files(server: Server) -> Iterator[str]:
     """The files with secrets: logins, environment files, and what containers read."""
-    paths, phases = applied.blueprint.paths, applied.phases
+    paths, phases = server.blueprint.paths, server.phases
     yield telegram_file(paths)
     if LITELLM in phases:
         yield f"{paths.config}/{backup.CREDENTIALS}"
     if MONITORING in phases:
         yield f"{paths.config}/{watch.CREDENTIALS}"
         yield from (
-            f"{paths.config}/heartbeats/{monitor.name}" for monitor in applied.monitors if monitor.push
+            f"{paths.config}/heartbeats/{monitor.name}" for monitor in server.applied.monitors if monitor.push
         )
-    for stack in applied.stacks:
+    for stack in stacks(server):
         for service in stack.services:
             yield environment_path(paths.stacks, stack, service)
             yield from (f"{paths.stacks}/{stack.name}/{file}" for file in service.files)

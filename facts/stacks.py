@@ -161,8 +161,12 @@ def _container(answer: Mapping[str, Any]) -> Container:
         ),
         started=_timestamp(answer["started"]),
         published=frozenset(_published(answer["ports"] or {})),
-        limits=Limits(*answer["limits"]),
+        limits=_limits(*answer["limits"]),
     )
+
+
+def _limits(memory: int, memory_swap: int, nano_cpus: int, pids: int, restart: str) -> Limits:
+    return Limits(memory, memory_swap, round(nano_cpus / 10**9, 3), pids, restart)
 
 
 def _published(ports: Mapping[str, Any]) -> Iterable[str]:

@@ -84,14 +84,14 @@ class Limits:
 
     :param memory: in bytes
     :param memory_swap: memory and swap together, in bytes
-    :param nano_cpus: billionths of a processor, 0 for all of them
+    :param cpus: processors to three digits (Compose rounds them), 0 for all of them
     :param pids: processes and threads, 0 for any number
     :param restart: its restart policy
     """
 
     memory: int
     memory_swap: int
-    nano_cpus: int
+    cpus: float
     pids: int
     restart: str
 
@@ -105,7 +105,8 @@ class ComposeStack:
 
     :param name: of the project
     :param folder: absolute path; only root can look into it
-    :param project: what compose.yaml says but for the name, read literally: nothing is interpolated
+    :param project: what compose.yaml says but for the name, read literally: nothing is interpolated. Its limits are all
+        given, sizes as whole numbers with b, k, m or g
     :param files: environment files (in the folder itself, named relative to it in `env_file`), mounted files, and the
         directories of these, with their absolute paths below the folder
     :param reload: for a container that reads its mounted files again, the command in it that does so; that of any other
@@ -246,7 +247,7 @@ def limits(service: Mapping[str, Any]) -> Limits:
     return Limits(
         memory=_bytes(service.get("mem_limit", "0")),
         memory_swap=_bytes(service.get("memswap_limit", "0")),
-        nano_cpus=round(service.get("cpus", 0) * 10**9),
+        cpus=round(service.get("cpus", 0), 3),
         pids=service.get("pids_limit", 0),
         restart=service.get("restart", "no"),
     )

@@ -49,7 +49,7 @@ def container(found: Mapping[str, Any], public: Mapping[str, Sequence[str]]) -> 
         "restarts": found["RestartCount"],
         "memory": host["Memory"],
         "memory_swap": host["MemorySwap"],
-        "nano_cpus": host["NanoCpus"],
+        "cpus": round(host["NanoCpus"] / 10**9, 3),
         "pids": host["PidsLimit"],
         "shm_size": host["ShmSize"],
         "restart": host["RestartPolicy"]["Name"],

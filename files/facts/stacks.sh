@@ -16,6 +16,8 @@ find "$root" -name '.pyinfra-tree.*' -prune -o -printf '%C@\t%p\n'
 command -v docker >/dev/null || exit 0
 
 echo "@@containers"
+# Names of fields are those of Docker's Go types. With a wrong one its client falls back to the JSON, where it drops
+# containers without a field, such as a health check.
 # shellcheck disable=SC2016 # $name is of the template
 docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --format '{"name":{{json .Name}},
 "project":{{json (index .Config.Labels "com.docker.compose.project")}},
@@ -29,7 +31,7 @@ docker ps --all --quiet --no-trunc | xargs -r docker inspect --type container --
 "failing":{{with .State.Health}}{{json .FailingStreak}}{{else}}null{{end}},
 "checked":[{{with .State.Health}}{{range .Log}}{{json .Start}},{{end}}{{end}}null],
 "started":{{json .State.StartedAt}},"ports":{{json .HostConfig.PortBindings}},
-"limits":[{{.HostConfig.Memory}},{{.HostConfig.MemorySwap}},{{.HostConfig.NanoCpus}},
+"limits":[{{.HostConfig.Memory}},{{.HostConfig.MemorySwap}},{{.HostConfig.NanoCPUs}},
 {{or .HostConfig.PidsLimit 0}},{{json .HostConfig.RestartPolicy.Name}}]}' |
     tr -d '\n' | sed 's/}{"name"/}\n{"name"/g'
 echo

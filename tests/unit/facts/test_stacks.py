@@ -29,7 +29,7 @@ def test_the_answer_of_a_real_host_is_read() -> None:
     assert web.published == {"18000/tcp"}
     assert web.aliases == {"test-web", "test-alias"}
     assert web.networks == {"stacktest"}
-    assert web.limits == Limits(64 * 1024**2, 128 * 1024**2, 500_000_000, 512, "unless-stopped")
+    assert web.limits == Limits(64 * 1024**2, 128 * 1024**2, 0.5, 512, "unless-stopped")
     assert web.started is not None
     assert web.checked is not None
     assert web.checked - web.started == pytest.approx(33)

@@ -90,7 +90,7 @@ LIMITED = {
     "pids_limit": 64,
     "restart": "unless-stopped",
 }
-AS_LIMITED = Limits(512 * 1024**2, 1024**3, 1_500_000_000, 64, "unless-stopped")
+AS_LIMITED = Limits(512 * 1024**2, 1024**3, 1.5, 64, "unless-stopped")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ AS_LIMITED = Limits(512 * 1024**2, 1024**3, 1_500_000_000, 64, "unless-stopped")
     [
         ({}, None),
         # The kernel of the host cannot limit swap and processors.
-        ({"memory_swap": -1, "nano_cpus": 0}, None),
+        ({"memory_swap": -1, "cpus": 0}, None),
         ({"memory": 1024**3}, "memory 1073741824 instead of 536870912"),
         ({"restart": "no"}, "restart no instead of unless-stopped"),
     ],
