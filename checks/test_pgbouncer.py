@@ -10,6 +10,7 @@ from blueprint.names import POOLER, POSTGRES
 from checks.expect import expect
 from checks.server import Server
 from facts.pgbouncer import REFUSAL, Answers
+from phases.monitoring import client_of_pooler
 
 pytestmark = pytest.mark.monitoring
 
@@ -18,15 +19,7 @@ RELOAD = f"run --data phase=monitoring; docker logs --tail 20 {POOLER}"
 
 def answers(server: Server) -> dict[str, str]:
     """The answer of each database through the pooler."""
-    return server.fact(
-        Answers,
-        container=POSTGRES,
-        host=POOLER,
-        port=server.blueprint.pgbouncer.port,
-        user=postgres.MONITOR,
-        passfile=postgres.PASSFILE,
-        databases=[database.name for database in server.applied.databases],
-    )
+    return server.fact(Answers, **client_of_pooler(server.blueprint, server.applied.databases))
 
 
 @pytest.mark.monitoring

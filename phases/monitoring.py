@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from pyinfra.api.deploy import deploy
 
@@ -33,11 +34,17 @@ def monitoring(applied: Applied, secrets: Secrets) -> None:
 def answer_through_pooler(blueprint: Blueprint, databases: Iterable[Database]) -> None:
     """Check that these databases answer through PgBouncer, as for the projects."""
     pgbouncer.pgbouncer(
-        name="Every database answers through PgBouncer",
-        container=POSTGRES,
-        host=POOLER,
-        port=blueprint.pgbouncer.port,
-        user=postgres.MONITOR,
-        passfile=postgres.PASSFILE,
-        databases=[database.name for database in databases],
+        name="Every database answers through PgBouncer", **client_of_pooler(blueprint, databases)
     )
+
+
+def client_of_pooler(blueprint: Blueprint, databases: Iterable[Database]) -> dict[str, Any]:
+    """Arguments of the fact `Answers`: the monitor asks each database for its name, from Postgres' container."""
+    return {
+        "container": POSTGRES,
+        "host": POOLER,
+        "port": blueprint.pgbouncer.port,
+        "user": postgres.MONITOR,
+        "passfile": postgres.PASSFILE,
+        "databases": [database.name for database in databases],
+    }

@@ -8,10 +8,10 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import OperationMeta
 from pyinfra.context import host
 
-from blueprint import Secrets, backup, postgres
+from blueprint import Secrets, backup
 from blueprint import litellm as routes
 from blueprint.applied import Applied
-from blueprint.names import KUMA, POOLER, POSTGRES
+from blueprint.names import KUMA, POSTGRES
 from blueprint.phases import HARDWARE, LITELLM, MONITORING
 from facts.backups import Backups
 from facts.cache import cached_fact
@@ -31,6 +31,7 @@ from operations import docker, firewall, litellm
 from operations.checks import check, poll
 from phases import numbers
 from phases.hardware.ssh import PATH
+from phases.monitoring import client_of_pooler
 from phases.numbers import Line
 from phases.rights import ADMIN, of_services
 from specs.problems import Problem
@@ -126,14 +127,6 @@ def _lines(applied: Applied, secrets: Secrets) -> Iterator[Line]:
 def _pooled(applied: Applied) -> dict[str, str]:
     if MONITORING not in applied.phases:
         return {}
-    names = [database.name for database in applied.databases]
-    answers: dict[str, str] = cached_fact(
-        Answers,
-        container=POSTGRES,
-        host=POOLER,
-        port=applied.blueprint.pgbouncer.port,
-        user=postgres.MONITOR,
-        passfile=postgres.PASSFILE,
-        databases=names,
-    )
-    return {name: answers.get(name, "") for name in names}
+    client = client_of_pooler(applied.blueprint, applied.databases)
+    answers: dict[str, str] = cached_fact(Answers, **client)
+    return {name: answers.get(name, "") for name in client["databases"]}
