@@ -17,7 +17,7 @@ FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
 SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy test check lint unit host adoption projects services test-faults verify check-host rotate bench bench-first budget map \
+.PHONY: help deploy test check lint unit host adoption projects services test-faults verify check-host molecule rotate bench bench-first budget map \
     checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
@@ -67,6 +67,9 @@ verify: $(VENV)/installed ## try everything that the host has: routes, keys, bud
 
 check-host: $(VENV)/installed ## ask the host whether everything is as declared: read-only, free of charge, at any hour
 	$(BIN)/pytest checks $(if $(HOST),--hosts=ssh://$(HOST))
+
+molecule: prerequisites $(VENV)/molecule ## a fresh lab: deploy, again for nothing, check, break three things, mend, check; PHASES=hardware
+	MOLECULE_PHASES=$(PHASES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
 	$(BIN)/python -m blueprint.rotation $(SECRET)
@@ -121,4 +124,8 @@ prerequisites:
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/molecule: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[molecule]'
 	@touch $@

@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         option.hosts += f"{'&' if '?' in named else '?'}controlpath={folder.name}/connection"
     for phase in phases_of(declared.blueprint):
         config.addinivalue_line("markers", f"{phase.name}: of that phase")
+    config.addinivalue_line("markers", "undeclared: the host has nothing of its kind")
     config.stash[SERVER] = Server(
         testinfra.get_host(
             option.hosts,
@@ -79,13 +80,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat a check for each declaration of its kind, in the phases that the host has."""
     for argument in EACH.keys() & set(metafunc.fixturenames):
         server = metafunc.config.stash[SERVER]
-        metafunc.parametrize(
-            argument,
-            [
-                pytest.param(each, id=_name(each), marks=_phase(server.applied, each))
-                for each in EACH[argument](server)
-            ],
-        )
+        declared = [
+            pytest.param(each, id=_name(each), marks=_phase(server.applied, each))
+            for each in EACH[argument](server)
+        ]
+        metafunc.parametrize(argument, declared or [pytest.param(None, marks=pytest.mark.undeclared)])
 
 
 def _name(declaration: Any) -> str:
@@ -108,8 +107,8 @@ def _phase(applied: Applied, declaration: Any) -> list[pytest.MarkDecorator]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to a phase that the host does not have."""
     server = config.stash[SERVER]
-    known = {phase.name for phase in phases_of(server.blueprint)}
-    missing = {item for item in items if {mark.name for mark in item.iter_markers()} & known - server.phases}
+    absent = {phase.name for phase in phases_of(server.blueprint)} - server.phases | {"undeclared"}
+    missing = {item for item in items if {mark.name for mark in item.iter_markers()} & absent}
     if missing:
         config.hook.pytest_deselected(items=list(missing))
         items[:] = [item for item in items if item not in missing]

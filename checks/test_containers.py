@@ -165,7 +165,6 @@ def test_no_other_container_is_privileged(server: Server, applied: Applied) -> N
 def test_whisper_has_its_card_and_limits(server: Server) -> None:
     """The shared recogniser runs healthily on its own card, within its memory and without rights (requirements 4.5)."""
     whisper = server.blueprint.whisper
-    found = docker(server)["containers"].get(whisper.name, {})
     expected = {
         "status": "running",
         "health": "healthy",
@@ -178,5 +177,9 @@ def test_whisper_has_its_card_and_limits(server: Server) -> None:
         "devices": [[server.uuids[whisper.gpu]]],
         "image": whisper.image,
     }
-    found = {key: found.get(key) for key in expected}
+    container = server.settled(
+        lambda: docker(server)["containers"].get(whisper.name, {}),
+        lambda one: one.get("health") == "starting",
+    )
+    found = {key: container.get(key) for key in expected}
     expect(whisper.name, found, expected, f"systemctl status {whisper.unit}; journalctl -u {whisper.unit}")
