@@ -24,8 +24,6 @@ from lab.upstream import traffic
 from tests.host.conftest import CompletedRun, await_answer, await_healthy, await_true, without_cron
 from tests.services.declared import everything
 
-SECRETS = Secrets.open("lab")
-MASTER_KEY = SECRETS.generated("litellm/master_key")
 PRICED = "gpt-4o-mini"
 TEAMS = [project.team for project in everything().projects]
 # What a model costs at least that is tried again as often as is declared.
@@ -39,9 +37,10 @@ def ask(machine: Machine, forward: Callable[[str, int], int]) -> Iterator[Ask]:
     network = "{{.NetworkSettings.Networks.coolify.IPAddress}}"
     address = machine.run(f"docker inspect --format '{network}' {gateway.container}").stdout.strip()
     port = forward(address, gateway.port)
+    master_key = Secrets.open("lab").provided("litellm/master_key")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
 
-        def send(path: str, body: Any = None, key: str = MASTER_KEY) -> httpx.Response:
+        def send(path: str, body: Any = None, key: str = master_key) -> httpx.Response:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             return client.request("GET" if body is None else "POST", path, json=body, headers=headers)
 

@@ -119,7 +119,7 @@ def test_no_backend_of_a_projects_own_is_asked_with_our_keys(tenant: Tenant) -> 
     assert output["heard"] == []
     passed = {name: answer for name, answer in output["answers"].items() if answer[0] not in (400, 403)}
     assert passed == {}
-    master = Secrets.open("lab").generated("litellm/master_key")
+    master = Secrets.open("lab").provided("litellm/master_key")
     assert master not in json.dumps(output)
 
 
@@ -332,7 +332,7 @@ PRETENDING = [
 
 @pytest.mark.parametrize("options", PRETENDING, ids=lambda options: options[-1] if options else "as it is")
 def test_nothing_is_administered_through_the_domain(world: Ask, options: tuple[str, ...]) -> None:
-    master = Secrets.open("lab").generated("litellm/master_key")
+    master = Secrets.open("lab").provided("litellm/master_key")
     assert world("/key/list", *options, key=master)[0] == 403
     assert world("/team/new", *options, key=master, body={"team_alias": "intruder"})[0] == 403
     assert world("/health/readiness", *options)[0] == 401
@@ -340,7 +340,7 @@ def test_nothing_is_administered_through_the_domain(world: Ask, options: tuple[s
 
 
 def test_the_dashboard_lets_its_owner_in_to_look(world: Ask, machine: Machine) -> None:
-    master = Secrets.open("lab").generated("litellm/master_key")
+    master = Secrets.open("lab").provided("litellm/master_key")
     status, form = world("/sso/key/generate")
     assert (status, "/login" in form) == (200, True)
     assert world("/ui/")[0] == 200

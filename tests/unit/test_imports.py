@@ -59,3 +59,15 @@ def test_arrows_point_one_way(package: str) -> None:
 def test_what_is_declared_knows_no_pyinfra(package: str) -> None:
     paths = (CHECKOUT / package).rglob("*.py")
     assert [path.name for path in paths if "pyinfra" in imported(path)] == []
+
+
+@pytest.mark.parametrize("folder", ["host", "services", "projects", "migration"])
+def test_no_secret_is_made_where_tests_are_only_collected(folder: str) -> None:
+    """A deploy gives each secret its format; a password made before it would stay."""
+    opened = [
+        f"{path.name}: {ast.unparse(node)}"
+        for path in (CHECKOUT / "tests" / folder).glob("test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) and "Secrets.open" in ast.unparse(node)
+    ]
+    assert opened == []
