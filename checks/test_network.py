@@ -88,6 +88,7 @@ def test_firewall_is_as_declared(server: Server, family: str) -> None:
     """The live rules of the family are the declared ones whole, and are reached before any other rule accepts."""
     state = server.fact(Firewall, chains=firewall.CHAINS)
     if family == "v6" and state.ipv6 is None:
+        # ip6tables has no tables to compare, and nothing reaches the host over IPv6.
         pytest.skip("the host has no IPv6")
     label = {"v4": "IPv4", "v6": "IPv6"}[family]
     reasons = [
@@ -130,6 +131,7 @@ def test_certificates_are_valid(server: Server) -> None:
 def test_clock_is_synchronised(server: Server) -> None:
     """The clock is set over the network: certificates, tokens and backups go by it."""
     if system(server)["container"] != "none":
+        # It cannot set the clock, and timedatectl says "no" whatever the time is.
         pytest.skip("a container has its host's clock")
     expect(
         "NTPSynchronized",

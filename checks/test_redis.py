@@ -69,6 +69,7 @@ def test_nobody_else_has_a_login(server: Server, state: RedisState) -> None:
 def test_index_is_its_users_alone(server: Server, state: RedisState, redis_index: RedisIndex) -> None:
     """Only the declared users may select the index, and none of them everything."""
     if not server.blueprint.redis.acl_databases:
+        # The fallback to Redis (docs/security.md): its ACLs restrict SELECT, and leave index 0 open to all.
         pytest.skip("this Redis' ACLs know no databases")
     number = str(redis_index.index)
     found = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyinfra.api.deploy import deploy
 
 from blueprint import Secrets
@@ -42,23 +44,21 @@ def datastores(applied: Applied, secrets: Secrets) -> None:
 
 def redis_users(applied: Applied, secrets: Secrets) -> None:
     """Make the running server use its settings and users, whose files the stack has written."""
-    redis.server(
-        name="Settings and users of Redis",
-        container=REDIS,
-        settings=redis_files.settings(applied.blueprint.redis),
-        acl=redis_files.users_acl(applied.blueprint.redis, applied.redis_indexes, password(secrets, "redis")),
-        user=redis_files.ADMIN,
-        password_file=redis_files.ADMIN_PASSWORD,
-    )
+    redis.server(name="Settings and users of Redis", **_redis(applied, secrets))
 
 
 def redis_as_declared(applied: Applied, secrets: Secrets) -> None:
     """Check that the server runs with its settings and users."""
-    redis.redis(
-        name="Redis is as declared",
-        container=REDIS,
-        settings=redis_files.settings(applied.blueprint.redis),
-        acl=redis_files.users_acl(applied.blueprint.redis, applied.redis_indexes, password(secrets, "redis")),
-        user=redis_files.ADMIN,
-        password_file=redis_files.ADMIN_PASSWORD,
-    )
+    redis.redis(name="Redis is as declared", **_redis(applied, secrets))
+
+
+def _redis(applied: Applied, secrets: Secrets) -> dict[str, Any]:
+    """The server as it is declared, which one operation makes and another checks."""
+    server = applied.blueprint.redis
+    return {
+        "container": REDIS,
+        "settings": redis_files.settings(server),
+        "acl": redis_files.users_acl(server, applied.redis_indexes, password(secrets, "redis")),
+        "user": redis_files.ADMIN,
+        "password_file": redis_files.ADMIN_PASSWORD,
+    }

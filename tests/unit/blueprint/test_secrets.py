@@ -235,7 +235,7 @@ def test_what_no_provider_issues_is_refused_and_not_shown(tmp_path: Path, value:
         "changeme123",
         "change-me",
         "Change_This",
-        "TODO",
+        "TODO",  # as a value that somebody left to be filled in
         "tbd",
         "xxxx",
         "'****'",
