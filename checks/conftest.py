@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for phase in phases_of(declared.blueprint):
         config.addinivalue_line("markers", f"{phase.name}: of that phase")
     config.addinivalue_line("markers", "undeclared: the host has nothing of its kind")
-    config.stash[SERVER] = Server(
+    server = config.stash[SERVER] = Server(
         testinfra.get_host(
             option.hosts,
             ssh_config=option.ssh_config,
@@ -68,6 +68,10 @@ def pytest_configure(config: pytest.Config) -> None:
         ),
         declared.blueprint,
     )
+    try:
+        server.phases  # noqa: B018 - asked before the first check, for one message if the host is not reached
+    except pytest.fail.Exception as failed:
+        raise pytest.UsageError(str(failed)) from None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from blueprint.compose import completed
@@ -118,9 +117,3 @@ def healthcheck(declared: dict[str, Any]) -> dict[str, object]:
             if check[key] != "0s"
         },
     }
-
-
-def digest_of(reference: str) -> str:
-    """The digest in a reference, empty for none."""
-    match = re.search(r"@(sha256:[0-9a-f]{64})$", reference)
-    return match[1] if match else ""

@@ -49,7 +49,8 @@ class Server:
         try:
             done = self.host.run(command)
         except RuntimeError as error:
-            fail([Problem("the host", str(error), "an SSH session", "try `ssh` with the same configuration")])
+            reason = getattr(error.args[0], "stderr", str(error)).strip()
+            fail([Problem("the host", reason, "an SSH session", "try `ssh` with the same configuration")])
         if done.rc != 0:
             reason = (done.stderr or done.stdout).strip()[-600:] or "no output"
             fail(

@@ -33,7 +33,9 @@ def up(the_lab: Lab) -> None:
 
 def down(the_lab: Lab) -> None:
     """Stop everything of the lab; its disks and snapshots stay in `.lab/`."""
-    Machine(the_lab).stop()
+    machine = Machine(the_lab)
+    machine.stop()
+    machine.forget_access()
     upstream.stop(the_lab)
     network.down(the_lab)
 

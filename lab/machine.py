@@ -205,6 +205,11 @@ class Machine:
             time.sleep(0.1)
         raise SystemExit(f"the lab's machine did not come up; its console is in {self.disks / 'console.log'}")
 
+    def forget_access(self) -> None:
+        """Remove what says where it is. Once the lab's routes are gone, packets to it would leave this machine."""
+        for name in ("lab.json", "ssh_config"):
+            (self.lab.state / name).unlink(missing_ok=True)
+
     def _write_access(self) -> None:
         state = self.lab.state
         host_key = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]

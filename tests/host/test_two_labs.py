@@ -109,5 +109,8 @@ def test_a_lab_goes_without_trace_and_leaves_the_other_alone(machine: Machine, s
     assert len(traces(second)) > 8, "the search finds what is there"
     down(second.checkout)
     assert traces(second) == []
+    assert not any((second.state / name).exists() for name in ("lab.json", "ssh_config")), (
+        "packets would leave"
+    )
     assert machine.run("true").returncode == 0
     assert upstream.ready(machine.lab)
