@@ -28,7 +28,8 @@ deploy: export SOURCEFAST_ENV := lab
 deploy: lab ## bring the lab up and provision it over SSH
 	$(BIN)/pyinfra -y inventory.py deploy.py
 
-test: lint unit host adoption projects services ## lint, unit tests, then the lab: deploy, try everything, deploy again for nothing
+test: lint lab ## lint, unit tests, and the lab: deploy, try everything, deploy again for nothing; in two lanes
+	$(BIN)/python -m tests.lanes
 
 lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema for the workflows
 	$(BIN)/ruff check .
@@ -114,6 +115,7 @@ lab-reset: $(VENV)/installed ## return the lab's server to a fresh machine
 
 lab-down: $(VENV)/installed ## stop the lab and leave nothing behind
 	$(LAB) down
+	for lane in $(wildcard .lab/lanes/*); do $(MAKE) -C $$lane lab-down; done
 
 lab-shell: $(VENV)/installed ## root shell on the lab's server
 	$(LAB) shell

@@ -16,6 +16,7 @@ import group_data.lab
 from lab import layers, network, nspawn, overlay, profile
 from lab.paths import Lab
 
+# The shared connection is a socket, whose path ends at 108 bytes: a checkout may lie deeper.
 SSH_CONFIG = """\
 Host lab
     HostName {address}
@@ -25,7 +26,7 @@ Host lab
     UserKnownHostsFile {state}/known_hosts
     StrictHostKeyChecking yes
     ControlMaster auto
-    ControlPath {control}
+    ControlPath /run/{name}-%C
     ControlPersist 60
 """
 
@@ -214,12 +215,8 @@ class Machine:
         state = self.lab.state
         host_key = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
         (state / "known_hosts").write_text(f"{self.lab.machine} {' '.join(host_key)}\n")
-        # A unix socket's path ends at 108 bytes; a deep checkout goes without a shared connection.
-        control = state / "ssh-%C"
-        usable = len(str(control)) < 50
-        (state / "ssh_config").write_text(
-            SSH_CONFIG.format(address=self.lab.machine, state=state, control=control if usable else "none")
-        )
+        config = SSH_CONFIG.format(address=self.lab.machine, state=state, name=self.lab.name)
+        (state / "ssh_config").write_text(config)
         access = {
             "address": self.lab.machine,
             "port": 22,

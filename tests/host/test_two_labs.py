@@ -16,7 +16,8 @@ import pytest
 
 from lab import nspawn, overlay, upstream
 from lab.machine import Machine
-from lab.paths import CHECKOUT, Lab, lab
+from lab.paths import Lab, lab
+from tests.copies import copy_checkout
 
 
 def up(checkout: Path) -> None:
@@ -31,11 +32,7 @@ def down(checkout: Path) -> None:
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab of a copy of this checkout."""
     checkout = tmp_path_factory.mktemp("checkout")
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True)
-    for name in filter(None, tracked.stdout.decode().split("\0")):
-        target = checkout / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(CHECKOUT / name, target, follow_symlinks=False)
+    copy_checkout(checkout)
     try:
         up(checkout)
         yield lab(checkout)
