@@ -36,6 +36,7 @@ def container(server: Server, service: Service) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.checklist("4.5", "5.5", "6.4")
 def test_container_is_healthy(server: Server, container: dict[str, Any], service: Service) -> None:
     """It runs and its health check succeeds: Docker restarts what ends, and nothing restarts what hangs."""
     states = server.settled(
@@ -57,6 +58,7 @@ def test_container_has_the_pinned_image(server: Server, container: dict[str, Any
     expect(f"image of {service.name}", found, (service.image, True), RECREATE)
 
 
+@pytest.mark.checklist("F.13")
 def test_container_has_its_limits(server: Server, container: dict[str, Any], service: Service) -> None:
     """Memory, swap, processors and processes are limited as declared, so that it cannot take those of others.
 

@@ -74,6 +74,7 @@ def test_instance_has_its_environment(server: Server, instance: OllamaInstance) 
     expect(f"environment of {instance.unit}", found, expected, f"systemctl restart {instance.unit}")
 
 
+@pytest.mark.checklist("V.3")
 def test_model_is_resident_on_its_card(server: Server, instance: OllamaInstance) -> None:
     """The model is in memory, wholly on its own card: the CPU would compute the rest, ten times slower."""
     wanted = [one for one in placements(server.blueprint, server.uuids) if one.instance == instance.name]

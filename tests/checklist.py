@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests"
+FOLDERS = ("checks", "tests")  # those of checks/ run in the lab, too
 PAGE = ROOT / "docs" / "checklist.md"
 
 HUMAN, OWNERS_CODE = "human", "owner's code"
@@ -239,11 +239,11 @@ def lines() -> Mapping[str, Line]:
     return {line.id: line for section in CHECKLIST for line in section.lines}
 
 
-def proofs(folder: Path = TESTS) -> Iterator[Proof]:
+def proofs(root: Path = ROOT) -> Iterator[Proof]:
     """Every test with a marker, found in the source: nothing is imported, nothing runs."""
-    for path in sorted(folder.rglob("test_*.py")):
+    for path in (path for folder in FOLDERS for path in sorted((root / folder).rglob("test_*.py"))):
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        file = str(path.relative_to(folder.parent))
+        file = str(path.relative_to(root))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 ids = [name for decorator in node.decorator_list for name in _marked(decorator)]

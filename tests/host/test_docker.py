@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,25 +11,6 @@ from group_data.all import coolify_network, docker
 from group_data.gpu import whisper
 from lab.machine import Machine
 from tests.host.conftest import Deploy, await_answer, await_true, cards, python_in_container
-
-
-@pytest.fixture(scope="module")
-def info(machine: Machine) -> dict[str, Any]:
-    """`docker info`."""
-    answer: dict[str, Any] = json.loads(machine.run("docker info --format '{{json .}}'").stdout)
-    return answer
-
-
-def test_the_engine_runs_with_the_declared_settings(info: dict[str, Any]) -> None:
-    assert info["LiveRestoreEnabled"] is True
-    assert info["Driver"] == docker.storage_driver
-    assert info["LoggingDriver"] == "json-file"
-    assert info["DefaultAddressPools"] == [{"Base": docker.address_pool, "Size": docker.address_pool_size}]
-
-
-def test_the_engine_knows_nvidias_runtime(info: dict[str, Any]) -> None:
-    assert info["Runtimes"]["nvidia"]["path"] == "nvidia-container-runtime"
-    assert info["DefaultRuntime"] == "runc"
 
 
 def test_a_container_gets_the_declared_defaults(machine: Machine) -> None:
@@ -45,10 +25,6 @@ def test_a_container_gets_the_declared_defaults(machine: Machine) -> None:
         "Type": "json-file",
         "Config": {"max-size": docker.log_max_size, "max-file": str(docker.log_max_file)},
     }
-
-
-def test_compose_is_there(machine: Machine) -> None:
-    assert machine.run("docker compose version --short").stdout.lstrip("v").startswith("2.")
 
 
 def test_a_new_network_is_cut_from_the_declared_pool(machine: Machine) -> None:
@@ -81,14 +57,6 @@ def test_docker_refuses_a_card_that_is_not_there(machine: Machine, wrong: str) -
     done = python_in_container(machine, "print('ran')", options=f"--gpus '\"device={wrong}\"'")
     assert done.returncode == 125, done.stdout + done.stderr
     assert "unknown device" in done.stderr, done.stderr
-
-
-def test_whispers_memory_limit_is_in_force(machine: Machine) -> None:
-    expected = int(whisper.memory.removesuffix("g")) * 1024**3
-    config = machine.run("docker inspect --format '{{.HostConfig.Memory}}' shared-whisper").stdout
-    assert int(config) == expected
-    limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
-    assert int(machine.run(f"docker exec shared-whisper sh -c '{limit}'").stdout) == expected
 
 
 def test_a_container_that_takes_more_than_its_limit_is_killed(machine: Machine) -> None:

@@ -19,20 +19,6 @@ PROJECTS = everything().projects
 Job = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def containers(machine: Machine) -> Callable[[], dict[str, Any]]:  # noqa: F811 - the fixture's name
-    """What Docker says of the containers of the projects, by name."""
-    names = [
-        service.name for project in PROJECTS for service in everything().stacks_of(project.phase)[0].services
-    ]
-
-    def inspect() -> dict[str, Any]:
-        output = machine.run(f"docker inspect {' '.join(names)}").stdout
-        return {one["Name"].removeprefix("/"): one for one in json.loads(output)}
-
-    return inspect
-
-
 def job_of(machine: Machine, container: str, *words: str) -> Any:  # noqa: F811 - the fixture's name
     """Have a container put a job into a queue; the completed process, with the answer on its standard output."""
     return machine.run(f"docker exec {container} scaffold-job {shlex.join(words)}", check=False, timeout=300)

@@ -28,6 +28,7 @@ from tests.services.tenants import tenants as all_tenants
 
 METRIC = re.compile(r'^monitor_status\{.*?monitor_name="([^"]+)".*\} (\d)$', re.MULTILINE)
 Statuses = Callable[[], dict[str, int]]
+DOWN, UP = 0, 1  # of a monitor
 ALL = ("--data", "phase=all")  # the last one counts
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from blueprint.names import KUMA
-from blueprint.stacks import private_network
 from lab.machine import Machine
 from tests.services.declared import everything
 from tests.services.tenants import Tenant
@@ -39,28 +38,9 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def networks(machine: Machine) -> dict[str, dict[str, Any]]:
-    """The networks of each container, by its name."""
-    output = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
-    return {one["Name"].removeprefix("/"): one["NetworkSettings"]["Networks"] for one in output}
-
-
 def test_what_is_private_is_declared_so() -> None:
     """What answers without a login, and what only Langfuse's parts use."""
     assert PRIVATE.keys() == {"temporal", "temporal-pg", "temporal-es", "clickhouse", "minio"}
-
-
-def test_each_container_is_on_the_networks_that_follow(networks: dict[str, dict[str, Any]]) -> None:
-    expected: dict[str, set[str]] = {}
-    for stack in STACKS:
-        for service in stack.services:
-            on = set() if service.private else {"coolify"}
-            if stack.private & {service.name, *service.depends_on}:
-                on.add(private_network(stack.name))
-            expected[service.name] = on
-    expected[KUMA] |= {private_network(stack.name) for stack in STACKS if stack.private}
-    assert {name: set(networks[name]) for name in expected} == expected
 
 
 def test_no_project_reaches_them_by_any_name_or_address(

@@ -17,9 +17,8 @@ from group_data.gpu import ollama_instances
 from lab.machine import Machine
 from lab.paths import CHECKOUT
 from tests.host.conftest import Deploy, Telegrams, await_healthy, await_true
-from tests.services.conftest import Statuses
+from tests.services.conftest import DOWN, UP, Statuses
 
-DOWN, UP = 0, 1
 # An interval, two retries 20 s apart, and what the tries themselves take, on a machine that is busy.
 NOTICED_S = 60 + 2 * 20 + 200
 ROUND_S = 300  # of the watch and the GPU watchdog

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import checklist
-from tests.checklist import HUMAN, OWNERS_CODE, TESTS, Proof
+from tests.checklist import HUMAN, OWNERS_CODE, Proof
 
 
 def test_the_lines_are_the_requirements() -> None:
@@ -41,7 +41,8 @@ def test_the_page_is_that_of_the_markers() -> None:
 
 
 def test_no_marker_is_overlooked() -> None:
-    files = [path for path in TESTS.rglob("*.py") if path not in (Path(__file__), Path(checklist.__file__))]
+    found = [path for folder in checklist.FOLDERS for path in (checklist.ROOT / folder).rglob("*.py")]
+    files = [path for path in found if path not in (Path(__file__), Path(checklist.__file__))]
     written = sum(path.read_text(encoding="utf-8").count("mark.checklist") for path in files)
     assert written == len(list(checklist.proofs()))
 
@@ -51,7 +52,7 @@ def proofs_of(folder: Path, source: str) -> list[Proof]:
     tests = folder / "tests"
     tests.mkdir()
     (tests / "test_one.py").write_text(source)
-    return list(checklist.proofs(tests))
+    return list(checklist.proofs(folder))
 
 
 def test_markers_are_read_without_running_anything(tmp_path: Path) -> None:
