@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from elasticsearch import ConflictError, Elasticsearch, NotFoundError, RequestError
 
 from lab.images.elasticsearch import elasticsearch as es
 from tests.unit.served import serving
@@ -117,7 +118,7 @@ def test_documents_are_put_found_and_deleted(client: httpx.Client) -> None:
     }
     found = client.post("/visits/_search", json=query).json()["hits"]
     assert [hit["_id"] for hit in found["hits"]] == ["1", "0"]
-    assert client.get("/visits/_count").json() == {"count": 3}
+    assert client.get("/visits/_count").json()["count"] == 3
     assert client.delete("/visits/_doc/1").json()["result"] == "deleted"
     assert client.get("/visits/_doc/1").json()["found"] is False
 
@@ -144,7 +145,7 @@ def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
     for count in (1, 2):
         with serving(es.application(es.Api(es.Node(tmp_path), SINGLE))) as client:
             client.post("/visits/_doc", json={"n": count})
-            assert client.get("/visits/_count").json() == {"count": count}
+            assert client.get("/visits/_count").json()["count"] == count
 
 
 def test_with_security_a_stranger_is_refused(tmp_path: Path) -> None:
@@ -152,3 +153,49 @@ def test_with_security_a_stranger_is_refused(tmp_path: Path) -> None:
     with serving(es.application(api)) as client:
         assert client.get("/").status_code == 401
         assert client.get("/", auth=("elastic", "secret")).status_code == 200
+
+
+# --- the vendor's own client, which refuses a server that is not Elasticsearch
+
+
+@pytest.fixture
+def vendors(client: httpx.Client) -> Iterator[Elasticsearch]:
+    with Elasticsearch(str(client.base_url)) as found:
+        yield found
+
+
+def test_the_vendor_s_client_understands_it(vendors: Elasticsearch) -> None:
+    assert vendors.info()["version"]["number"] == es.VERSION and vendors.ping()
+    assert vendors.cluster.health()["status"] == "green"
+    indices = vendors.indices
+    assert not indices.exists_template(name="visits")
+    body = {"index_patterns": ["visits*"], "mappings": {"dynamic": "false"}}
+    assert indices.put_template(name="visits", body=body)["acknowledged"]
+    assert indices.exists_template(name="visits")
+    assert not indices.exists(index="visits-1")
+    assert indices.create(index="visits-1")["index"] == "visits-1"
+    assert indices.exists(index="visits-1")
+    assert indices.get_mapping(index="visits-1") == {"visits-1": {"mappings": {"dynamic": "false"}}}
+
+    made = vendors.index(index="visits-1", id="1", document={"status": "Running"}, refresh=True)
+    assert (made["result"], made["_version"], made["_seq_no"]) == ("created", 1, 0)
+    assert vendors.get_source(index="visits-1", id="1") == {"status": "Running"}
+    assert vendors.exists(index="visits-1", id="1") and not vendors.exists(index="visits-1", id="2")
+    found = vendors.search(index="visits-*", query={"term": {"status": "Running"}})
+    assert [hit["_id"] for hit in found["hits"]["hits"]] == ["1"]
+    assert (found["_shards"]["failed"], vendors.count(index="visits-1")["count"]) == (0, 1)
+    gone = vendors.delete(index="visits-1", id="1")
+    assert (gone["result"], gone["_version"]) == ("deleted", 2)
+    assert indices.delete(index="visits-1")["acknowledged"]
+
+
+def test_the_vendor_s_client_names_its_refusals(vendors: Elasticsearch) -> None:
+    vendors.create(index="visits", id="1", document={})
+    with pytest.raises(ConflictError, match="version_conflict_engine_exception"):
+        vendors.create(index="visits", id="1", document={})
+    with pytest.raises(NotFoundError, match="index_not_found_exception"):
+        vendors.search(index="another")
+    with pytest.raises(NotFoundError):
+        vendors.delete(index="visits", id="2")
+    with pytest.raises(RequestError, match="resource_already_exists_exception"):
+        vendors.indices.create(index="visits")

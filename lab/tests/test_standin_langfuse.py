@@ -264,7 +264,8 @@ class ClickHouse(Store):
 
     def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         self.ping()
-        self.tables.setdefault(table, {}).update({row["id"]: row for row in rows})
+        defaults = {"created_at": "2026-02-25 20:02:00.000", "updated_at": "2026-02-25 20:02:00.000"}
+        self.tables.setdefault(table, {}).update({row["id"]: defaults | row for row in rows})
 
     def query(self, statement: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         self.ping()
@@ -470,6 +471,34 @@ def test_lists_are_filtered_and_paged(langfuse: Langfuse) -> None:
     for wrong in ("page=0", "limit=101", "limit=x", "fromTimestamp=yesterday"):
         assert langfuse.api.get(f"/api/public/traces?{wrong}").status_code == 400
     assert langfuse.api.get("/api/public/traces/gone").status_code == 404
+
+
+# What the OpenAPI description of release 3.112.0 requires: of a trace, in a list or alone, an observation, a score.
+REQUIRED = {
+    "traces": {"id", "timestamp", "htmlPath", "latency", "observations", "scores", "totalCost"},
+    "observations": {"id", "level", "startTime", "type"},
+    "scores": {"createdAt", "id", "name", "source", "timestamp", "traceId", "updatedAt", "value"},
+    "v2/scores": {"createdAt", "id", "name", "source", "timestamp", "updatedAt", "value"},
+}
+
+
+def test_answers_have_what_the_vendor_s_description_requires(langfuse: Langfuse) -> None:
+    taken = langfuse.api.post("/api/public/ingestion", json={"batch": [*BATCH, {"id": "e"}]}).json()
+    assert all({"id", "status"} <= set(each) for each in [*taken["successes"], *taken["errors"]])
+    assert taken["errors"], "nothing was wrong"
+    langfuse.work()
+    for name, required in REQUIRED.items():
+        answer = langfuse.api.get(f"/api/public/{name}").json()
+        assert set(answer["meta"]) == {"page", "limit", "totalItems", "totalPages"}
+        assert answer["data"] and all(required <= set(each) for each in answer["data"]), name
+    [trace] = langfuse.api.get("/api/public/traces").json()["data"]
+    assert (trace["observations"], trace["scores"], trace["latency"]) == (["g1"], ["s1"], 31.5)
+    whole = langfuse.api.get("/api/public/traces/t1").json()
+    assert REQUIRED["traces"] <= set(whole)
+    assert all(REQUIRED[part] <= set(each) for part in ("observations", "scores") for each in whole[part])
+    [project] = langfuse.api.get("/api/public/projects").json()["data"]
+    assert {"id", "name", "metadata"} <= set(project)
+    assert set(langfuse.api.get("/api/public/health").json()) == {"status", "version"}
 
 
 # --- the worker

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ollama
 import pytest
 
 from group_data.gpu import ollama_version
@@ -684,3 +685,30 @@ def test_names(text: str, short: str, path: str) -> None:
 def test_invalid_names(text: str) -> None:
     with pytest.raises(ValueError, match="invalid model name"):
         Name.parse(text)
+
+
+# The vendor's own client
+
+
+def test_the_vendor_s_client_understands_it(plain: Instance) -> None:
+    client = ollama.Client(f"http://127.0.0.1:{plain.port}", verify=NO_AUTHORITIES)
+    listed = {model.model: model for model in client.list().models}
+    assert set(listed) == {"qwen3:8b", "llama3.1:8b"}
+    details = listed["llama3.1:8b"].details
+    assert details is not None and details.family == "llama" and details.quantization_level
+    shown = client.show("llama3.1:8b")
+    assert shown.modelinfo and shown.capabilities == ["completion", "tools"]
+
+    question = [{"role": "user", "content": "How much is the roof?"}]
+    whole = client.chat("llama3.1:8b", question)
+    assert "roof" in (whole.message.content or "") and whole.done and whole.eval_count
+    pieces = list(client.chat("llama3.1:8b", question, stream=True))
+    assert "".join(piece.message.content or "" for piece in pieces) == whole.message.content
+    assert [piece.done for piece in pieces[-2:]] == [False, True]
+    generated = client.generate("llama3.1:8b", "How much is the roof?", format="json")
+    assert json.loads(generated.response or "") and generated.done_reason == "stop"
+    [loaded] = client.ps().models
+    assert (loaded.model, loaded.size_vram) == ("llama3.1:8b", 0) and loaded.expires_at
+    with pytest.raises(ollama.ResponseError, match="not found") as missing:
+        client.chat("gpt-4o", question)
+    assert missing.value.status_code == 404

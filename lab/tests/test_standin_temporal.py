@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetClusterInfoRequest,
+    ListNamespacesRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from lab.images.elasticsearch import elasticsearch as es
 from lab.images.temporal.temporal import VERSION, cli, messages, server, setup
@@ -107,6 +115,28 @@ def test_it_says_what_it_is_and_knows_its_namespaces(address: str) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             cli.call(address, f"{SERVICE}/{method}", messages.write({1: "another"}))
         assert refused.value.code().name == code
+
+
+def test_the_vendor_s_client_understands_it(address: str) -> None:
+    async def asked() -> None:
+        client = await Client.connect(address)
+        assert await client.service_client.check_health()
+        service = client.workflow_service
+        info = await service.get_cluster_info(GetClusterInfoRequest())
+        assert (info.server_version, info.cluster_name) == (VERSION, server.CLUSTER)
+        described = await service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
+        listed = await service.list_namespaces(ListNamespacesRequest())
+        for found in (described.namespace_info, *(each.namespace_info for each in listed.namespaces)):
+            assert (found.name, found.id) == ("default", str(uuid.UUID(int=1)))
+            assert not found.data and not found.description
+        with pytest.raises(RPCError) as missing:
+            await service.describe_namespace(DescribeNamespaceRequest(namespace="another"))
+        assert missing.value.status is RPCStatusCode.NOT_FOUND
+        with pytest.raises(RPCError) as refused:
+            await client.start_workflow("publish", id="1", task_queue="posts")
+        assert refused.value.status is RPCStatusCode.UNIMPLEMENTED
+
+    asyncio.run(asked())
 
 
 @pytest.mark.parametrize(

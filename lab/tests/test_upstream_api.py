@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import groq as vendor
+import httpx
 import pytest
 
 from lab import authority
-from lab.upstream.api import Apis, Request, Response
+from lab.upstream.api import Apis, Request, Response, Server
+from tests.unit.served import NO_AUTHORITIES
 
 KEYS = {
     "groq": "gsk_right",
@@ -156,6 +161,42 @@ def test_models_are_listed_and_paths_are_checked(apis: Apis) -> None:
     one = apis.answer(Request("api.groq.com", "GET", "/openai/v1/models/qwen/qwen3-32b", headers=headers))
     assert one.content["id"] == "qwen/qwen3-32b"
     assert apis.answer(Request("api.groq.com", "GET", "/v1/models", headers=headers)).status == 404
+
+
+@pytest.fixture
+def groqs_client(apis: Apis, state: Path) -> Iterator[vendor.Groq]:
+    """Groq's own client, to the API's socket."""
+    with Server(state / "api.sock", apis) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        socket = httpx.HTTPTransport(uds=str(state / "api.sock"), verify=NO_AUTHORITIES)
+        http = httpx.Client(transport=socket)
+        with vendor.Groq(
+            api_key=KEYS["groq"],
+            base_url="http://api.groq.com",
+            http_client=http,
+            max_retries=0,
+            _strict_response_validation=True,
+        ) as client:
+            yield client
+        server.shutdown()
+
+
+def test_groq_s_own_client_understands_it(groqs_client: vendor.Groq) -> None:
+    model, question = "llama-3.1-8b-instant", CHAT["messages"]
+    completions = groqs_client.chat.completions
+    whole = completions.create(model=model, messages=question)
+    said = whole.choices[0].message.content
+    assert said and "roof" in said and whole.usage and whole.usage.total_tokens
+    pieces = list(completions.create(model=model, messages=question, stream=True))
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == said
+    assert pieces[-1].choices[0].finish_reason == "stop"
+    turbo = "whisper-large-v3-turbo"
+    assert turbo in [each.id for each in groqs_client.models.list().data]
+    assert groqs_client.audio.transcriptions.create(model=turbo, file=("a.wav", b"RIFF")).text
+    with pytest.raises(vendor.NotFoundError, match="gpt-4o"):
+        completions.create(model="gpt-4o", messages=question)
+    with pytest.raises(vendor.AuthenticationError, match="Invalid API Key"):
+        groqs_client.with_options(api_key="gsk_wrong").chat.completions.create(model=model, messages=question)
 
 
 def test_gemini_speaks_its_own_api_and_openai_s(apis: Apis) -> None:

@@ -29,6 +29,7 @@ VERSION = "7.17.27"
 DATA = Path("/usr/share/elasticsearch/data")
 DISCOVERY = ("discovery.seed_hosts", "discovery.seed_providers", "cluster.initial_master_nodes")
 MAX_RESULTS = 10_000
+SHARDS = {"total": 1, "successful": 1, "failed": 0}
 _INDEX = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _MEMORY = re.compile(r"-X(m[sx])(\d+[kKmMgG]?)")
 
@@ -95,6 +96,14 @@ class Index:
     number: str = field(default_factory=lambda: uuid.uuid4().hex[:22])
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    changes: int = 0
+
+    def changed(self, name: str, number: str, result: str) -> dict[str, Any]:
+        """Count a change of a document, and what the API says of it."""
+        version = self.versions[number] = self.versions.get(number, 0) + 1
+        sequence, self.changes = self.changes, self.changes + 1
+        place = {"_index": name, "_type": "_doc", "_id": number, "_seq_no": sequence, "_primary_term": 1}
+        return place | {"_version": version, "result": result, "_shards": SHARDS}
 
 
 class Node:
@@ -254,7 +263,7 @@ class Api:
                 with self.node.change():
                     for scope in ("persistent", "transient"):
                         self.node.cluster_settings[scope] |= body.get(scope, {})
-                return 200, {"acknowledged": True} | body
+                return 200, {"acknowledged": True, "persistent": {}, "transient": {}} | body
             case "PUT" | "POST", ["_template", name]:
                 if not body.get("index_patterns"):
                     raise RefusedError(
@@ -263,7 +272,7 @@ class Api:
                 with self.node.change():
                     self.node.templates[name] = body
                 return 200, {"acknowledged": True}
-            case "GET", ["_template", name]:
+            case "GET" | "HEAD", ["_template", name]:
                 known = self.node.templates
                 return (200, {name: known[name]}) if name in known else (404, {})
             case "GET", ["_cat", "indices"]:
@@ -318,19 +327,29 @@ class Api:
                     return 404, answer
                 document = {"_version": index.versions[number], "_source": index.documents[number]}
                 return 200, answer | {"found": True} | document
+            case "GET" | "HEAD", ["_source", number]:
+                documents = node.get(name).documents
+                if number not in documents:
+                    reason = f"Document not found [{name}]/[_doc]/[{number}]"
+                    raise RefusedError(404, "resource_not_found_exception", reason)
+                return 200, documents[number]
             case "DELETE", ["_doc", number]:
                 index = node.get(name)
                 with node.change():
-                    gone = index.documents.pop(number, None)
-                result = {"_index": name, "_id": number, "result": "deleted" if gone else "not_found"}
-                return (200 if gone else 404), result
+                    known = index.documents.pop(number, None) is not None
+                    answer = index.changed(name, number, "deleted" if known else "not_found")
+                return (200 if known else 404), answer
+            case "GET", ["_mapping"]:
+                indexes = node.matching(name).items()
+                return 200, {each: {"mappings": index.body.get("mappings", {})} for each, index in indexes}
             case "GET" | "POST", ["_search"]:
                 return 200, self._search(name, body)
             case "GET" | "POST", ["_count"]:
-                return 200, {"count": self._search(name, {**body, "size": 0})["hits"]["total"]["value"]}
+                hits = self._search(name, {**body, "size": 0})["hits"]
+                return 200, {"count": hits["total"]["value"], "_shards": SHARDS}
             case "POST" | "GET", ["_refresh"]:
                 node.matching(name)
-                return 200, {"_shards": {"total": 1, "successful": 1, "failed": 0}}
+                return 200, {"_shards": SHARDS}
         raise _unknown(method, "/".join(["", name, *rest]))
 
     def _put(self, name: str, number: str, body: Any, only_new: bool) -> tuple[int, Any]:
@@ -345,9 +364,8 @@ class Api:
                     f"[{number}]: version conflict, document already exists",
                 )
             index.documents[number] = body
-            index.versions[number] = index.versions.get(number, 0) + 1
-            result = {"_index": name, "_type": "_doc", "_id": number, "_version": index.versions[number]}
-        return (200, result | {"result": "updated"}) if known else (201, result | {"result": "created"})
+            answer = index.changed(name, number, "updated" if known else "created")
+        return (200 if known else 201), answer
 
     def _search(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         size, first = body.get("size", 10), body.get("from", 0)
@@ -366,7 +384,9 @@ class Api:
             order = how.get("order", "asc") if isinstance(how, dict) else how
             hits.sort(key=partial(_sortable, key), reverse=order == "desc")
         return {
+            "took": 1,
             "timed_out": False,
+            "_shards": SHARDS | {"skipped": 0},
             "hits": {
                 "total": {"value": len(hits), "relation": "eq"},
                 "max_score": 1.0 if hits else None,

@@ -48,6 +48,7 @@ LISTS = {
     "/api/public/scores": ("scores", "timestamp", ("name", "environment")),
     "/api/public/v2/scores": ("scores", "timestamp", ("name", "environment")),
 }
+PARTS = ("observations", "scores")  # of a trace
 MAX_LIMIT = 100
 
 
@@ -186,24 +187,38 @@ class Langfuse:
             values,
         )
         meta = {"page": page, "limit": limit, "totalItems": total, "totalPages": -(-total // limit)}
-        return Answer(200, {"data": [shown(row) for row in rows], "meta": meta})
+        data = [shown(row) for row in rows]
+        if table == "traces":  # of its parts, a list has the ids
+            for each in data:
+                each |= self._details(project, each["id"])
+                each |= {part: [one["id"] for one in each[part]] for part in PARTS}
+        return Answer(200, {"data": data, "meta": meta})
 
     def trace(self, project: Project, number: str) -> Answer:
         """One trace with its observations and scores."""
         values = {"project": project.id, "id": number}
-        of_trace = "FINAL WHERE project_id = {project:String} AND trace_id = {id:String}"
         found = self.clickhouse.query(
             "SELECT * FROM traces FINAL WHERE project_id = {project:String} AND id = {id:String}", values
         )
         if not found:
             message = f"Trace {number} not found within authorized project"
             return Answer(404, {"message": message, "error": "LangfuseNotFoundError"})
-        parts = {
-            table: [shown(row) for row in self.clickhouse.query(f"SELECT * FROM {table} {of_trace}", values)]  # noqa: S608
-            for table in ("observations", "scores")
+        return Answer(200, shown(found[0]) | self._details(project, number))
+
+    def _details(self, project: Project, number: str) -> dict[str, Any]:
+        """What a trace is made of, what it cost and how long it took, in seconds."""
+        values = {"project": project.id, "id": number}
+        of_trace = "FINAL WHERE project_id = {project:String} AND trace_id = {id:String}"
+        found = {table: self.clickhouse.query(f"SELECT * FROM {table} {of_trace}", values) for table in PARTS}  # noqa: S608
+        parts = {table: [shown(row) for row in rows] for table, rows in found.items()}
+        begun = [ingestion.moment(row["start_time"]) for row in found["observations"]]
+        ended = [ingestion.moment(row.get("end_time") or row["start_time"]) for row in found["observations"]]
+        return {
+            **parts,
+            "totalCost": sum(float(each["totalCost"] or 0) for each in parts["observations"]),
+            "latency": (max(ended) - min(begun)).total_seconds() if begun else 0,
+            "htmlPath": f"/project/{project.id}/traces/{number}",
         }
-        costs = [float(each["totalCost"] or 0) for each in parts["observations"]]
-        return Answer(200, {**shown(found[0]), **parts, "totalCost": sum(costs)})
 
 
 def shown(row: Row) -> dict[str, Any]:

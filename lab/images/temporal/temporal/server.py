@@ -28,7 +28,7 @@ class Frontend(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no ty
         self._methods: dict[str, _Method] = {
             f"/{messages.HEALTH_SERVICE}/Check": self._health,
             f"/{service}/GetSystemInfo": lambda _, __: messages.write({1: VERSION, 2: b""}),
-            f"/{service}/GetClusterInfo": lambda _, __: messages.write({2: VERSION, 3: CLUSTER}),
+            f"/{service}/GetClusterInfo": lambda _, __: messages.write({2: VERSION, 5: CLUSTER}),
             f"/{service}/DescribeNamespace": self._describe,
             f"/{service}/ListNamespaces": self._list,
         }
@@ -60,7 +60,7 @@ class Frontend(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no ty
 
 
 def _info(number: str, name: str) -> bytes:
-    return messages.write({1: name, 2: messages.REGISTERED, 5: number})
+    return messages.write({1: name, 2: messages.REGISTERED, 6: number})
 
 
 def serve(config: setup.Config, host: str, port: int = PORT) -> tuple[grpc.Server, int]:
