@@ -28,7 +28,7 @@ deploy: export SOURCEFAST_ENV := lab
 deploy: lab ## bring the lab up and provision it over SSH
 	$(BIN)/pyinfra -y inventory.py deploy.py
 
-test: lint lab ## lint, unit tests, and the lab: deploy, try everything, deploy again for nothing; in two lanes
+test: lint prerequisites ## lint, unit tests, and the lab: deploy, try everything, deploy again for nothing; in two lanes
 	$(BIN)/python -m tests.lanes
 
 lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema for the workflows

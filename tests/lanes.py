@@ -85,9 +85,12 @@ def run_lanes(lanes: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def main() -> int:
-    """Gives 1 where a suite has failed."""
+    """Gives 1 where a suite has failed, 130 where it was interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    ended = run_lanes(LANES)
+    try:
+        ended = run_lanes(LANES)
+    except KeyboardInterrupt:
+        return 130
     for lane, rc in ended.items():
         sys.stdout.write(f"{lane:6} | {' '.join(LANES[lane])}: {'failed' if rc else 'passed'}\n")
     return 1 if any(ended.values()) else 0

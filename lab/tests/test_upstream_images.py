@@ -229,6 +229,10 @@ def test_images_are_made_side_by_side_and_in_order(
         assert set(started[:2]) == {"a", "b"} and started[2] == "c"
 
 
+def test_the_longest_are_images() -> None:
+    assert set(pipeline.LONGEST) <= pipeline.references().keys()
+
+
 def test_old_images_that_nobody_wants_go() -> None:
     now, old, young = 1e9, 1e9 - storage.KEPT_S - 1, 1e9 - 60
     images: list[dict[str, object]] = [
