@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import network, profile, upstream
-from lab.machine import Machine
+from lab import network, upstream
+from lab.backends import others, server
 from lab.paths import Lab, lab
 from lab.supplies import supply
 
@@ -22,19 +22,24 @@ def say(text: str) -> None:
 def up(the_lab: Lab) -> None:
     """Bring the lab up; what runs stays as it is, what a killed run left behind is cleaned up."""
     started = time.monotonic()
+    machine = server(the_lab)
+    if not machine.running:  # one that runs has the port, which a stop of another takes away
+        for other in others(the_lab, machine):
+            other.stop()
     network.up(the_lab)
     say("simulated internet …")
-    upstream.start(the_lab)
+    upstream.start(the_lab, machine.kernel)
     supply(the_lab)
-    say("server …")
-    Machine(the_lab).start()
+    say(f"server in {machine.description} …")
+    machine.start()
     say(f"lab {the_lab.name} is up after {time.monotonic() - started:.1f} s: ssh -F .lab/ssh_config lab")
 
 
 def down(the_lab: Lab) -> None:
     """Stop everything of the lab; its disks and snapshots stay in `.lab/`."""
-    machine = Machine(the_lab)
-    machine.stop()
+    machine = server(the_lab)
+    for one in (machine, *others(the_lab, machine)):
+        one.stop()
     machine.forget_access()
     upstream.stop(the_lab)
     network.down(the_lab)
@@ -44,7 +49,7 @@ def reset(the_lab: Lab) -> None:
     """A fresh machine in a running lab."""
     if not upstream.ready(the_lab):
         up(the_lab)
-    Machine(the_lab).reset()
+    server(the_lab).reset()
 
 
 def shell(the_lab: Lab) -> None:
@@ -55,9 +60,9 @@ def shell(the_lab: Lab) -> None:
 
 def status(the_lab: Lab) -> None:
     """What runs, where, and which snapshots there are."""
-    machine = Machine(the_lab)
+    machine = server(the_lab)
     say(f"lab        {the_lab.name} of {the_lab.checkout}")
-    say(f"server     {the_lab.machine} {'running' if machine.running else 'down'}")
+    say(f"server     {the_lab.machine} {'running' if machine.running else 'down'}, {machine.description}")
     say(f"internet   {the_lab.upstream} {'running' if upstream.ready(the_lab) else 'down'}")
     say(f"snapshots  {', '.join(machine.snapshots()) or 'none'}")
 
@@ -90,11 +95,11 @@ def main() -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)  # one command at a time; it goes with this process
     match arguments.command:
         case "snapshot":
-            Machine(the_lab).snapshot(arguments.name)
+            server(the_lab).snapshot(arguments.name)
         case "restore":
-            Machine(the_lab).restore(arguments.name)
+            server(the_lab).restore(arguments.name)
         case "profile":
-            profile.present(Machine(the_lab).root, arguments.name)
+            server(the_lab).present(arguments.name)
         case command:
             plain[command](the_lab)
 

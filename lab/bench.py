@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from blueprint.phases import ALL, HARDWARE, SHARED
-from lab.machine import Machine
+from lab.backends import server
 from lab.paths import CHECKOUT, lab
 
 ROUNDS = 5
@@ -55,7 +55,7 @@ def _one_script(commands: list[str]) -> float:
 
 def main() -> None:
     """Measure and print a table for each of `STAGES`."""
-    Machine(lab()).start()
+    server(lab()).start()
     _pyinfra(DEPLOY)  # whatever is left to do
     with tempfile.TemporaryDirectory() as folder:
         for phases in STAGES:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from blueprint import Blueprint, group_data
 from blueprint.phases import HARDWARE, LITELLM, MONITORING, SHARED
+from lab.backends import server
 from lab.machine import Machine
 from lab.paths import CHECKOUT, lab
 
@@ -26,10 +27,10 @@ SNAPSHOT = "bench-hardware"
 
 def main() -> None:
     """Measure both on a machine beside the deployed one, which waits shut down meanwhile."""
-    deployed = Machine(lab())
+    deployed = server(lab())
     was_running = deployed.running
     deployed.stop()
-    machine = Machine(lab(), "bench")
+    machine = server(lab(), "bench")
     try:
         machine.reset()
         _deploy(HARDWARE)

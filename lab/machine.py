@@ -1,19 +1,18 @@
-"""The lab's server: a Debian machine with real systemd, sshd and Docker, in a systemd-nspawn container."""
+"""The lab's server: a Debian machine with real systemd, sshd and Docker. What it runs in is for its backend.
+
+`nspawn_machine` boots it in a container, `qemu_machine` on a processor and a kernel of its own; `backends` chooses.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from abc import ABC, abstractmethod
 from pathlib import Path
 
-import group_data.lab
-from lab import layers, network, nspawn, overlay, profile
 from lab.paths import Lab
 
 # The shared connection is a socket, whose path ends at 108 bytes: a checkout may lie deeper.
@@ -38,91 +37,111 @@ class CommandError(RuntimeError):
     """A command on the machine failed; the message has what it said."""
 
 
-class Machine:
-    """The server of one lab and its disks: `upper` (what changed since its layers), `lower` (their paths, the topmost
-    first) and `docker` (Docker's data, which needs a real file system below it).
+class Machine(ABC):
+    """The server of one lab and its disks, which stand on layers: `lower` has their paths, the topmost first.
 
+    :param folder: of the disks and snapshots of this backend
     :param disks: name of its disks. A lab runs one machine at a time; another one boots from other disks in its place
     """
 
-    def __init__(self, lab: Lab, disks: str = "machine") -> None:
+    def __init__(self, lab: Lab, folder: Path, disks: str) -> None:
         self.lab = lab
-        self.disks = lab.state / disks
-        self.root = lab.state / "root"
+        self.folder = folder
+        self.disks = folder / disks
 
     @property
+    @abstractmethod
+    def description(self) -> str:
+        """What it runs in."""
+
+    @property
+    @abstractmethod
+    def kernel(self) -> str:
+        """Release of its kernel."""
+
+    @property
+    @abstractmethod
     def running(self) -> bool:
-        return nspawn.running(self.disks)
+        """Whether it runs, from these disks."""
 
-    def start(self) -> None:
-        """Boot the machine as it was left, or a fresh one; returns when it is up."""
-        if self.running:
-            return
-        self.stop(hard=True)  # whatever a killed run, or the machine of other disks, left in its place
-        if not (self.disks / "lower").exists():
-            self._fresh(layers.prepared(self.lab))
-            profile.present(self.disks / "upper", group_data.lab.hardware_profile)
-        overlay.mount(_layers(self.disks), self.disks / "upper", self.root)
-        midday(self.root)
-        nspawn.start(
-            self.lab.name,
-            self.root,
-            self.disks,
-            [
-                f"--network-bridge={network.bridge(self.lab)}",
-                f"--bind={self.disks / 'docker'}:/var/lib/docker",
-                "--timezone=off",  # it has its own
-            ],
-        )
-        self._await_ssh(timeout=180)
-        # Its sshd answers before all of it is up. Whether that succeeds is for others to say.
-        self.run("timeout 300 systemctl is-system-running --wait", check=False, timeout=360)
+    @abstractmethod
+    def present(self, name: str) -> None:
+        """Present itself as the hardware of a profile.
 
+        :param name: of a profile in group_data/
+        """
+
+    @abstractmethod
     def stop(self, *, hard: bool = False) -> None:
-        """Power off; `hard` pulls the plug."""
-        self._hang_up()
-        nspawn.stop(self.lab.name, self.disks, seconds=0 if hard else 180)
-        network.unplug(self.lab)
-        overlay.unmount(self.root)
+        """Power off; `hard` pulls the plug. Whatever a killed run, or the machine of other disks, left goes too."""
 
+    @abstractmethod
     def reboot(self, timeout: float = 300) -> None:
         """Have the system inside reboot; returns when its sshd answers again.
 
         :param timeout: seconds for going down and coming up
         :raises SystemExit: it does not
         """
-        before = nspawn.leader(self.lab.name)
-        self.run("systemctl reboot", check=False)
-        self._hang_up()
-        deadline = time.monotonic() + timeout
-        while self._leader() in (None, before) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        self._await_ssh(timeout=deadline - time.monotonic())
+
+    @abstractmethod
+    def _deliver(self) -> None:
+        """Make the disks of a fresh machine."""
+
+    @abstractmethod
+    def _boot(self) -> None:
+        """Boot from the disks; returns at once."""
+
+    @abstractmethod
+    def _host_key(self) -> str:
+        """Public key of its sshd."""
+
+    @abstractmethod
+    def _keep(self, layer: Path, kept: Path) -> None:
+        """Keep what changed since the layers below.
+
+        :param layer: folder to make, of the files that others will stand on
+        :param kept: folder of the snapshot, for what is copied whole
+        """
+
+    @abstractmethod
+    def _return_to(self, kept: Path) -> None:
+        """Make disks that stand on a snapshot."""
+
+    def start(self) -> None:
+        """Boot the machine as it was left, or a fresh one; returns when it is up."""
+        if self.running:
+            return
+        self.stop(hard=True)
+        if not (self.disks / "lower").exists():
+            self._deliver()
+        self._boot()
+        self._await_ssh(timeout=180)
+        # Its sshd answers before all of it is up. Whether that succeeds is for others to say.
+        self.run("timeout 300 systemctl is-system-running --wait", check=False, timeout=360)
 
     def reset(self) -> None:
         """A fresh machine: what was written since delivery is gone."""
-        self.stop(hard=True)
-        _remove(self.disks)
+        self.scrap()
         self.start()
 
     def scrap(self) -> None:
         """Pull the plug and remove the disks."""
         self.stop(hard=True)
-        _remove(self.disks)
+        remove(self.disks)
 
     def snapshot(self, name: str) -> None:
         """Keep the machine's disks under a name. It is shut down for that, and boots again."""
         self.stop()
-        layer = self.lab.state / "layers" / f"snapshot-{time.time_ns()}"
-        kept = self.lab.state / "snapshots" / name
+        layer = self.folder / "layers" / f"snapshot-{time.time_ns()}"
+        kept = self.folder / "snapshots" / name
         building = kept.with_name(f".{name}")
-        _remove(building)
+        remove(building)
         building.mkdir(parents=True)
         layer.parent.mkdir(exist_ok=True)
-        _copy(self.disks / "upper", layer)
-        _copy(self.disks / "docker", building / "docker")
-        (building / "lower").write_text("\n".join(map(str, [layer, *_layers(self.disks)])))
-        _remove(kept)
+        lower = [layer, *layers_of(self.disks)]
+        self._keep(layer, building)
+        (building / "lower").write_text("\n".join(map(str, lower)))
+        remove(kept)
         building.rename(kept)
         self._remove_unused_layers()
         self.start()
@@ -132,18 +151,15 @@ class Machine:
 
         :raises SystemExit: there is none of that name
         """
-        kept = self.lab.state / "snapshots" / name
+        kept = self.folder / "snapshots" / name
         if not kept.is_dir():
             raise SystemExit(f"no snapshot {name!r}; there are: {', '.join(self.snapshots()) or 'none'}")
-        self.stop(hard=True)
-        _remove(self.disks)
-        self._fresh(_layers(kept))
-        shutil.rmtree(self.disks / "docker")
-        _copy(kept / "docker", self.disks / "docker")
+        self.scrap()
+        self._return_to(kept)
         self.start()
 
     def snapshots(self) -> list[str]:
-        return sorted(path.name for path in (self.lab.state / "snapshots").glob("[!.]*"))
+        return sorted(path.name for path in (self.folder / "snapshots").glob("[!.]*"))
 
     def run(
         self, command: str, *, check: bool = True, timeout: float = 300, input: str | None = None
@@ -165,24 +181,12 @@ class Machine:
             raise CommandError(f"{command}\nended with {done.returncode}\n{output}")
         return done
 
-    def _fresh(self, lower: Iterable[Path]) -> None:
-        self.disks.mkdir(parents=True, exist_ok=True)
-        for part in ("upper", "docker"):
-            (self.disks / part).mkdir(exist_ok=True)
-        (self.disks / "lower").write_text("\n".join(map(str, lower)))
-
     def _remove_unused_layers(self) -> None:
         """Remove the layers of snapshots on which neither a machine nor a snapshot stands any more."""
-        state = self.lab.state
-        users = [*state.glob("[!.]*/lower"), *state.glob("snapshots/[!.]*/lower")]
-        used = {layer for user in users for layer in _layers(user.parent)}
-        for layer in set(state.glob("layers/snapshot-*")) - used:
-            _remove(layer)
-
-    def _leader(self) -> int | None:
-        with suppress(nspawn.NspawnError, FileNotFoundError):
-            return nspawn.leader(self.lab.name)
-        return None
+        users = [*self.folder.glob("[!.]*/lower"), *self.folder.glob("snapshots/[!.]*/lower")]
+        used = {layer for user in users for layer in layers_of(user.parent)}
+        for layer in set(self.folder.glob("layers/snapshot-*")) - used:
+            remove(layer)
 
     def _hang_up(self) -> None:
         """End the shared SSH connection: once the machine's network is gone, nothing tells it that it is dead."""
@@ -213,7 +217,7 @@ class Machine:
 
     def _write_access(self) -> None:
         state = self.lab.state
-        host_key = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
+        host_key = self._host_key().split()[:2]
         (state / "known_hosts").write_text(f"{self.lab.machine} {' '.join(host_key)}\n")
         config = SSH_CONFIG.format(address=self.lab.machine, state=state, name=self.lab.name)
         (state / "ssh_config").write_text(config)
@@ -227,27 +231,18 @@ class Machine:
         (state / "lab.json").write_text(json.dumps(access, indent=2) + "\n")
 
 
-def midday(root: Path) -> None:
-    """Give a machine the time zone in which it is noon: whenever the tests run, what cron does at night is hours away.
-
-    :param root: the machine's root folder
-    """
+def midday() -> str:
+    """The time zone in which it is noon: whenever the tests run, what cron does at night is hours away."""
     ahead = 12 - time.gmtime().tm_hour
-    clock = root / "etc/localtime"
-    clock.unlink(missing_ok=True)
-    clock.symlink_to(f"/usr/share/zoneinfo/Etc/GMT{-ahead:+d}")  # these names count westwards
+    return f"Etc/GMT{-ahead:+d}"  # these names count westwards
 
 
-def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
-
-
-def _layers(folder: Path) -> list[Path]:
+def layers_of(folder: Path) -> list[Path]:
     """The layers on which the disks in `folder` stand, topmost first."""
     return [Path(line) for line in (folder / "lower").read_text().splitlines()]
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Have a folder gone at once. Its files go in the background: a provisioned machine has tens of thousands."""
     # A rename first: a removal that is interrupted leaves nothing that looks whole, and the next one completes it.
     if folder.exists():

@@ -15,6 +15,11 @@ def bridge(lab: Lab) -> str:
     return f"{lab.name}br"
 
 
+def port(lab: Lab) -> str:
+    """The server's port on the bridge, as nspawn names it."""
+    return f"vb-{lab.name}"
+
+
 def outside_namespace(lab: Lab) -> str:
     return f"{lab.name}out"
 
@@ -56,9 +61,16 @@ def _outside(lab: Lab) -> None:
     _ip("netns", "exec", space, "sysctl", "-q", "net.ipv4.ip_forward=1")
 
 
+def plug(lab: Lab) -> str:
+    """Make the server's port on the bridge, for a machine that does not make its own; gives its name."""
+    _ip("tuntap", "add", port(lab), "mode", "tap")
+    _ip("link", "set", port(lab), "master", bridge(lab), "up")
+    return port(lab)
+
+
 def unplug(lab: Lab) -> None:
     """Remove the server's port on the bridge, which outlives an nspawn that was killed and stops the next one."""
-    _ip("link", "delete", f"vb-{lab.name}", check=False)
+    _ip("link", "delete", port(lab), check=False)
 
 
 def down(lab: Lab) -> None:

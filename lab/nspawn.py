@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from lab import processes
 from lab.paths import CHECKOUT
 
 REBOOT = 133  # what nspawn exits with when the system inside asked for a reboot
+SUPERVISOR = "supervisor"  # record of that process
 CONTAINERS_NEED = "add_key keyctl bpf"  # system calls that nspawn filters and a container engine makes
 
 
@@ -91,12 +93,12 @@ def start(name: str, root: Path, state: Path, arguments: Sequence[str] = ()) -> 
             stderr=console,
             start_new_session=True,
         )
-    (state / "supervisor").write_text(f"{supervisor.pid} {_started(supervisor.pid)}\n")
+    processes.record(state / SUPERVISOR, supervisor.pid)
 
 
 def running(state: Path) -> bool:
     """Whether the machine whose `state` folder this is has a living supervisor."""
-    return _supervisor(state) is not None
+    return processes.recorded(state / SUPERVISOR) is not None
 
 
 def stop(name: str, state: Path, seconds: float = 30) -> None:
@@ -104,22 +106,23 @@ def stop(name: str, state: Path, seconds: float = 30) -> None:
 
     :param seconds: 0 pulls the plug at once
     """
-    pid = _supervisor(state)
+    supervisor = state / SUPERVISOR
+    pid = processes.recorded(supervisor)
     if pid is not None and seconds:
         os.kill(pid, signal.SIGTERM)
-        _gone(state, seconds)
+        processes.gone(supervisor, seconds)
     # nspawn's own death does not take the machine along, and a dead supervisor does not take nspawn along:
     # the first process inside goes first (all others go with it), then whatever is left.
     with suppress(NspawnError, ProcessLookupError):
         os.kill(leader(name), signal.SIGKILL)
-    if pid is not None and not _gone(state, 30):
+    if pid is not None and not processes.gone(supervisor, 30):
         os.killpg(pid, signal.SIGKILL)
-        if not _gone(state, 30):
+        if not processes.gone(supervisor, 30):
             raise NspawnError(f"machine {name} survives SIGKILL to process group {pid}")
     for left in [*_processes(f"--machine={name}"), *_members(name)]:
         with suppress(ProcessLookupError):
             os.kill(left, signal.SIGKILL)
-    (state / "supervisor").unlink(missing_ok=True)
+    supervisor.unlink(missing_ok=True)
     _remove_cgroups(name)
 
 
@@ -174,29 +177,6 @@ def _processes(argument: str) -> list[int]:
     return found
 
 
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot: with its id, an identity that is not given twice."""
-    status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return "dead" if status[0] == "Z" else status[19]
-
-
-def _supervisor(state: Path) -> int | None:
-    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-        pid, started = (state / "supervisor").read_text().split()
-        if _started(int(pid)) == started:
-            return int(pid)
-    return None
-
-
-def _gone(state: Path, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while running(state):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def _cgroup_mounts() -> list[Path]:
     lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
     return [Path(fields[1]) for fields in lines if fields[2] in ("cgroup", "cgroup2")]
@@ -226,9 +206,9 @@ def _members(name: str) -> set[int]:
     """Processes in the machine's own cgroups: those inside it, once nspawn is gone."""
     found: set[int] = set()
     for mount in _cgroup_mounts():
-        for processes in (mount / name).rglob("cgroup.procs"):
+        for listed in (mount / name).rglob("cgroup.procs"):
             with suppress(OSError):
-                found.update(map(int, processes.read_text().split()))
+                found.update(map(int, listed.read_text().split()))
     return found
 
 

@@ -8,7 +8,6 @@ What the real ones need and a deploy has to name itself, it has to name here too
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -197,7 +196,7 @@ def toolkit() -> list[Package]:
 
 
 def headers(kernel: str) -> list[Package]:
-    """Kernel headers of the running kernel, which in the lab is the host's and in no archive, and their metapackage."""
+    """Kernel headers of a kernel that may be in no archive, as this machine's own, and their metapackage."""
     release = f"usr/src/linux-headers-{kernel}/include/config/kernel.release"
     name = f"linux-headers-{kernel}"
     return [
@@ -206,17 +205,15 @@ def headers(kernel: str) -> list[Package]:
     ]
 
 
-def build(out: Path, kernel: str | None = None) -> list[Path]:
+def build(out: Path, kernel: str) -> list[Path]:
     """Build all packages, the same bytes every time.
 
     :param out: folder that receives the .deb files
-    :param kernel: release of the kernel that gets headers; the running one by default
+    :param kernel: release of the kernel that gets headers
     :return: the files
     """
     out.mkdir(parents=True, exist_ok=True)
-    return [
-        _build(package, out) for package in [*driver(), *toolkit(), *headers(kernel or platform.release())]
-    ]
+    return [_build(package, out) for package in [*driver(), *toolkit(), *headers(kernel)]]
 
 
 def _build(package: Package, out: Path) -> Path:

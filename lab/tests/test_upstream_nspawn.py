@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import nspawn
+from lab import nspawn, processes
 from lab.paths import CHECKOUT
 
 
@@ -57,7 +57,7 @@ def test_a_stopped_machine_is_not_booted_again(tmp_path: Path) -> None:
 def test_a_process_is_known_by_more_than_its_number(tmp_path: Path) -> None:
     identity = tmp_path / "supervisor"
     assert not nspawn.running(tmp_path)
-    identity.write_text(f"{os.getpid()} {nspawn._started(os.getpid())}\n")
+    processes.record(identity, os.getpid())
     assert nspawn.running(tmp_path)
     identity.write_text(f"{os.getpid()} 1\n")  # its number was given to another process since
     assert not nspawn.running(tmp_path)

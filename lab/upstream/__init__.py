@@ -25,7 +25,10 @@ __all__ = [
 ]
 
 
-def start(lab: Lab) -> None:
-    """Bring the simulated internet up and publish its downloads; idempotent, returns when it answers."""
+def start(lab: Lab, kernel: str) -> None:
+    """Bring the simulated internet up and publish its downloads; idempotent, returns when it answers.
+
+    :param kernel: release of the server's kernel, which headers are offered for
+    """
     server.start(lab)
-    downloads.publish(lab)
+    downloads.publish(lab, kernel)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
@@ -23,12 +22,15 @@ TOOLKIT_KEY = "nvidia-toolkit/libnvidia-container/gpgkey"
 DRIVER_KEY = "nvidia-driver/gpgkey"
 
 
-def publish(lab: Lab) -> None:
-    """Build what is offered, where its sources changed since the last time. The upstream must be running."""
+def publish(lab: Lab, kernel: str) -> None:
+    """Build what is offered, where its sources changed since the last time. The upstream must be running.
+
+    :param kernel: release of the kernel that gets headers
+    """
     _fresh(lab, "releases", [LAB / "ollama"], lambda out: _release(out / "ollama"), also=ollama_version)
     _fresh(lab, "ollama-models", [LAB / "ollama"], registry.write)
-    # They have headers for the kernel that runs, which a reboot of this machine may change.
-    _fresh(lab, "packages", [LAB / "hardware"], packages.build, also=platform.release())
+    hardware = [LAB / "hardware"]
+    _fresh(lab, "packages", hardware, lambda out: packages.build(out, kernel), also=kernel)
     secret = authority.apt_key(lambda: server.run(lab, ["/etc/upstream/generate-key"]))
     built = sorted((downloads(lab) / "packages").glob("*.deb"))
     of_nvidia = {package.name for package in packages.toolkit()}

@@ -22,6 +22,7 @@ import pytest
 from group_data.all import paths
 from group_data.gpu import ollama_instances, whisper
 from lab import upstream
+from lab.backends import server
 from lab.machine import Machine
 from lab.paths import CHECKOUT, Lab, lab
 
@@ -140,7 +141,7 @@ def the_lab() -> Lab:
 @pytest.fixture(scope="session")
 def machine(the_lab: Lab) -> Machine:
     """The lab's server, with everything deployed: the state that all tests begin with."""
-    machine = Machine(the_lab)
+    machine = server(the_lab)
     machine.start()
     done = run_pyinfra()
     assert done.rc == 0, done.output
@@ -157,7 +158,7 @@ def deploy(machine: Machine) -> Deploy:
 def in_its_place(machine: Machine) -> Iterator[Machine]:
     """Another machine in the place of the deployed one, which waits shut down meanwhile."""
     machine.stop()
-    other = Machine(machine.lab, "bare")
+    other = server(machine.lab, "bare")
     yield other
     other.scrap()
     machine.start()

@@ -11,7 +11,6 @@ import yaml
 from blueprint import group_data
 from group_data.gpu import gpus, ollama_instances
 from group_data.lab import hardware_profile
-from lab import profile
 from lab.authority import write_private
 from lab.machine import Machine
 from lab.paths import CHECKOUT
@@ -37,7 +36,7 @@ def unfit(bare: Machine) -> Machine:
     listen = "import signal, socket; s = socket.create_server(('', PORT)); signal.pause()".replace(
         "PORT", str(PORT)
     )
-    profile.present(bare.root, OTHER_PROFILE)
+    bare.present(OTHER_PROFILE)
     bare.run(f"gpu-sim take-away {CARD}")
     bare.run(f'systemd-run --quiet --unit=squatter python3 -c "{listen}"')
     await_true(lambda: f":{PORT}" in bare.run("ss -Hltn").stdout, 60, f"program on port {PORT}")

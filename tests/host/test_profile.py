@@ -8,7 +8,6 @@ import pytest
 
 from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances
-from lab import profile
 from lab.machine import Machine
 from tests.host.conftest import CompletedRun, Deploy, all_warm, await_true, repair_instances, run_pyinfra
 
@@ -61,9 +60,9 @@ def before_upgrade(machine: Machine) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def upgraded(machine: Machine, before_upgrade: dict[str, str]) -> Iterator[CompletedRun]:
     """The run after the processor was exchanged; the old one is back afterwards."""
-    profile.present(machine.root, "i7_9700k")
+    machine.present("i7_9700k")
     yield run_pyinfra(*UPGRADED)
-    profile.present(machine.root, "celeron_g4930")
+    machine.present("celeron_g4930")
     back = run_pyinfra()
     assert back.rc == 0, back.output
     assert parallel(machine) == celeron_g4930.profile.ollama_parallel

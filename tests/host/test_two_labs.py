@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import nspawn, overlay, upstream
+from lab.backends import server
 from lab.machine import Machine
 from lab.paths import Lab, lab
 from tests.copies import copy_checkout
@@ -74,7 +75,7 @@ def test_two_labs_have_nothing_in_common(machine: Machine, second: Lab) -> None:
     assert {second.name, second.subnet4, second.subnet6}.isdisjoint(
         {machine.lab.name, machine.lab.subnet4, machine.lab.subnet6}
     )
-    for one in (machine, Machine(second)):
+    for one in (machine, server(second)):
         assert upstream.ready(one.lab)
         address = one.run("ip -4 -brief address show host0").stdout.split()[2]
         assert address == f"{one.lab.machine}/24"
@@ -98,7 +99,7 @@ def test_a_killed_lab_is_repaired(second: Lab) -> None:
     os.kill(nspawn.leader(second.name), signal.SIGKILL)
     subprocess.run(["ip", "link", "delete", f"{second.name}br"], check=True)
     up(second.checkout)
-    assert Machine(second).run("systemctl is-active docker ssh || true").stdout.split()[-1] == "active"
+    assert server(second).run("systemctl is-active docker ssh || true").stdout.split()[-1] == "active"
     assert upstream.ready(second)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.backends import server
 from lab.machine import Machine
 from lab.paths import Lab
 from tests.host.conftest import CompletedRun, ended, pyinfra_command, run_pyinfra, the_lab  # noqa: F401 - fixtures
@@ -14,9 +15,9 @@ from tests.host.conftest import CompletedRun, ended, pyinfra_command, run_pyinfr
 @pytest.fixture(scope="session")
 def in_its_place(the_lab: Lab) -> Iterator[Machine]:  # noqa: F811 - the fixture imported above
     """A machine of its own: the deployed one keeps its data, and waits shut down meanwhile."""
-    deployed = Machine(the_lab)
+    deployed = server(the_lab)
     deployed.stop()
-    before = Machine(the_lab, "before")
+    before = server(the_lab, "before")
     yield before
     before.scrap()
     deployed.start()

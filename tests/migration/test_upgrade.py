@@ -14,7 +14,6 @@ from blueprint.applied import Applied
 from blueprint.model import HardwareProfile
 from group_data import celeron_g4930, i7_9700k
 from group_data.gpu import ollama_instances, whisper
-from lab import profile
 from lab.machine import Machine
 from tests.host.conftest import CompletedRun, all_warm, await_true, run_pyinfra
 from tests.migration.old_server import sql
@@ -129,7 +128,7 @@ def test_a_machine_that_is_not_yet_upgraded_is_seen(server: Machine) -> None:
 
 @pytest.mark.checklist("0.5", "0.7", "0.8")
 def test_after_the_boot_it_is_verified_retuned_and_started(server: Machine) -> None:
-    profile.present(server.root, NEW.name)
+    server.present(NEW.name)
     server.reboot()
     assert not running(server) & {*CONTAINERS}
     part = run_pyinfra(*on(NEW))
@@ -160,7 +159,7 @@ def test_an_abandoned_one_leaves_everything_as_it_was(server: Machine) -> None:
 def test_the_way_back(server: Machine) -> None:
     before = rows(server)
     assert deploy(*on(NEW), *to(OLD)).rc == 0
-    profile.present(server.root, OLD.name)
+    server.present(OLD.name)
     server.reboot()
     done = deploy()
     assert done.rc == 0, done.output

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from blueprint.secrets import Secrets
+from lab.backends import server
 from lab.machine import Machine
 from lab.paths import CHECKOUT, Lab
 from tests.host.conftest import (  # noqa: F401 - fixtures
@@ -35,7 +36,7 @@ ALL = ("--data", "phase=all")  # the last one counts
 @pytest.fixture(scope="session")
 def machine(the_lab: Lab) -> Machine:  # noqa: F811 - the fixture imported above
     """The lab's server with every phase."""
-    machine = Machine(the_lab)
+    machine = server(the_lab)
     machine.start()
     done = run_pyinfra(*ALL)
     assert done.rc == 0, done.output
