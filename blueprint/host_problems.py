@@ -13,7 +13,7 @@ from blueprint.host import Blueprint
 from blueprint.phases import HARDWARE, SHARED, words
 from blueprint.problems import Violation, closest
 from blueprint.projects import ROOT, project_problems
-from blueprint.stack_problems import StackChecks, spoken_of
+from blueprint.stack_problems import StackChecks, missing_names
 from blueprint.validation import shown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -159,7 +159,9 @@ def _shared_problems(blueprint: Blueprint) -> Iterator[Violation]:
         if stack.phase not in SHARED:
             expected = f"one of {', '.join(SHARED)}"
             yield _problem(blueprint, "shared_stacks", f"{stack.name}.phase", repr(stack.phase), expected)
-    yield from spoken_of(blueprint.shared_stacks, blueprint.pgbouncer, blueprint.gateway, blueprint.sources)
+    yield from missing_names(
+        blueprint.shared_stacks, blueprint.pgbouncer, blueprint.gateway, blueprint.sources
+    )
     yield from langfuse.problems(
         blueprint.shared_stacks, blueprint.projects, blueprint.file_of("shared_stacks")
     )

@@ -1,6 +1,6 @@
 """Names of containers in addresses, and in operations that run commands in them.
 
-A declaration with another name is refused (`stack_problems.spoken_of`), because these addresses would be wrong.
+A declaration with another name is refused (`stack_problems.missing_names`), because these addresses would be wrong.
 """
 
 POSTGRES, POOLER, REDIS = "shared-postgres", "pgbouncer", "shared-redis"

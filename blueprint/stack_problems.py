@@ -236,7 +236,7 @@ def _overlap(one: str, other: str) -> bool:
     return prefix == rest or rest == f"{prefix}*"
 
 
-def spoken_of(
+def missing_names(
     shared: Sequence[Stack], pooler: PgBouncer, gateway: Gateway, files: Mapping[str, str]
 ) -> Iterator[Violation]:
     """Problems where a stack or container does not have the name that phases and addresses use.

@@ -259,14 +259,14 @@ def environment_file(values: Mapping[str, str], service: str) -> str:
     problems = [
         Violation("secrets", f"{service}.{variable}", "a text with \\' or with \\ at its end", "one without")
         for variable, value in values.items()
-        if not holdable(value)
+        if not fits_environment_file(value)
     ]
     if problems:
         raise DeclarationError(problems)
     return "".join(f"{variable}={_quoted(value)}\n" for variable, value in values.items())
 
 
-def holdable(value: str) -> bool:
+def fits_environment_file(value: str) -> bool:
     """Whether `environment_file` can write a text."""
     return "\\'" not in value and not value.endswith("\\")
 

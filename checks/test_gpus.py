@@ -77,8 +77,8 @@ def test_instance_has_its_environment(server: Server, instance: OllamaInstance) 
 @pytest.mark.checklist("V.3")
 def test_model_is_resident_on_its_card(server: Server, instance: OllamaInstance) -> None:
     """The model is in memory, wholly on its own card: the CPU would compute the rest, ten times slower."""
-    wanted = [one for one in placements(server.blueprint, server.uuids) if one.instance == instance.name]
-    no_problems(server.settled(lambda: ollama.misplaced(instances(server), wanted), bool))
+    desired = [one for one in placements(server.blueprint, server.uuids) if one.instance == instance.name]
+    no_problems(server.settled(lambda: ollama.misplaced(instances(server), desired), bool))
 
 
 def test_whisper_serves_its_model(server: Server) -> None:

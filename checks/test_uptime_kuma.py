@@ -63,6 +63,6 @@ def test_only_one_person_may_log_in(server: Server) -> None:
     expect("users, logins disabled", found, ([ADMIN], 0), "remove the others on its page")
 
 
-def test_somebody_is_told(server: Server) -> None:
+def test_the_owner_is_notified(server: Server) -> None:
     """There is an active way to notify the owner."""
     expect("notifications", bool(kuma(server)["notifications"]), True, AGAIN)

@@ -66,17 +66,17 @@ def up(
         if str(PurePosixPath(stack.folder).parent) != root:
             raise OperationValueError(f"stack {stack.name}: its folder {stack.folder} is not in {root}")
 
-    actual = _seen(root, stacks)
+    actual = _actual_state(root, stacks)
     if skip_if_running and (other := _in_place(skip_if_running, stacks, actual)):
         host.noop(f"{other.name} of {other.project or 'somebody else'} does this")
         return
 
     def differing() -> tuple[StacksState, list[Difference]]:
-        actual = _seen(root, stacks)
+        actual = _actual_state(root, stacks)
         return actual, [step for stack in stacks if (step := difference(stack, actual))]
 
     patience_s = min(SETTLED_S, timeout_s) if state.is_executing else 0
-    actual, todo = poll(differing, lambda answer: _comes_by_itself(answer[1]), patience_s)
+    actual, todo = poll(differing, lambda answer: _settling(answer[1]), patience_s)
     names = ", ".join(stack.name for stack in stacks)
     if not todo:
         host.noop(f"{names}: as declared")
@@ -96,13 +96,13 @@ def up(
         yield from _containers(step, timeout_s)
 
 
-def _seen(root: str, stacks: Iterable[ComposeStack]) -> StacksState:
+def _actual_state(root: str, stacks: Iterable[ComposeStack]) -> StacksState:
     """The state of the host. In a dry run, ignore containers that an earlier step will rename."""
     actual: StacksState = cached_fact(Stacks, root=root)
     return actual if state.is_executing else without_adopted(stacks, actual)
 
 
-def _comes_by_itself(todo: Sequence[Difference]) -> list[str]:
+def _settling(todo: Sequence[Difference]) -> list[str]:
     """Containers of which only the health differs; none where other steps are left, on which it may depend."""
     if not all(step.only_waits for step in todo):
         return []

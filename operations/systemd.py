@@ -100,7 +100,7 @@ def _steps(unit: Unit, actual: UnitState, mtimes: dict[str, float]) -> Iterable[
     yield from steps
 
 
-def _comes_by_itself(steps: Sequence[UnitStep]) -> list[str]:
+def _settling(steps: Sequence[UnitStep]) -> list[str]:
     """Units that are starting already, where nothing else differs: waiting for them is no change."""
     return (
         [f"{step.unit}, which {step.reason}" for step in steps] if all(step.waits for step in steps) else []
@@ -191,7 +191,7 @@ def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
     def differing() -> list[UnitStep]:
         return difference(units, cached_fact(Units, names=names, paths=paths))
 
-    steps = poll(differing, _comes_by_itself, STARTED_S if state.is_executing else 0)
+    steps = poll(differing, _settling, STARTED_S if state.is_executing else 0)
     if not steps:
         host.noop(f"{', '.join(unit.name for unit in units)} as declared")
         return

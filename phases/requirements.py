@@ -11,7 +11,7 @@ from pyinfra.context import host
 from blueprint import Blueprint, DeclarationError, Secrets, Violation, secret_places
 from blueprint.phases import HARDWARE
 from blueprint.projects import too_small
-from blueprint.stacks import holdable
+from blueprint.stacks import fits_environment_file
 from facts.written_values import WrittenValues
 from operations.checks import report
 from phases import preflight
@@ -114,7 +114,7 @@ def _provided_secrets(
     missing = secrets.missing(sorted(names))
     yield from missing
     for name in sorted(names - {one.key for one in missing}):
-        if not holdable(secrets.provided(name)):
+        if not fits_environment_file(secrets.provided(name)):
             expected = "one that an environment file of Compose can hold"
             found = "a text with \\' or with \\ at its end"
             yield Violation(secrets.file, name, found, expected, "have another one issued")

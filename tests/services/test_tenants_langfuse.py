@@ -43,8 +43,8 @@ def ask(path, body=None, public=public, secret=secret):
 WRITE = """
 event = {"id": arguments["id"], "type": "trace-create", "timestamp": "2026-02-25T20:00:00Z"}
 event["body"] = {"id": arguments["id"], "name": "tenants", "tags": ["project:" + arguments["name"]]}
-status, said = ask("ingestion", {"batch": [event]})
-print(json.dumps([status, len(said["successes"]) if status == 207 else said]))
+status, reply = ask("ingestion", {"batch": [event]})
+print(json.dumps([status, len(reply["successes"]) if status == 207 else reply]))
 """
 READ = """
 found = {name: ask("traces/" + number)[0] for name, number in arguments["ids"].items()}
@@ -55,8 +55,8 @@ print(json.dumps({"found": found, "listed": listed, "projects": projects}))
 OPEN = """
 found = {}
 for other in arguments["publics"]:
-    status, said = ask("projects", public=other)
-    found["theirs with my secret " + other] = [project["id"] for project in said["data"]] if status == 200 else []
+    status, reply = ask("projects", public=other)
+    found["theirs with my secret " + other] = [project["id"] for project in reply["data"]] if status == 200 else []
     found["theirs without a secret " + other] = ask("projects", public=other, secret="sk-lf-guess")[0]
 found["new project"] = ask("projects", {"name": "mine"})[0]
 found["of the organisation"] = ask("organizations/projects")[0]

@@ -236,22 +236,22 @@ def test_a_cached_answer_stays_in_its_own_project(tenants: list[Tenant]) -> None
 def test_no_credential_is_in_a_log(tenant: Tenant, machine: Machine) -> None:
     program = """
     canary = arguments["canary"]
-    said = []
+    statuses = []
     for each in (canary, key):
         for path in (f"/gemini/v1beta/models/x:generateContent?key={each}", f"/v1/models?api_key={each}",
                      f"/v1/chat/completions?key={each}", f"/key/{each}/regenerate", f"/{each}",
                      f"/key/info?key={each}", f"/ui/{each}?key={each}"):
-            said.append(answer(url + path, None, key)[0])
+            statuses.append(answer(url + path, None, key)[0])
     for header in ("Authorization", "api-key", "x-api-key", "x-goog-api-key", "x-litellm-api-key"):
         for value in (canary, "Bearer " + canary, canary[3:], "Bearer " + canary[3:], "Basic " + canary[3:]):
-            said.append(answer(url + "/v1/models", None, None, headers={header: value})[0])
+            statuses.append(answer(url + "/v1/models", None, None, headers={header: value})[0])
     for upgrade in ("/v1/realtime?model=x&key=" + canary,):
-        said.append(answer(url + upgrade, None, key, headers={
+        statuses.append(answer(url + upgrade, None, key, headers={
             "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="})[0])
     answer(url + "/v1/chat/completions", {**question, "user_config": canary}, key)
     answer(url + "/v1/chat/completions", question, key)
-    print(json.dumps(said))
+    print(json.dumps(statuses))
     """
     canary = f"sk-canary{random.token_hex(16)}"
     since = machine.run("date +%s").stdout.strip()

@@ -20,7 +20,7 @@ def test_every_lane_is_made_of_targets_that_are_there_each_once() -> None:
     assert set(suites) <= set(targets)
 
 
-def test_a_suite_that_fails_stops_no_other_and_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_suite_that_fails_stops_no_other_and_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     assert lanes.run_lanes({"first": ("no-such-suite", "help")}) == {"first": 2}
     output = capfd.readouterr().out
     assert "no-such-suite" in output

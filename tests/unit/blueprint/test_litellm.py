@@ -90,7 +90,7 @@ def test_a_model_without_a_fallback_is_retried() -> None:
     assert not [model for model in models if "num_retries" in model["litellm_params"]]
 
 
-def test_a_model_that_thinks_is_asked_where_its_stream_does_not_break() -> None:
+def test_a_model_that_reasons_is_called_where_its_stream_does_not_break() -> None:
     thinker = Model(name="big", instance="heavy", rpm=20, timeout_s=60, supports_reasoning=True)
     model = litellm.config(gateway(models=(thinker,), fallbacks={}, aliases={}), INSTANCES, 10)["model_list"][
         0

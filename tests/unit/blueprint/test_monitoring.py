@@ -119,7 +119,7 @@ def test_secrets_are_filled_in_where_they_belong(secrets: Secrets) -> None:
     assert kuma.monitors(monitors, secrets) == list(desired.values())
 
 
-def test_each_job_finds_where_to_tell(secrets: Secrets) -> None:
+def test_each_job_finds_its_heartbeat(secrets: Secrets) -> None:
     monitors = [Monitor(name="web", url="http://web/"), Monitor(name="backup", push=True)]
     folder, file = kuma.heartbeats(monitors, secrets, "/etc/platform/heartbeats", 3002)
     assert folder == Directory("/etc/platform/heartbeats", mode="0700")

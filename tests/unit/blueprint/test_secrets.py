@@ -397,7 +397,7 @@ def test_an_encrypted_file_stays_encrypted_without_recipients(
     assert opened(tmp_path, SOURCEFAST_AGE_IDENTITY=path).has("a")
 
 
-def test_what_age_needs_is_said(tmp_path: Path, identity: tuple[str, str]) -> None:
+def test_a_message_names_what_age_needs(tmp_path: Path, identity: tuple[str, str]) -> None:
     path, public = identity
     folder = tmp_path / "s"
     folder.mkdir()

@@ -198,7 +198,7 @@ def test_a_file_belongs_to_one_user() -> None:
         )
 
 
-def test_the_role_of_a_database_is_its_own_unless_said_otherwise() -> None:
+def test_the_role_of_a_database_is_its_own_unless_declared_otherwise() -> None:
     assert Database("litellm").role == "litellm"
     assert Database("voicejury_db", owner="voicejury").role == "voicejury"
 

@@ -72,7 +72,7 @@ def test_a_container_is_limited_restarted_and_known_by_its_own_names_only(resolv
     }
 
 
-def test_what_is_not_declared_is_not_said(resolver: Resolver) -> None:
+def test_what_is_not_declared_is_not_in_the_definition(resolver: Resolver) -> None:
     output = definition(resolver).keys()
     assert not output & {
         "ports",
@@ -86,7 +86,7 @@ def test_what_is_not_declared_is_not_said(resolver: Resolver) -> None:
     }
 
 
-def test_what_is_declared_is_said(resolver: Resolver) -> None:
+def test_what_is_declared_is_in_the_definition(resolver: Resolver) -> None:
     made = definition(
         resolver,
         command=("serve", "$HOME"),

@@ -75,7 +75,7 @@ def host(tmp_path: Path) -> Iterator[BackupHost]:
     host.telegram.stop()
 
 
-def test_everything_is_saved_privately_and_nothing_is_said(host: BackupHost) -> None:
+def test_everything_is_saved_privately_and_nobody_is_notified(host: BackupHost) -> None:
     assert host.back_up() == 0
     assert host.messages() == []
     pieces = sorted(

@@ -473,7 +473,7 @@ def test_a_key_is_found_wherever_litellm_looks_for_one(name: str) -> None:
 @pytest.mark.parametrize(
     "value", ["Bearer a-password", "a-password", "Basic cGFzc3dvcmQ=", "Digest x", "sk-a b"]
 )
-def test_what_is_no_key_is_refused_without_its_being_said(value: str) -> None:
+def test_what_is_no_key_is_refused_and_not_repeated(value: str) -> None:
     with pytest.raises(RefusedError) as refusal:
         rules.credential([("authorization", value)])
     assert refusal.value.status == 401

@@ -191,7 +191,7 @@ def test_a_project_that_is_no_longer_declared_is_named_and_keeps_its_pair(server
     assert server.opens(CLUB.secret_key) == "club"
 
 
-def test_a_pair_that_opens_another_project_is_brought_back(server: Server) -> None:
+def test_a_pair_that_opens_another_project_is_put_back(server: Server) -> None:
     applied(server, SHOP, CLUB)
     with server.database:
         server.database.execute("UPDATE api_keys SET project_id = 'club' WHERE public_key = 'pk-lf-shop'")
@@ -199,7 +199,7 @@ def test_a_pair_that_opens_another_project_is_brought_back(server: Server) -> No
     assert applied(server, SHOP, CLUB).opens(SHOP.secret_key) == "shop"
 
 
-def test_a_project_in_another_organisation_is_brought_back(server: Server) -> None:
+def test_a_project_in_another_organisation_is_put_back(server: Server) -> None:
     applied(server, SHOP)
     with server.database:
         server.database.execute("INSERT INTO organizations VALUES ('theirs', 'Theirs')")

@@ -212,7 +212,7 @@ def test_a_key_that_litellm_would_not_take(key: str) -> None:
     assert key not in str(refusal.value)
 
 
-def test_wanted_and_absent() -> None:
+def test_desired_and_absent() -> None:
     with pytest.raises(OperationValueError, match="both desired and absent: shop"):
         commands(litellm.teams, {}, container="litellm-proxy", port=4000, desired=[SHOP], absent=["shop"])
 

@@ -95,7 +95,7 @@ def test_an_answer_that_is_none_is_an_error() -> None:
 # --- databases and roles
 
 
-def test_nothing_is_said_to_a_cluster_that_is_as_declared() -> None:
+def test_a_cluster_that_is_as_declared_gets_no_statement() -> None:
     assert statements(as_declared()) == []
     assert commands(postgres.databases, {Cluster: as_declared()}, "shared-postgres", [DESIRED]) == []
 
@@ -467,7 +467,7 @@ def stray(name: str = "stray", **values: Any) -> ClusterState:
     return replace(state, roles={**state.roles, name: postgres_facts.RoleState(name, **values)})
 
 
-def test_nothing_is_said_of_a_cluster_that_has_only_what_is_declared() -> None:
+def test_a_cluster_that_has_only_what_is_declared_is_not_reported() -> None:
     assert named(as_declared()) == ([], [])
 
 
@@ -516,7 +516,7 @@ def test_an_administrator_that_a_person_made_is_named_once_and_for_all() -> None
     assert named(state, "dba") == ([], [])
 
 
-def test_what_harms_nobody_is_said_and_fails_nothing() -> None:
+def test_what_harms_nobody_is_reported_and_fails_nothing() -> None:
     state = stray("idle")
     state = replace(
         state,

@@ -65,7 +65,7 @@ def test_the_fact_lists_folders(tmp_path: Path) -> None:
     assert found.identities == {("users", "eve"), ("service-accounts", "KEY1"), ("policies", "readall")}
 
 
-def test_who_logs_in_beside_its_root_is_a_problem_and_the_rest_is_said() -> None:
+def test_who_logs_in_beside_its_root_is_a_problem_and_the_rest_is_reported() -> None:
     strangers = {("users", "eve"), ("service-accounts", "KEY1"), ("policies", "readall")}
     found = StorageState(frozenset({"langfuse", "loot"}), frozenset(strangers))
     assert [problem.what for problem in s3.right_problems("minio", found)] == [

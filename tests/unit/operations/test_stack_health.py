@@ -26,7 +26,7 @@ def test_a_container_that_comes_to_its_health_by_itself_is_no_change(health: str
     assert host.logged == [f"waiting for web, which is {health}"]
 
 
-def test_a_container_that_stays_unhealthy_is_brought_up_and_says_why(waited: list[float]) -> None:
+def test_a_container_that_stays_unhealthy_is_started_and_the_reason_reported(waited: list[float]) -> None:
     stack = front()
     assert scripts(stack, with_container(as_declared(stack), "web", health="unhealthy")) == ["stacks/up.sh"]
     assert SETTLED_S <= sum(waited) < SETTLED_S + ASKED_AGAIN_S

@@ -76,7 +76,7 @@ def test_the_container_that_a_dead_run_did_not_make_is_made() -> None:
         ({"health": None}, "is without a health check", False),
     ],
 )
-def test_what_is_not_as_it_should_be_is_brought_up(
+def test_what_is_not_as_it_should_be_is_started(
     changes: dict[str, Any], reason: str, recreates: bool
 ) -> None:
     (start,) = difference(front(), with_container(as_declared(front()), "web", **changes)).starts

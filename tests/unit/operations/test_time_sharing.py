@@ -123,7 +123,7 @@ def test_the_model_leaves_the_container_has_its_card_and_the_model_is_back(bench
         ("silent", "", "no answer of qwen3:4b within 30 s"),
     ],
 )
-def test_what_does_not_work_is_said_and_not_marked(
+def test_what_does_not_work_is_reported_and_not_marked(
     bench: Bench, card: Path, file: str, text: str, output: str
 ) -> None:
     (card / file).write_text(text)

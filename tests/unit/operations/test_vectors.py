@@ -45,13 +45,13 @@ def shortfalls(*vectors: Vector) -> list[str]:
     return list(vector_shortfalls([DESIRED], vectors))
 
 
-def test_nothing_is_said_of_what_is_as_desired() -> None:
+def test_what_is_as_desired_is_not_reported() -> None:
     assert shortfalls(CURRENT, Vector("Another", "embedding", 3)) == []
     more = VectorIndex("hnsw", "vector_cosine_ops", HNSW.options | {"fillfactor=90"})
     assert shortfalls(replace(CURRENT, indexes=(more,))) == []
 
 
-def test_what_is_missing_or_otherwise_is_said() -> None:
+def test_what_is_missing_or_otherwise_is_reported() -> None:
     assert shortfalls() == ["DocumentChunk.embedding: found no such column of vectors, expected vector(1536)"]
     assert shortfalls(replace(CURRENT, dimensions=768)) == [
         "DocumentChunk.embedding: found vectors of 768 dimensions, expected 1536"

@@ -15,8 +15,8 @@ from tests.unit.paths import CHECKOUT
 
 INVENTORY = """
 fast = {"fake_delay": 0, "fake_delay_jitter": 0}
-told = {**fast, "report_login": "ssh one", "report_next_step": "look at it"}
-servers = [("@fake/one", told), ("@fake/two", fast)]
+with_next_step = {**fast, "report_login": "ssh one", "report_next_step": "look at it"}
+servers = [("@fake/one", with_next_step), ("@fake/two", fast)]
 """
 DEPLOY = """
 import gevent
