@@ -43,7 +43,7 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema fo
 check: lint ## while you work: lint, types, and the unit tests nearest to what differs from main
 	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
 
-# Whatever Python is told elsewhere: without bytecode each worker rewrites and compiles every test anew.
+# Whatever the environment sets: without bytecode each worker rewrites and compiles every test anew.
 unit check: export PYTHONDONTWRITEBYTECODE :=
 unit: prerequisites $(VENV)/installed ## tests that need no machine
 	$(BIN)/pytest -n 2 --dist worksteal $(UNIT)
@@ -69,7 +69,7 @@ verify: $(VENV)/installed ## try everything that the host has: routes, keys, bud
 check-host: $(VENV)/installed ## ask the host whether everything is as declared: read-only, free of charge, at any hour
 	$(BIN)/pytest checks $(if $(HOST),--hosts=ssh://$(HOST))
 
-molecule: prerequisites $(VENV)/molecule ## a fresh lab: deploy, again for nothing, check, break three things, mend, check; PHASES=hardware
+molecule: prerequisites $(VENV)/molecule ## a fresh lab: deploy, again for nothing, check, break three things, repair them, check; PHASES=hardware
 	MOLECULE_PHASES=$(PHASES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one

@@ -44,7 +44,7 @@ _PEM = re.compile(
 
 
 def _single_value(text: object) -> None:
-    """Refuse what no provider issues, but an empty value, which is none. No message shows it."""
+    """Refuse a value that no provider issues; an empty one counts as missing. No message shows the value."""
     if not isinstance(text, str | None):
         raise unexpected("text, in quotes where it begins with [", found=yaml_files.kind(text))
     if not text or not text.strip() or _is_of_lines(text):
@@ -253,7 +253,7 @@ class Secrets:
         return values
 
     def _validate(self, leaves: Mapping[tuple[str, ...], object]) -> None:
-        """Refuse names and values that cannot be meant; a name that cannot may be a value, and is not shown."""
+        """Refuse impossible names and values; an impossible name is not shown, because it may be a value."""
         problems: list[Violation] = []
         for path in leaves:
             if wrong := [part for part in path if not _NAME.fullmatch(part)]:

@@ -1,4 +1,4 @@
-"""What a container has to be, in the words of `docker inspect`, from the definition that Compose is given."""
+"""What a container has to be, in the words of `docker inspect`, from Compose's definition of it."""
 
 from __future__ import annotations
 

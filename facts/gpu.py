@@ -41,7 +41,7 @@ class GpuState:
     """All cards of a host.
 
     :param installed: nvidia-smi is there
-    :param error: what nvidia-smi said instead of listing the cards (driver not loaded, newer than the loaded
+    :param error: message of nvidia-smi instead of a list of the cards (driver not loaded, newer than the loaded
         module …); None when it answered
     """
 

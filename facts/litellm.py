@@ -68,7 +68,7 @@ class Proxy(FactBase[ProxyState]):
 
     :param container: the proxy's
     :param port: where it listens in there
-    :param required: it has to answer, or the fact fails with what it said; otherwise no answer counts as not running
+    :param required: it has to answer, or the fact fails with its output; otherwise no answer counts as not running
     """
 
     def command(self, container: str, port: int, required: bool = True) -> StringCommand:

@@ -36,7 +36,7 @@ class CopyState:
     """Answer of `PostgresCopy`.
 
     :param recorded: databases of the source that are copied, compared and in their place
-    :param complete: all that was wanted is
+    :param complete: whether every requested one is recorded
     :param free: bytes that may still be written where the dumps go
     :param status: of the source's container; None where there is none
     :param source: databases of the source; None where it does not run

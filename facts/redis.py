@@ -12,7 +12,7 @@ from pyinfra.api.facts import FactBase
 
 from facts import script
 
-# What says no more than that nothing else was given.
+# Rules that add nothing: resets, and defaults.
 _SILENT = frozenset({"sanitize-payload", "resetpass", "resetkeys", "resetchannels", "reset", "alldbs"})
 _SELECTOR = re.compile(r"\(([^()]*)\)")
 _LONG = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocommands": "-@all"}
@@ -53,7 +53,7 @@ class AclUser:
 class RedisState:
     """Answer of `Redis`.
 
-    :param answer: what it said to PING: "PONG", a refusal, or None where nothing answers
+    :param answer: its reply to PING: "PONG", a refusal, or None where nothing answers
     :param refusal: what Docker or the client complained of; empty for nothing
     :param settings: those that were asked for
     :param users: by name, as it runs with them
@@ -155,7 +155,7 @@ def _selector(rules: Iterable[str]) -> Selector:
         elif rule.startswith("db=") or rule == "resetdbs":
             databases = rule
         elif rule in ("+@all", "-@all"):
-            commands = [rule]  # whatever was said before no longer counts
+            commands = [rule]  # it resets every rule before it
         else:
             commands.append(rule)
     return Selector(frozenset(patterns), databases, frozenset(commands))

@@ -19,7 +19,7 @@ class KeysState:
     """Answer of `RedisKeys`.
 
     :param status: of the container; None where there is none
-    :param answer: what the server said to PING; PONG where it lets us in
+    :param answer: its reply to PING; PONG where the login succeeded
     :param keys: by index
     """
 

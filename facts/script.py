@@ -4,7 +4,7 @@ A fact has no standard input, unlike an operation (operations/script.py), so the
 of `sh`; nothing is installed on the host for it. The scripts are POSIX sh and answer in sections:
 
     @@name argument
-    whatever the program said, line by line
+    output of the program, line by line
 
 A program that is missing leaves its section out or empty; the script itself always succeeds.
 """

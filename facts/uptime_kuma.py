@@ -27,7 +27,7 @@ class MonitorState:
     :param active: not paused
     :param notifications: ids of those that it uses
     :param status: key of `STATUS`; None where it has had no heartbeat yet
-    :param message: what its last heartbeat said
+    :param message: text of its last heartbeat
     """
 
     id: int

@@ -18,7 +18,7 @@ TRUSTED_AS = Path("usr/local/share/ca-certificates/sourcefast-lab.crt")
 
 
 def certificate_file() -> Path:
-    """The authority's certificate (PEM), for whoever has to trust it."""
+    """The authority's certificate (PEM), for every program that has to trust it."""
     _once("ca.key", _make_authority)
     return FOLDER / "ca.crt"
 
@@ -71,7 +71,7 @@ def apt_key(generate: Callable[[], bytes]) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner reads; whoever reads it sees the old content or the new, never half of it."""
+    """Write a file that only its owner reads; a reader sees the old content or the new, never half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """`make bench-first`: the first deploy of phases litellm and monitoring, beside a bare script that does the same work.
 
 Both begin with a machine that has phase hardware and none of their images; the registry is warm. The script pulls the
-same images, builds Postgres' and brings up the same Compose files, which it is given ready-made. What the deploy does
+same images, builds Postgres' and starts the same, already written Compose files. What the deploy does
 beyond it: render and check, settings, roles and users, teams, bucket, monitors, and a first backup of everything.
 """
 

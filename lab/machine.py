@@ -34,7 +34,7 @@ TRASH = ".trash-"
 
 
 class CommandError(RuntimeError):
-    """A command on the machine failed; the message has what it said."""
+    """A command on the machine failed; the message has its output."""
 
 
 class Machine(ABC):

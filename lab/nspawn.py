@@ -1,7 +1,7 @@
 """Booting a Debian root in systemd-nspawn: the same for the server and for the simulated internet.
 
 nspawn ends when the system inside reboots, so a small supervising process boots it again. That process is the
-one whose identity is recorded; it ends when the system inside powers off, or is told to.
+one whose identity is recorded; it ends when the system inside powers off, or is stopped.
 """
 
 from __future__ import annotations

@@ -35,6 +35,6 @@ def gone(file: Path, seconds: float) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot: with its id, an identity that is not given twice."""
+    """When a process started, in clock ticks since boot: with its id, an identity that no other process gets."""
     status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return "dead" if status[0] == "Z" else status[19]

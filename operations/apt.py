@@ -24,7 +24,7 @@ class Package:
     """A package to install.
 
     :param name: of a real package (not a virtual one), without architecture
-    :param unless: packages of which one suffices: if it is installed, this one is not wanted
+    :param unless: packages of which one suffices: if one is installed, this one is not
     :param masks: units of it that are masked before it is installed, so that installing does not start them
     """
 

@@ -177,7 +177,7 @@ def daemon(settings: Mapping[str, Any]) -> Generator[StringCommand | FunctionCom
 
     The file is validated by dockerd itself before it replaces the old one. Docker is restarted when the file is newer
     than the daemon, which an interrupted run leaves behind as well, and when somebody flushed its rules: it makes them
-    at its start only. Containers survive that where live-restore is wanted, even if it was off before.
+    at its start only. Containers survive that where live-restore is declared, even if it was off before.
 
     Raises `OperationError`, before anything is changed, for an unreadable file and for a restart that would leave
     containers dead or out of sight. Fails where rules are still missing after a restart.

@@ -1,4 +1,4 @@
-"""Files, directories and links of a host, declared together and brought to their state together."""
+"""Files, directories and links of a host, declared and applied together."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def payload(changes: Sequence[TreeChange]) -> str:
 
 @operation()
 def tree(entries: Sequence[Entry]) -> Generator[StringCommand, None, None]:
-    """Bring files, directories and links to their declared state: one question, and one command for all
+    """Apply declared files, directories and links: one question, and one command for all
     differences.
 
     A new content is written beside its destination as 0600, gets its mode and owner, passes its validation

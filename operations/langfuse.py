@@ -30,7 +30,7 @@ BCRYPT_ROUNDS = 11
 
 @dataclass(frozen=True)
 class LangfuseChange:
-    """Statements that bring the database closer to its declared state.
+    """Statements of one step towards the declared state of the database.
 
     :param cached: hashes of keys that Langfuse may have cached otherwise
     :param after: statements for when they are forgotten
@@ -51,9 +51,9 @@ def quick_hash(secret_key: str, salt: str) -> str:
 def difference(
     langfuse: LangfuseState, organisation: str, desired: Iterable[TraceProject], salt: str
 ) -> list[LangfuseChange]:
-    """The changes that bring projects and keys to their declared state; none where they are in it.
+    """The changes from the actual to the declared projects and keys; none where they agree.
 
-    Each step can be the last one of a run that dies: what is still cached stands in the notes of the keys.
+    Each step can be the last one of a run that dies: the keys' notes say what is still cached.
 
     :param organisation: id of the one that all of them are in
     :param salt: with which Langfuse hashes keys

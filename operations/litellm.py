@@ -117,7 +117,7 @@ def teams(
     """Give each team its budget and models, and its key the declared value.
 
     A key whose value changed is replaced: the old one is refused from then on. What the team has spent stays. Teams
-    that are neither wanted nor absent are named and left alone.
+    that are neither desired nor absent are named and left alone.
 
     + container: the proxy's; the requests are made inside it, with the master key that it has anyway
     + port: where the proxy listens in there
@@ -206,7 +206,7 @@ def right_problems(
     for model in sorted(set(proxy.models)):
         yield Problem(
             f"LiteLLM: model {model}",
-            "in its database: whoever asks for that name is sent where somebody said on its page",
+            "in its database: a caller of that name gets what somebody has set on its page",
             "only models of `gateway`",
             f"POST /model/delete of its id, {_INSIDE}; declare it if it is needed",
         )

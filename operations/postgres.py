@@ -1,7 +1,7 @@
 """Databases, roles and settings of a Postgres server in a container.
 
-Everything is said on the standard input of psql, on the server's local socket: no password or verifier is ever in an
-argument list, and the server's log does not keep the statements either.
+Every statement travels on the standard input of psql, on the local socket: no password or verifier is ever in an
+argument list, and the log of the server does not keep the statements either.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _answering(container: str) -> ClusterState:
 def databases(
     container: str, desired: Sequence[OwnedDatabase], roles: Sequence[LoginRole] = ()
 ) -> Generator[StringCommand, None, None]:
-    """Bring databases, their owners and other roles, grants and extensions to their declared state.
+    """Apply declared databases, their owners and other roles, grants and extensions.
 
     One question and, where something differs, one psql that does all of it. What is not declared is left alone,
     but for grants on declared databases and the server's own; nothing is ever dropped. PUBLIC may connect to none.
@@ -121,7 +121,7 @@ def settings(
 
     + container: in which the server runs; the caller has written its file before
     + desired: settings and their values, as Postgres shows them
-    + hba: what the file says that says who may log in, put there likewise; None for whatever it says
+    + hba: expected content of pg_hba.conf, written by the caller as well; None for any
     """
     for name in desired:
         if not SETTING.fullmatch(name):
@@ -152,7 +152,7 @@ def postgres(
     + container: in which it runs
     + desired: databases that it must have by now
     + settings: settings with which it must run
-    + hba: what the file has to say that says who may log in; None for whatever it says
+    + hba: expected content of pg_hba.conf; None for any
     """
     cluster: ClusterState = cached_fact(Cluster, container=container)
     if cluster.version is None:

@@ -33,7 +33,7 @@ class ClusterChange:
 def difference(
     desired: Sequence[OwnedDatabase], roles: Sequence[LoginRole], cluster: ClusterState
 ) -> list[ClusterChange]:
-    """The changes that bring roles and databases to their declared state, none where they have it. Nothing is dropped.
+    """The changes from the actual to the declared roles and databases, none where they agree. Nothing is dropped.
 
     :raises OperationError: for what cannot be changed in place: an encoding, and an extension that the server does
     not have.

@@ -1,4 +1,4 @@
-"""Compose projects ("stacks"): their files, their images and their containers, brought to their state together."""
+"""Compose projects ("stacks"): their files, their images and their containers, applied together."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def up(
     before_recreate: Saving | None = None,
     skip_if_running: str | None = None,
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Bring stacks to their declared state: one question for all of them, and no command where nothing differs.
+    """Apply declared stacks: one question for all of them, and no command where nothing differs.
 
     Otherwise, in this order: `before_recreate`; images that are missing; all files, once Compose has accepted the new
     compose.yaml; networks that are missing; containers that are missing, stopped or made from anything else than what

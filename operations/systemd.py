@@ -1,4 +1,4 @@
-"""Units of systemd, declared together and brought to their state in one transaction."""
+"""Units of systemd, declared together and applied in one transaction."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _newest_since(since: float | None, paths: Iterable[str], mtimes: dict[str, f
 
 @operation()
 def units(units: Sequence[Unit]) -> Generator[StringCommand, None, None]:
-    """Bring units to their declared state: one question, and one command for all differences.
+    """Apply declared units: one question, and one command for all differences.
 
     Whether a unit has to be restarted is read off the host: it is when a file that configures it is newer than the
     process. A run that died between a file and the restart it asked for is therefore repaired by the next one.

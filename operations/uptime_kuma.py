@@ -127,7 +127,7 @@ def monitors(
     monitors: Sequence[KumaMonitor],
     telegram: TelegramNotification | None = None,
 ) -> Generator[StringCommand, None, None]:
-    """Bring the monitors of one owner to their declared state; an Uptime Kuma that is new gets its administrator first.
+    """Apply the declared monitors of one owner; an Uptime Kuma that is new gets its administrator first.
 
     What `owner` declared before and declares no more is deleted. Other owners' monitors and those that a person made
     are not touched; a person who empties a monitor's description takes it over. After a change, the monitors get the

@@ -17,7 +17,7 @@ NOBODY_LOGS_IN = "/usr/sbin/nologin"
 
 
 def difference(actual: AccountState, user: str, home: str, groups: Sequence[str]) -> list[tuple[str, ...]]:
-    """The commands that bring an account to its declared state; none where it is as declared."""
+    """The commands from the actual to the declared account; none where they agree."""
     missing = [group for group in groups if group not in actual.known_groups]
     commands: list[tuple[str, ...]] = [("groupadd", "--system", group) for group in missing]
     if not actual.exists:
@@ -41,7 +41,7 @@ def system_user(user: str, home: str, groups: Sequence[str] = ()) -> Generator[S
 
     + user: name of the account and of its own group
     + home: its home directory; declared where the other directories are, not made here
-    + groups: further groups it belongs to, made if they are missing; others it is in are left to it
+    + groups: further groups it belongs to, made if they are missing; it keeps others that it is in
     """
     for name in (user, *groups):
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):

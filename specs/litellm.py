@@ -1,4 +1,4 @@
-"""Teams as they are to be in a LiteLLM proxy."""
+"""Declared teams of a LiteLLM proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compose projects ("stacks") as they are to be on a host."""
+"""Compose projects ("stacks") as they are declared for a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Monitors as they are to be in Uptime Kuma."""
+"""Declared monitors of Uptime Kuma, with the settings that it calls them by."""
 
 from __future__ import annotations
 

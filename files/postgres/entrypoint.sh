@@ -14,14 +14,14 @@ volume=$(dirname "$PGDATA")
 if [ -e "$volume/PG_VERSION" ]; then
     cat >&2 <<MESSAGE
 postgres: found a cluster of another image at the root of the volume (major $(cat "$volume/PG_VERSION")).
-Wanted an empty volume, or one of this image. Indexes on text are not safe under another C library:
+Expected an empty volume, or one of this image. Indexes on text are not safe under another C library:
 dump it with the image it was made with, and restore the dump into a new volume.
 MESSAGE
     exit 1
 fi
 
 if [ -e "$PGDATA/PG_VERSION" ] && [ "$(cat "$PGDATA/PG_VERSION")" != "$PG_MAJOR" ]; then
-    echo "postgres: found a cluster of major $(cat "$PGDATA/PG_VERSION"), wanted $PG_MAJOR: dump it with an image" \
+    echo "postgres: found a cluster of major $(cat "$PGDATA/PG_VERSION"), expected $PG_MAJOR: dump it with an image" \
         "of its major, and restore the dump into a new volume" >&2
     exit 1
 fi

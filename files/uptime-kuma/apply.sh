@@ -1,5 +1,5 @@
 #!/bin/bash
-# Bring an Uptime Kuma to its declared state: files/uptime-kuma/client.js runs beside it, in its network and from its image,
+# Apply the declared monitors of an Uptime Kuma: files/uptime-kuma/client.js runs beside it, in its network and from its image,
 # with a memory limit of its own. The login and the actions come on standard input.
 # usage: apply.sh CONTAINER PROGRAM
 set -euo pipefail

@@ -79,7 +79,7 @@ def foundations(known: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
 def build(lab: Lab, names: Iterable[str] | None = None) -> None:
     """Make the lab's registry offer the images. The upstream must be running.
 
-    :param names: folders of the images wanted; all of them if not given
+    :param names: folders of the images; by default all of them
     """
     known = references()
     below = foundations(known)

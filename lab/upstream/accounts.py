@@ -39,7 +39,7 @@ def seeds(lab: Lab) -> dict[str, str]:
 
 
 def _generated() -> dict[str, str]:
-    """New credentials, each in its provider's form: whoever checks the form of one accepts it."""
+    """New credentials, each in its provider's form: a program that checks the form accepts it."""
     return {
         "groq": f"gsk_{_letters(52)}",
         "openai": f"sk-proj-{_letters(64)}",

@@ -29,7 +29,7 @@ class Breakage:
 
     :param how: shell on the server
     :param fails: checks that have to fail for it, as "module::function[id]"
-    :param undo: shell on the server, for what no run mends
+    :param undo: shell on the server, for what no run repairs
     """
 
     how: str

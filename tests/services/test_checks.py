@@ -1,4 +1,4 @@
-"""The checks of checks/ pass on the deployed server, each kind fails where something is broken, and a run mends it."""
+"""All of checks/ passes on the deployed server, each kind fails where something is broken, and a run repairs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_all_pass_on_the_deployed_server(machine: Machine) -> None:
 
 @pytest.fixture
 def broken(machine: Machine, deploy: Callable[..., CompletedRun]) -> Iterator[None]:
-    """Everything is broken at once; a run mends it afterwards, after what no run mends was undone by hand."""
+    """Everything is broken at once; a run repairs it afterwards, after what no run repairs was undone by hand."""
     with without_cron(machine):
         try:
             for breakage in BREAKAGES.values():

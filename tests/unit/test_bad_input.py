@@ -40,7 +40,7 @@ def in_checkout(checkout: Path, *arguments: str, environment: str = "") -> subpr
 
 
 def stops(checkout: Path, answer: Iterable[str], *arguments: str, environment: str = "") -> None:
-    """A run stops before it connects, with what is wanted in one line of what it says."""
+    """A run stops before it connects, with what is expected in one line of its output."""
     status, output = pyinfra(checkout, *arguments, environment=environment)
     assert status != 0
     assert "Traceback" not in output

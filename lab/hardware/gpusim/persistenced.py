@@ -9,7 +9,7 @@ from .state import driver_loaded, load, runtime
 
 
 def main() -> int:
-    """Switch persistence mode on until the daemon is told to stop."""
+    """Switch persistence mode on until the daemon is stopped."""
     if not driver_loaded():
         sys.stderr.write("nvidia-persistenced failed to initialize. Check syslog for more details.\n")
         return 1

@@ -148,7 +148,7 @@ def runtime() -> Iterator[Runtime]:
         folder.chmod(
             0o777
         )  # never sticky: the kernel would then refuse to open other users' files for writing
-    # Written in place, not renamed: the file is the lock, and belongs to whoever was first.
+    # Written in place, not renamed: the file is the lock, and belongs to the first process.
     handle = os.open(folder / "runtime.json", os.O_RDWR | os.O_CREAT, 0o666)
     with os.fdopen(handle, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

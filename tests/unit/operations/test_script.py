@@ -44,9 +44,9 @@ def test_the_payload_shows_nowhere(tmp_path: Path, flags: tuple[str, ...]) -> No
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_failure_fails_and_says_so_once(tmp_path: Path, stream: bool) -> None:
-    code, output = run(tmp_path, "cat >/dev/null; echo found x, wanted y >&2; exit 3\n", stream=stream)
+    code, output = run(tmp_path, "cat >/dev/null; echo found x, expected y >&2; exit 3\n", stream=stream)
     assert code != 0
-    assert output.count("found x, wanted y") == 1
+    assert output.count("found x, expected y") == 1
     assert "Traceback" not in output
 
 

@@ -1,4 +1,4 @@
-"""The worker: takes queued events from the bucket into ClickHouse, and says on port 3030 that it is well."""
+"""The worker: takes queued events from the bucket into ClickHouse, and answers on port 3030 whether it is healthy."""
 
 from __future__ import annotations
 
