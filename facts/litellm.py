@@ -43,7 +43,7 @@ class VirtualKey:
 
 @dataclass(frozen=True)
 class ProxyUser:
-    """Who can log in to its page, or has keys."""
+    """A user who can log in to its page, or has keys."""
 
     id: str
     email: str | None = None

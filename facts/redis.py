@@ -20,7 +20,7 @@ _LONG = {"allkeys": "~*", "allchannels": "&*", "allcommands": "+@all", "nocomman
 
 @dataclass(frozen=True)
 class Selector:
-    """What a user may do together, so that two answers of one version for the same rules compare as equal.
+    """A set of rights of a user, in one form: two answers of one version for the same rules are equal.
 
     :param patterns: of keys and channels
     :param databases: a rule about them; None for all

@@ -11,7 +11,7 @@ from facts import script
 
 
 class WrittenValues(FactBase[dict[tuple[str, str], str]]):
-    """sha256 of each text that is there, by its file and variable; nothing of what is missing or empty.
+    """sha256 of each existing text, by its file and variable; a missing or empty one has none.
 
     :param places: absolute path and variable of an environment file, or an empty variable for the file's first line
     """

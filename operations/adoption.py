@@ -199,11 +199,11 @@ def adopted(
 
     Such a container is cut off from the networks, stopped, never started again by Docker, and renamed NAME-old; a
     Postgres goes on running, to be copied from. What it has in volumes is copied into the declared ones and compared:
-    files by their hashes, a Redis by its keys in each index. Nothing of it is removed. Killed anywhere, a run is gone
-    on with by the next.
+    files by their hashes, a Redis by its keys in each index. Nothing of it is removed. The next run
+    completes a killed one.
 
     Raises `OperationError`, before anything is changed, for containers that Coolify manages, for a Postgres without
-    `migrate_postgres`, for data outside of volumes, for what was adopted before and is back, for declared volumes that
+    `migrate_postgres`, for data outside of volumes, for an adopted one that runs again, for declared volumes that
     hold something already, and for what could not be kept: volumes with the names of the declared ones, and containers
     that Compose would take for its own.
 

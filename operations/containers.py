@@ -18,7 +18,7 @@ UP = ("running", "restarting", "paused")
 def stopped(containers: Sequence[str]) -> Generator[StringCommand, None, None]:
     """Stop containers, one after the other. Those that do not exist are ignored.
 
-    Docker does not start them again, at no boot either, unless they are to be restarted always.
+    Docker does not start them again, not even at boot, except those with the restart policy `always`.
 
     + containers: names, in the order in which they are stopped
     """

@@ -84,7 +84,7 @@ class TimeSharing:
 @operation()
 def time_sharing(sharing: TimeSharing, state_file: str, lock: str) -> Generator[StringCommand, None, None]:
     """Try once that they take turns: the model leaves the card, its memory is free, the container has it, the model is
-    back and answers. Tried again when one of them is declared otherwise, or until it succeeded.
+    back and answers. It is tried again when one of them is declared otherwise, or until it succeeded.
 
     + sharing: who shares which card
     + state_file: file on the host in which the success is marked

@@ -43,7 +43,7 @@ class LangfuseChange:
 
 
 def quick_hash(secret_key: str, salt: str) -> str:
-    """How Langfuse finds a secret key (`createShaHash` in its packages/shared/src/server/auth/apiKeys.ts)."""
+    """The hash of a secret key in Langfuse (`createShaHash` in its packages/shared/src/server/auth/apiKeys.ts)."""
     inner = hashlib.sha256(salt.encode()).hexdigest()
     return hashlib.sha256((secret_key + inner).encode()).hexdigest()
 

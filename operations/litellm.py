@@ -31,7 +31,7 @@ _INSIDE = "inside its container with the master key"
 
 @dataclass(frozen=True)
 class ProxyRequest:
-    """A request that brings the proxy closer to its declared state. `body` may hold the value of a key."""
+    """A request to the proxy, one step towards its declared state. `body` may hold the value of a key."""
 
     description: str
     path: str

@@ -68,7 +68,7 @@ def _unfinished(copy: Copy, actual: CopyState) -> bool:
 
 
 def others(copies: Sequence[Copy], leave: Sequence[str], actual: CopyState) -> list[DatabaseSummary]:
-    """Databases of the source that have content and are declared neither to be copied nor to be left."""
+    """Databases of the source with content that the declarations neither copy nor leave behind."""
     known = {copy.database for copy in copies} | set(leave)
     return [
         database
@@ -101,7 +101,7 @@ def refusals(
 
 
 def _written_again(source: str, target: str, copies: Sequence[Copy], actual: CopyState) -> Iterator[Problem]:
-    """Somebody has gone back to the source: its new data is in no copy."""
+    """A problem for each copied database of the source that takes writes again: its new data is in no copy."""
     for copy in copies:
         old = (actual.source or {}).get(copy.database)
         if old is not None and copy.database in actual.recorded and not old.frozen:
@@ -177,9 +177,9 @@ def copied(
 ) -> Generator[StringCommand, None, None]:
     """Copy databases, each whole or not at all, and record the copies. Without a `source`, nothing is done.
 
-    From its dump on a database of the source takes no writes any more. A copy takes its name only once every table,
-    sequence, index and extension was compared with the source's, rows included. A run that dies anywhere is gone on
-    with by the next. The source keeps its databases, and goes on running.
+    After its dump, a database of the source refuses writes. A copy takes its name only once every table,
+    sequence, index and extension was compared with the source's, rows included. The next run completes a killed
+    one. The source keeps its databases, and goes on running.
 
     Raises `OperationError`, before anything is changed, where a database of the target has content of its own, where
     the source has one that is neither copied nor left knowingly, and where one that was copied takes writes again.

@@ -33,7 +33,7 @@ def _normal(value: str) -> object:
 
 
 def settings_difference(desired: Mapping[str, str], redis: RedisState) -> dict[str, str]:
-    """The settings that the running server has otherwise, with their desired values."""
+    """The settings whose values differ on the running server, with their desired values."""
     return {
         name: value
         for name, value in desired.items()
@@ -56,7 +56,7 @@ def server(
     """Run the server with these settings and users. The caller has written its files before.
 
     Settings are set while it runs, users are loaded from its ACL file. It is restarted only for a setting that it
-    takes at its start alone, and when it has another password for us than the file.
+    takes at its start alone, and when the server's own password for us differs from the file's.
 
     + container: in which it runs
     + settings: directives of its redis.conf

@@ -49,7 +49,7 @@ class Setting:
 
 
 def owners(settings: Iterable[Setting], actual: SshdState) -> dict[str, SshdLine]:
-    """For each of `settings` that the owner has set for everybody: where he did. The first of several holds."""
+    """The place of each of `settings` that the owner has set for everybody. Of several places, the first counts."""
     desired = {setting.keyword.lower() for setting in settings}
     first: dict[str, SshdLine] = {}
     for line in actual.lines:
@@ -118,7 +118,7 @@ def lockout(settings: Sequence[Setting], actual: SshdState, method: str | None) 
 
 
 def login_method() -> str | None:
-    """How this run's own connection logged in, as SSH calls it; None where it is no connection of paramiko's."""
+    """How this run's own connection logged in, as SSH calls it; None for a connection without paramiko."""
     client = getattr(getattr(host, "connector", None), "client", None)
     transport = client.get_transport() if client is not None else None
     return getattr(getattr(transport, "auth_handler", None), "auth_method", None) or None

@@ -49,7 +49,7 @@ def up(
     Otherwise, in this order: `before_recreate`; images that are missing; all files, once Compose has accepted the new
     compose.yaml; networks that are missing; containers that are missing, stopped or made from anything else than what
     is declared, those that others depend on first, each level until it is healthy; reloads. Fails with a container's
-    own last lines when it does not become healthy. What a killed run left undone is what then differs. Where nothing
+    own last lines when it does not become healthy. The next run completes a killed one. Where nothing
     differs but the health of containers that run, they first get up to `SETTLED_S` to come to it by themselves, which
     is no change.
 

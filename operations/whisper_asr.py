@@ -21,7 +21,7 @@ DOWNLOAD_S = 3600
 
 @dataclass(frozen=True)
 class WhisperService:
-    """The service as it is to run.
+    """The declared service.
 
     :param container: name of the container
     :param unit: of systemd, that runs it
@@ -83,8 +83,8 @@ def serves(service: WhisperService) -> Generator[PyinfraCommand, None, None]:
     """The service answers, with the declared model and on the declared card.
 
     Where it does not answer yet, this waits for it: the first time it downloads its model. It does not answer before
-    the model is in memory, so an answer of a container with these settings is an answer of that model. Then whatever
-    is another than it should be fails the host, in one report.
+    the model is in memory, so an answer of a container with these settings is an answer of that model. Then one
+    report has every difference, and fails the host.
 
     + service: what has to run
     """
