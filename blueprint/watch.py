@@ -39,6 +39,10 @@ def settings_json(applied: Applied, host: str) -> str:
         "alert": alert(paths, host),
         "limits": limits | {"backup_age_h": backups.max_age_h},
         "disks": ["/", "/var/lib/docker", backups.root],
+        "proc": "/proc",
+        "modules": "/lib/modules",
+        "reboot_required": "/run/reboot-required",
+        "containers": _containers(applied),
         "postgres": [service.name for service in applied.services if isinstance(service.data, PostgresData)],
         "redis": servers,
         "litellm": _litellm(applied),
@@ -72,6 +76,17 @@ def logins(applied: Applied, secret: Callable[[str], str]) -> dict[str, Login]:
             case RedisData():
                 found[service.name] = Login(redis.MONITOR, secret(f"redis/{redis.MONITOR}"))
     return found
+
+
+def _containers(applied: Applied) -> list[dict[str, object]]:
+    """Each container that is there on every host: whether Uptime Kuma watches it, and whether it has data."""
+    monitored = {monitor.name for monitor in applied.monitors}
+    return [
+        {"name": service.name, "monitored": service.name in monitored, "stateful": service.stateful}
+        for stack in applied.stacks
+        if not stack.skip_if_running  # Coolify's may be in its place
+        for service in stack.services
+    ]
 
 
 def domains(applied: Applied) -> list[str]:

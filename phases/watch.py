@@ -20,6 +20,8 @@ SCRIPTS = (
     "watch/watch.py",
     "watch/watch.sh",
     "watch/watch_checks.py",
+    "watch/watch_containers.py",
+    "watch/watch_host.py",
     "watch/watch_model.py",
 )
 

@@ -29,9 +29,14 @@ class ConfigurationError(Exception):
 
 
 def log(text: str) -> None:
-    """A line of the script's log, which cron keeps."""
-    sys.stdout.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
-    sys.stdout.flush()
+    """A line of the script's log, which cron keeps. Where that cannot be written, the rest of the script goes on."""
+    try:
+        sys.stdout.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+        sys.stdout.flush()
+    except (
+        OSError
+    ):  # its disk is full, which is what the owner has to know; Python would try again at the end
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the script runs
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,13 +67,14 @@ class Telegram:
     """Where messages go.
 
     `host`: name of the host in messages. `credentials`: the private file with the bot's token and the chat. `api`:
-    address of Telegram. `folder`: where the outbox is.
+    address of Telegram. `folder`: where the outbox is. `unsaved`: messages that could not be put there.
     """
 
     host: str
     credentials: Path
     api: str
     folder: Path
+    unsaved: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, settings: Mapping[str, str], folder: Path) -> Telegram:
@@ -84,13 +90,14 @@ class Telegram:
         if len(message) > MAX_CHARACTERS:
             message = message[: MAX_CHARACTERS - 1] + "…"
         with self._lock():
-            write_json(self._outbox, [*self._read(), message][-KEPT_MESSAGES:])
+            if not self._save([*self._read(), message][-KEPT_MESSAGES:]):
+                self.unsaved.append(message)
 
     def send(self) -> bool:
         """Send the messages of the outbox, oldest first, until one does not get through. True when it is empty."""
         with self._lock():
-            messages = self._read()
-            if not messages:
+            saved = self._read()
+            if not saved and not self.unsaved:
                 return True
             parser = configparser.ConfigParser(interpolation=None)
             try:
@@ -100,11 +107,12 @@ class Telegram:
             except (OSError, configparser.Error, KeyError) as error:
                 log(f"not sent: {self.credentials}: {type(error).__name__}")  # its text could quote the file
                 return False
-            while messages:
+            while messages := saved or self.unsaved:
                 if not _send(self.api, token, chat, messages[0]):
                     return False
                 del messages[0]
-                write_json(self._outbox, messages)
+                if messages is saved:
+                    self._save(saved)
             return True
 
     @property
@@ -113,6 +121,15 @@ class Telegram:
 
     def _lock(self) -> _Lock:
         return _Lock(self.folder / f"{OUTBOX}.lock")
+
+    def _save(self, messages: list[str]) -> bool:
+        """Whether the outbox could be written: the disk that is full may be its own."""
+        try:
+            write_json(self._outbox, messages)
+        except OSError as error:
+            log(f"not saved: {self._outbox}: {error}")
+            return False
+        return True
 
     def _read(self) -> list[str]:
         try:
@@ -214,7 +231,10 @@ class Incidents:
 
         In that order: after a run that was killed while it sent, the same incidents must not begin again.
         """
-        write_json(self.path, {"incidents": self.open, "notes": self.notes})
+        try:
+            write_json(self.path, {"incidents": self.open, "notes": self.notes})
+        except OSError as error:  # better told in each run than never
+            log(f"not saved: {self.path}: {error}")
         return self.telegram.send()
 
     def _notify(self, sign: str, text: str) -> None:

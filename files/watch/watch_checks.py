@@ -1,4 +1,4 @@
-"""The checks of the watch (requirements 10.4).
+"""The checks of the watch about the services (requirements 10.4).
 
 LiteLLM's spend log has every call of every project: how long Ollama took, and which calls a cloud model answered.
 """
@@ -6,7 +6,6 @@ LiteLLM's spend log has every call of every project: how long Ollama took, and w
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import ssl
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from configuration import Login
-from containers import ScriptError, docker, inside, require_running, running
+from containers import ScriptError, docker, inside, require_running
 from incidents import log
-from watch_model import Check, Config, Findings
+from watch_model import Config, Findings
 
 CONNECT_TIMEOUT_S = 10
 # How Celery (kombu) names its keys.
@@ -97,24 +96,6 @@ def sql_literal(text: str) -> str:
 
 
 # --- checks
-
-
-def disks(config: Config, findings: Findings) -> None:
-    """As `df` does: of what others than root may use. Folders on one disk are one disk."""
-    seen: set[int] = set()
-    for path in config.disks:
-        try:
-            stat, device = os.statvfs(path), Path(path).stat().st_dev
-        except OSError as error:
-            raise ScriptError(f"{path}: {error.strerror}") from None
-        if device in seen:
-            continue
-        seen.add(device)
-        used = stat.f_blocks - stat.f_bfree
-        percent = 100 * used / (used + stat.f_bavail)
-        free = stat.f_bavail * stat.f_frsize / 2**30
-        text = f"disk of {path} is {percent:.0f} % full, {free:.1f} GiB are free"
-        findings.report_above(path, percent, config.limits.disk_alert_percent, text)
 
 
 def connections(config: Config, findings: Findings) -> None:
@@ -244,26 +225,6 @@ def backups(config: Config, findings: Findings) -> None:
         findings.report_above(piece, hours, config.limits.backup_age_h, f"{piece}: {text}")
 
 
-def restarts(config: Config, findings: Findings) -> None:
-    """Containers that Docker has restarted since the last run, until they have been quiet for a while."""
-    now = time.time()
-    counts_before: dict[str, int] = findings.notes.get("restarts", {})
-    counts: dict[str, int] = {}
-    last: dict[str, float] = findings.notes.get("restarted", {})
-    for container in running():
-        name, count = container["Name"].removeprefix("/"), int(container["RestartCount"])
-        counts[container["Id"]] = count
-        restarted = count > counts_before.get(container["Id"], count)
-        if restarted or container["State"]["Status"] == "restarting":
-            last[name] = now
-    for name, when in list(last.items()):
-        if now - when >= config.limits.restart_quiet_min * 60:
-            del last[name]
-        else:
-            findings.report(name, f"container {name} was restarted by Docker: see docker logs {name}")
-    findings.notes |= {"restarts": counts, "restarted": last}
-
-
 def certificates(config: Config, findings: Findings) -> None:
     """What the proxy shows the world. A certificate that the world would not trust is as bad as an expired one."""
     for domain in config.certificates["domains"]:
@@ -284,18 +245,3 @@ def certificates(config: Config, findings: Findings) -> None:
         if days < config.limits.certificate_days:
             text = f"certificate of {domain} expires in {days:.0f} days: it is not being renewed"
             findings.report(domain, text)
-
-
-CHECKS = (
-    Check("disks", "disk", disks),
-    Check("connections of Postgres", "connections", connections),
-    Check("memory of Redis", "memory", memory),
-    Check("keys of caches", "cache", caches),
-    Check("queues of Celery", "queue", queues),
-    Check("latency of Ollama", "latency", latencies),
-    Check("fallbacks of LiteLLM", "fallback", fallbacks),
-    Check("budgets of LiteLLM", "budget", budgets),
-    Check("backups", "backup", backups),
-    Check("certificates", "certificate", certificates),
-    Check("restarts of containers", "restarts", restarts),
-)

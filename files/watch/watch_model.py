@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +18,7 @@ class Limits:
     """Every limit of the watch; the declarations say what each means (`Watch`, `BackupPolicy.max_age_h`)."""
 
     disk_alert_percent: int
+    inodes_percent: int
     postgres_connections_percent: int
     redis_memory_percent: int
     celery_queue: int
@@ -28,6 +30,9 @@ class Limits:
     min_calls: int
     unmeasured_runs: int
     restart_quiet_min: int
+    lasting_min: int
+    swap_percent: int
+    memory_pressure_percent: int
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Limits:
@@ -42,6 +47,10 @@ class Config:
     telegram: Telegram
     limits: Limits
     disks: tuple[str, ...]
+    proc: Path
+    modules: Path
+    reboot_required: Path
+    containers: tuple[Mapping[str, Any], ...]
     postgres: tuple[str, ...]
     redis: tuple[str, ...]
     litellm: Mapping[str, Any] | None
@@ -61,6 +70,10 @@ class Config:
                 telegram=Telegram.of(settings["alert"], Path(settings["state"]).parent),
                 limits=Limits.of(settings["limits"]),
                 disks=tuple(settings["disks"]),
+                proc=Path(settings["proc"]),
+                modules=Path(settings["modules"]),
+                reboot_required=Path(settings["reboot_required"]),
+                containers=tuple(settings["containers"]),
                 postgres=tuple(settings["postgres"]),
                 redis=tuple(settings["redis"]),
                 litellm=settings["litellm"],
@@ -79,13 +92,21 @@ class Findings:
     """What a run of a check finds.
 
     `incidents`: text of each incident by its key. `unknown`: keys of incidents about which the run can say nothing.
-    `notes`: what the watch remembers from run to run.
+    `notes`: what the watch remembers from run to run. `since`: since when what has to last is so, by key, in seconds
+    since the epoch.
     """
 
     prefix: str
     notes: dict[str, Any]
     incidents: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    since: dict[str, float] = field(default_factory=dict)
+
+    def lasts(self, subject: str, minutes: int) -> bool:
+        """Whether something that is so now has been so in each run for some minutes."""
+        key = f"{self.prefix} {subject}"
+        self.since[key] = self.notes.get("since", {}).get(key, time.time())
+        return time.time() - self.since[key] >= minutes * 60
 
     def report(self, subject: str, text: str) -> None:
         """Report an incident of this check. Its key is the prefix of the check and the subject."""

@@ -34,6 +34,7 @@ def save(engine: dict[str, Any], folder: Path) -> None:
     containers = engine["containers"].items()
     running = [name for name, container in containers if container.get("status", "running") != "exited"]
     write("running", "".join(f"{name}\n" for name in running))
+    write("all", "".join(f"{name}\n" for name, _ in containers))
 
 
 def account(name: str, container: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def account(name: str, container: dict[str, Any]) -> dict[str, Any]:
         "Image": "sha256:0",
         "HostConfig": {"Memory": 0},
         "RestartCount": container.get("restarts", 0),
-        "State": {"Status": container.get("status", "running")},
+        "State": {"Status": container.get("status", "running"), **container.get("state", {})},
         "Config": {
             "Env": container.get("env", []),
             "Labels": {

@@ -26,7 +26,8 @@ redis() {
 
 case $1 in
     ps)
-        while read -r name; do printf '%s\n' "$name"; done <"$here/running"
+        case "$*" in *--all*) list=all ;; *) list=running ;; esac
+        while read -r name; do printf '%s\n' "$name"; done <"$here/$list"
         ;;
     inspect) # --type container NAME...
         shift 3

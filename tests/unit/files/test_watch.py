@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +24,7 @@ from tests.unit.paths import CHECKOUT
 from tests.unit.script_host import PASSWORD, ScriptHost
 
 PIECE = "postgres/shared-postgres/litellm"
+PRESSURE = "some avg10=0.00 avg60=9.00 avg300={}.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"
 
 
 class WatchHost(ScriptHost):
@@ -54,6 +57,15 @@ class WatchHost(ScriptHost):
         self.containers: dict[str, Any] = self.engine["containers"]
         self.containers["shared-postgres"] = {"env": [], "sql": self.sql}
         self.containers["shared-redis"] = {"env": [], "redis": self.redis}
+        self.proc = folder / "proc"
+        self.modules = folder / "modules"
+        self.reboot_required = folder / "reboot-required"
+        self.say("self/mounts", "")
+        self.say("meminfo", "MemTotal: 1000 kB\nSwapTotal: 1000 kB\nSwapFree: 200 kB\n")
+        self.say("pressure/memory", PRESSURE.format(20))
+        for program, output in (("systemd-detect-virt", "none"), ("timedatectl", "yes"), ("dpkg", "")):
+            self.program(program, output)
+        self.declared_containers: list[dict[str, object]] = []
         self.back_up(time.time())
         self.configure()
 
@@ -65,7 +77,8 @@ class WatchHost(ScriptHost):
         )
         text = watch.settings_json(Applied(blueprint, {LITELLM, MONITORING}), "sourcefast")
         settings = json.loads(text)
-        settings["disks"] = [str(self.folder)]
+        settings |= {"disks": [str(self.folder)], "containers": self.declared_containers}
+        settings |= {name: str(getattr(self, name)) for name in ("proc", "modules", "reboot_required")}
         settings["backups"]["pieces"] = [PIECE]
         settings["celery"] = [{"container": "shared-redis", "index": 2}]
         settings["certificates"]["domains"] = []
@@ -73,6 +86,35 @@ class WatchHost(ScriptHost):
         self.config = self.write(watch.SETTINGS, json.dumps(settings))
         logins = {"shared-redis": backup.Login("watch", PASSWORD)}
         self.write(watch.CREDENTIALS, backup.credentials_json(logins))
+
+    def say(self, name: str, text: str) -> None:
+        """What the kernel says in a file of /proc."""
+        (self.proc / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.proc / name).write_text(text)
+
+    def program(self, name: str, output: str) -> None:
+        """A program that says always the same."""
+        file = self.programs / name
+        file.write_text(f"#!/bin/sh\nprintf %s {shlex.quote(output)}\n")
+        file.chmod(0o755)
+
+    def declare(self, name: str, *, monitored: bool = False, stateful: bool = False) -> None:
+        """A container that must be there; it runs, and is healthy."""
+        self.containers[name] = {"state": {"Health": {"Status": "healthy"}}}
+        self.declared_containers.append({"name": name, "monitored": monitored, "stateful": stateful})
+        self.configure()
+
+    def later(self, minutes: int) -> None:
+        """Let time pass for what has to last."""
+        path = self.folder / "state" / "watch"
+        state = json.loads(path.read_text())
+        notes = state["notes"]
+        notes["since"] = {key: at - minutes * 60 for key, at in notes["since"].items()}
+        restarted = notes.get("restarted_unhealthy", {})
+        notes["restarted_unhealthy"] = {
+            name: [at - minutes * 60 for at in times] for name, times in restarted.items()
+        }
+        path.write_text(json.dumps(state))
 
     def back_up(self, when: float, doubt: str = "") -> None:
         folder = self.backups / PIECE / "20261122T030000Z"
@@ -184,6 +226,189 @@ def test_a_full_disk(host: WatchHost) -> None:
     assert [text[0] for text in host.check_run()] == ["🟢"]
 
 
+def test_every_disk_that_can_be_written_to_is_measured_once(host: WatchHost) -> None:
+    host.say(
+        "self/mounts",
+        f"/dev/sda1 {host.folder} ext4 rw,relatime 0 0\n/dev/sdb1 /proc ext4 rw 0 0\nproc /sys proc rw 0 0\n"
+        "/dev/sdc1 /gone ext4 rw 0 0\n/dev/sdd1 /dev ext4 ro 0 0\n",
+    )
+    host.configure(disk_alert_percent=1)
+    (message,) = host.check_run()
+    assert message.startswith(f"🔴 disk of {host.folder} is ")
+
+
+def test_inodes(host: WatchHost) -> None:
+    host.configure(inodes_percent=-1)
+    (message,) = host.check_run()
+    assert "% of its inodes in use: there are too many files" in message
+
+
+MACHINE = {
+    "swap": ("meminfo", "SwapTotal: 1000 kB\nSwapFree: 199 kB\n", "the swap is 80 % full: "),
+    "pressure": (
+        "pressure/memory",
+        PRESSURE.format(21),
+        "for 21 % of the last five minutes, processes waited",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MACHINE)
+def test_memory_that_runs_short(host: WatchHost, name: str) -> None:
+    file, text, message = MACHINE[name]
+    before = (host.proc / file).read_text()
+    host.say(file, text)
+    (found,) = host.check_run()
+    assert found.startswith(f"🔴 {message}")
+    host.say(file, before)
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong", "right", "message"),
+    [
+        ("timedatectl", "no", "yes", "the clock is not synchronised"),
+        (
+            "dpkg",
+            "The following packages …\n\n nginx   a web server\n",
+            "",
+            "packages are half installed: nginx; ",
+        ),
+    ],
+)
+def test_what_may_be_so_for_a_moment(
+    host: WatchHost, program: str, wrong: str, right: str, message: str
+) -> None:
+    host.program(program, wrong)
+    assert host.check_run() == []
+    host.later(minutes=9)
+    assert host.check_run() == []
+    host.later(minutes=1)
+    (found,) = host.check_run()
+    assert found.startswith(f"🔴 {message}")
+    host.program(program, right)
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+    host.program(program, wrong)
+    assert host.check_run() == []  # it begins anew
+
+
+def test_a_container_has_its_hosts_clock(host: WatchHost) -> None:
+    host.program("systemd-detect-virt", "systemd-nspawn")
+    host.program("timedatectl", "no")
+    host.check_run()
+    host.later(minutes=10)
+    assert host.check_run() == []
+
+
+def test_a_reboot_that_is_pending(host: WatchHost) -> None:
+    host.reboot_required.touch()
+    host.reboot_required.with_name("reboot-required.pkgs").write_text("linux-image\nlibc6\nlinux-image\n")
+    assert host.check_run() == ["🔴 the host wants a reboot: libc6, linux-image"]
+    host.reboot_required.unlink()
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
+def test_a_next_kernel_without_the_driver(host: WatchHost) -> None:
+    for kernel in ("6.12.9-amd64", "6.12.10-amd64"):
+        (host.modules / kernel / "updates").mkdir(parents=True)
+        (host.modules / kernel / "modules.dep").touch()
+    assert host.check_run() == []  # a host without cards has none at all
+    (host.modules / "6.12.9-amd64" / "updates" / "nvidia-current.ko.xz").touch()
+    assert host.check_run() == []
+    host.later(minutes=10)
+    (message,) = host.check_run()
+    assert message.startswith("🔴 do not reboot: the next kernel, 6.12.10-amd64, has no NVIDIA driver; ")
+    (host.modules / "6.12.10-amd64" / "updates" / "nvidia-current.ko.xz").touch()
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
+def notified(host: WatchHost) -> str:
+    """The one message about what has lasted."""
+    assert host.check_run() == []
+    host.later(minutes=10)
+    (message,) = host.check_run()
+    assert host.check_run() == []
+    return message
+
+
+def test_a_container_that_is_stopped(host: WatchHost) -> None:
+    host.declare("coach-worker")
+    host.containers["coach-worker"] |= {"status": "exited", "state": {"OOMKilled": True, "ExitCode": 137}}
+    assert notified(host) == "🔴 container coach-worker is exited (out of memory): no output"
+    host.containers["coach-worker"] = {}
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
+def test_a_container_that_is_paused_or_missing(host: WatchHost) -> None:
+    host.declare("coach-worker")
+    host.containers["coach-worker"]["status"] = "paused"
+    assert notified(host) == "🔴 container coach-worker is paused"
+    del host.containers["coach-worker"]
+    host.declare("renov-worker")
+    del host.containers["renov-worker"]
+    assert notified(host) == "🔴 container renov-worker is missing"
+
+
+def test_what_has_a_monitor_is_left_to_it(host: WatchHost) -> None:
+    host.declare("coach-backend", monitored=True)
+    host.containers["coach-backend"]["status"] = "exited"
+    host.check_run()
+    host.later(minutes=10)
+    assert host.check_run() == []
+
+
+UNHEALTHY = {"Health": {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "no broker\n"}]}}
+STARTING = {"Health": {"Status": "starting", "Log": []}}
+
+
+def restarts(host: WatchHost) -> int:
+    return host.arguments.count("restart coach-worker")
+
+
+def test_a_container_that_hangs_is_restarted_with_a_back_off_and_a_ceiling(host: WatchHost) -> None:
+    host.declare("coach-worker", monitored=True)
+    worker = host.containers["coach-worker"]
+    worker["state"] = UNHEALTHY
+    assert notified(host) == "🔴 container coach-worker is unhealthy: no broker; restarted"
+    assert restarts(host) == 1
+    worker["state"] = STARTING  # neither over nor begun
+    assert host.check_run() == []
+    worker["state"] = UNHEALTHY
+    for minutes, expected in ((10, 1), (10, 2), (30, 2), (10, 3), (1000, 3)):
+        host.check_run()
+        host.later(minutes)
+        assert host.check_run() == []
+        assert restarts(host) == expected, minutes
+    worker["state"] = {"Health": {"Status": "healthy"}}
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
+def test_a_container_with_data_that_hangs_is_left_as_it_is(host: WatchHost) -> None:
+    host.declare("coach-worker", stateful=True)
+    host.containers["coach-worker"]["state"] = UNHEALTHY
+    assert notified(host) == "🔴 container coach-worker is unhealthy: no broker"
+    assert restarts(host) == 0
+
+
+def test_a_full_disk_of_logs_and_state_keeps_no_message_back(host: WatchHost) -> None:
+    """Neither the log, the state nor the outbox can be written."""
+    host.configure(disk_alert_percent=-1)
+    host.save()
+    command = f"ulimit -f 0; exec {host.scripts / 'watch.sh'} --config {host.config}"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            env={"PATH": f"{host.programs}:/usr/local/bin:/usr/bin:/bin"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    (message,) = host.messages()
+    assert "disk of" in message
+
+
 def test_an_old_backup(host: WatchHost) -> None:
     host.back_up(time.time() - 27 * 3600)
     assert host.check_run() == [f"🔴 {PIECE}: the last good backup is 27 h old"]
@@ -259,7 +484,7 @@ def test_a_check_that_fails_leaves_its_incidents_open_whatever_its_prefix(host: 
 def test_each_check_has_a_prefix_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("common", "watch"):
         monkeypatch.syspath_prepend(str(CHECKOUT / "files" / folder))
-    checks = importlib.import_module("watch_checks").CHECKS
+    checks = importlib.import_module("watch").CHECKS
     assert len({check.prefix for check in checks}) == len({check.name for check in checks}) == len(checks)
 
 
