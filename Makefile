@@ -69,8 +69,8 @@ verify: $(VENV)/installed ## try everything that the host has: routes, keys, bud
 check-host: $(VENV)/installed ## ask the host whether everything is as declared: read-only, free of charge, at any hour
 	$(BIN)/pytest checks $(if $(HOST),--hosts=ssh://$(HOST))
 
-molecule: prerequisites $(VENV)/molecule ## a fresh lab: deploy, again for nothing, check, break three things, repair them, check; PHASES=hardware
-	MOLECULE_PHASES=$(PHASES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test
+molecule: prerequisites $(VENV)/molecule ## a fresh lab: deploy, again for nothing, check, break three things, repair them, check; PHASES=hardware SCENARIO=vm
+	MOLECULE_PHASES=$(PHASES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule test $(addprefix --scenario-name=,$(SCENARIO))
 
 rotate: $(VENV)/installed ## forget the generated secret SECRET=NAME; the next deploy makes and uses a new one
 	$(BIN)/python -m blueprint.rotation $(SECRET)

@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import network, upstream
-from lab.backends import others, server
+from lab import backends, network, upstream
+from lab.backends import server
 from lab.paths import Lab, lab
 from lab.supplies import supply
 
@@ -19,17 +19,22 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is a command-line program
 
 
-def up(the_lab: Lab) -> None:
-    """Bring the lab up; what runs stays as it is, what a killed run left behind is cleaned up."""
-    started = time.monotonic()
+def internet(the_lab: Lab) -> None:
+    """Bring up all of the lab but its server; one of another kind than LAB_BACKEND names is stopped."""
     machine = server(the_lab)
-    if not machine.running:  # one that runs has the port, which a stop of another takes away
-        for other in others(the_lab, machine):
-            other.stop()
+    if not machine.running:
+        backends.stop(the_lab)
     network.up(the_lab)
     say("simulated internet …")
     upstream.start(the_lab, machine.kernel)
     supply(the_lab)
+
+
+def up(the_lab: Lab) -> None:
+    """Bring the lab up; what runs stays as it is, what a killed run left behind is cleaned up."""
+    started = time.monotonic()
+    internet(the_lab)
+    machine = server(the_lab)
     say(f"server in {machine.description} …")
     machine.start()
     say(f"lab {the_lab.name} is up after {time.monotonic() - started:.1f} s: ssh -F .lab/ssh_config lab")
@@ -37,19 +42,18 @@ def up(the_lab: Lab) -> None:
 
 def down(the_lab: Lab) -> None:
     """Stop everything of the lab; its disks and snapshots stay in `.lab/`."""
-    machine = server(the_lab)
-    for one in (machine, *others(the_lab, machine)):
-        one.stop()
-    machine.forget_access()
+    backends.stop(the_lab)
+    server(the_lab).forget_access()
     upstream.stop(the_lab)
     network.down(the_lab)
 
 
 def reset(the_lab: Lab) -> None:
     """A fresh machine in a running lab."""
-    if not upstream.ready(the_lab):
-        up(the_lab)
-    server(the_lab).reset()
+    machine = server(the_lab)
+    if not machine.running or not upstream.ready(the_lab):
+        internet(the_lab)
+    machine.reset()
 
 
 def shell(the_lab: Lab) -> None:
@@ -70,6 +74,7 @@ def status(the_lab: Lab) -> None:
 def main() -> None:
     """Parse the command line and run one command under the lab's lock."""
     plain: dict[str, Callable[[Lab], None]] = {
+        "internet": internet,
         "up": up,
         "down": down,
         "reset": reset,

@@ -24,6 +24,9 @@ def server(lab: Lab, disks: str = "machine") -> Machine:
     return BACKENDS[name](lab, disks)
 
 
-def others(lab: Lab, machine: Machine) -> list[Machine]:
-    """The same lab's machines in what else there is: they have its address, so one runs at a time."""
-    return [backend(lab) for backend in BACKENDS.values() if not isinstance(machine, backend)]
+def stop(lab: Lab) -> None:
+    """Stop whatever machine of the lab runs. All kinds have one address and one port on the bridge."""
+    machines = [backend(lab) for backend in BACKENDS.values()]
+    # One that runs goes first: it may be asked over that port, which each of them takes away.
+    for machine in sorted(machines, key=lambda machine: not machine.running):
+        machine.stop()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import backends, network, processes, qemu
+from lab.nspawn_machine import NspawnMachine
 from lab.paths import Lab
 from lab.qemu_machine import QemuMachine
 
@@ -110,9 +111,29 @@ def test_the_backend_is_named_by_the_environment(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("LAB_BACKEND", raising=False)
     assert backends.server(lab).disks == tmp_path / ".lab/machine"
     monkeypatch.setenv("LAB_BACKEND", "qemu")
-    qemu_machine = backends.server(lab)
-    assert qemu_machine.disks == tmp_path / ".lab/qemu/machine"
-    assert [other.disks for other in backends.others(lab, qemu_machine)] == [tmp_path / ".lab/machine"]
+    assert backends.server(lab).disks == tmp_path / ".lab/qemu/machine"
     monkeypatch.setenv("LAB_BACKEND", "vmware")
     with pytest.raises(SystemExit, match="found 'vmware', expected one of nspawn, qemu"):
         backends.server(lab)
+
+
+def test_the_kind_that_runs_is_stopped_before_its_port_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    class Running(NspawnMachine):
+        running = True
+
+        def stop(self, *, hard: bool = False) -> None:
+            stopped.append("running")
+
+    class Off(NspawnMachine):
+        running = False
+
+        def stop(self, *, hard: bool = False) -> None:
+            stopped.append("off")
+
+    monkeypatch.setattr(backends, "BACKENDS", {"one": Off, "other": Running})
+    backends.stop(Lab(tmp_path, 7))
+    assert stopped == ["running", "off"]
