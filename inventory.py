@@ -30,7 +30,7 @@ from blueprint import (
 )
 from blueprint.problems import closest
 from blueprint.validation import shown
-from operations.transport import nodelay_transport
+from operations.transport import transport
 
 _COMMAND_LINE = "--data"
 
@@ -67,8 +67,8 @@ def _ssh(host: environment.HostEntry) -> dict[str, Any]:
         "ssh_known_hosts_file": host.known_hosts,
         "ssh_strict_host_key_checking": "yes",
         "ssh_config_file": host.ssh_config,
-        # This saves 44 ms a command, see operations/transport.py.
-        "ssh_paramiko_connect_kwargs": {"transport_factory": nodelay_transport},
+        # It saves 44 ms a command, and drops what the login shell prints.
+        "ssh_paramiko_connect_kwargs": {"transport_factory": transport},
         "_sudo": host.sudo,
     }
     return {key: value for key, value in connection.items() if value is not None}

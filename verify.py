@@ -6,12 +6,14 @@ from pyinfra.context import host, state
 
 from blueprint import Secrets, environment_name, for_host
 from blueprint.applied import Applied
+from phases.login import require_login
 from phases.record import recorded
 from phases.report import Report
 from phases.run import declaration_errors
 from phases.verification import verification
 
 with declaration_errors():
+    require_login()
     blueprint = for_host(host.data)
     secrets = Secrets.open(environment_name(os.environ))
     Report.follow(state)

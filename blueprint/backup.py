@@ -186,7 +186,11 @@ def credentials_json(logins: Mapping[str, Login]) -> str:
 def _min_kib(applied: Applied, service: Service) -> dict[str, int]:
     if service.name != applied.blueprint.pgbouncer.host:
         return {}
-    return {database.name: database.min_dump_kib for database in applied.databases if database.min_dump_kib}
+    return {
+        database.name: database.min_dump_kib
+        for database in applied.databases
+        if database.min_dump_kib and database.name not in applied.blueprint.without_data
+    }
 
 
 def _slug(path: str) -> str:

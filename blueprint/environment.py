@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 from pydantic import (
@@ -175,6 +176,7 @@ class _Entry(BaseModel):
     user: Annotated[str, Matches("[A-Za-z_][A-Za-z0-9._-]*", "a user name")] = HostEntry.user
     key: ReadableFile = ""
     known_hosts: ReadableFile = HostEntry.known_hosts
+    ssh_config: ReadableFile = ""
     sudo: bool = HostEntry.sudo
     groups: Annotated[tuple[str, ...], PlainValidator(_groups)] = ()
     hardware_profile: Annotated[str, Field(min_length=1), Expected("a hardware profile")] = ""
@@ -234,7 +236,8 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
     if problems:
         raise DeclarationError(problems)
     profile = {"hardware_profile": entry.hardware_profile} if entry.hardware_profile else {}
-    port = f" -p {entry.port}" if entry.port != HostEntry.port else ""
+    options = f" -F {quote(entry.ssh_config)}" if entry.ssh_config else ""
+    options += f" -p {entry.port}" if entry.port != HostEntry.port else ""
     return HostEntry(
         name=name,
         address=entry.address,
@@ -242,11 +245,12 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
         user=entry.user,
         key=entry.key or None,
         known_hosts=str(yaml_files.expanded(entry.known_hosts)),
+        ssh_config=entry.ssh_config or None,
         sudo=entry.sudo,
         groups=entry.groups or roles,
         data={**entry.data, **profile},
         file=PRODUCTION_FILE,
-        login=f"ssh {entry.user}@{entry.address}{port}",
+        login=f"ssh{options} {entry.user}@{entry.address}",
         next_step="the same run again changes nothing; make test rehearses the next change in the lab",
     )
 

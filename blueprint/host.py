@@ -72,6 +72,7 @@ class Blueprint:
     upgrade_to: str
     postgres_migrate: bool
     databases_left: types.Names
+    empty_databases: types.Names
     remove_migrated: bool
     systems: tuple[System, ...]
     paths: Paths
@@ -142,6 +143,11 @@ class Blueprint:
     def left_behind(self) -> tuple[str, ...]:
         """Databases of old servers that are not taken over."""
         return words(self.databases_left)
+
+    @property
+    def without_data(self) -> tuple[str, ...]:
+        """Databases whose dumps may be small."""
+        return words(self.empty_databases)
 
     @property
     def removed_teams(self) -> tuple[str, ...]:

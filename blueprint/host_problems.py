@@ -174,6 +174,10 @@ def _shared_problems(blueprint: Blueprint) -> Iterator[Violation]:
     for project in blueprint.projects:
         declared += [(blueprint.file_of(project.phase), database) for database in project.databases]
     yield from postgres.database_problems(declared)
+    held = [database.name for database in blueprint.databases if database.min_dump_kib]
+    for name in set(blueprint.without_data) - set(held):
+        expected = f"a database with min_dump_kib: {', '.join(held) or 'none has it'}"
+        yield _problem(blueprint, "empty_databases", "", name, expected, closest(name, held))
     yield from blueprint.connections.problems(blueprint.file_of("postgres"))
     teams = {project.phase: project.team for project in blueprint.projects}
     yield from litellm.problems(blueprint.gateway, teams, blueprint.ollama_instances, blueprint.sources)

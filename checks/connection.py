@@ -52,10 +52,12 @@ def ssh_config(entry: environment.HostEntry, folder: Path) -> str:
         "UserKnownHostsFile": entry.known_hosts,
         "StrictHostKeyChecking": "yes",
         "BatchMode": "yes",
+        "LogLevel": "ERROR",  # no banner between the messages
         "ControlPath": str(folder / "connection"),
     }
-    others = entry.ssh_config or "~/.ssh/config"
-    include = [] if others == os.devnull else ["Match all", f"    Include {others}"]
+    # OpenSSH takes a relative path for one of ~/.ssh.
+    others = Path(entry.ssh_config or "~/.ssh/config").expanduser().absolute()
+    include = [] if str(others) == os.devnull else ["Match all", f'    Include "{others}"']
     return "\n".join([f"Host {entry.address}", *_lines(options), *include, ""])
 
 

@@ -20,6 +20,7 @@ from blueprint.applied import Applied
 from checks.expect import fail
 from facts.folder import Names
 from facts.gpu import Gpus
+from operations.transport import BEGIN, after_start_up, prefixed
 from phases.cards import full_uuids
 from phases.record import folder
 from specs.problems import Problem
@@ -47,16 +48,22 @@ class Server:
     def run(self, command: str) -> str:
         """Output of a command, run by sh as root. One that fails ends the check with its reason."""
         try:
-            done = self.host.run(command)
+            done = self.host.run(prefixed(command))
         except RuntimeError as error:
             reason = getattr(error.args[0], "stderr", str(error)).strip()
             fail([Problem("the host", reason, "an SSH session", "try `ssh` with the same configuration")])
+        if BEGIN not in done.stdout:
+            expected = "a login that runs commands, with sudo without a password if it is not root's"
+            fail([Problem("the host", done.stderr.strip(), expected, "log in, and try `sudo -n true`")])
+        output, errors = (
+            "".join(after_start_up(iter(text.splitlines(keepends=True))))
+            for text in (done.stdout, done.stderr)
+        )
         if done.rc != 0:
-            reason = (done.stderr or done.stdout).strip()[-600:] or "no output"
+            reason = (errors or output).strip()[-600:] or "no output"
             fail(
                 [Problem(command[:60], f"{reason}\nexit status {done.rc}", "an answer", "run it on the host")]
             )
-        output: str = done.stdout
         return output
 
     def fact(self, fact: type[FactBase[T]], **arguments: Any) -> T:

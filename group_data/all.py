@@ -36,6 +36,9 @@ postgres_migrate = False
 # Databases of old servers to leave behind.
 databases_left: list[str] = []
 
+# Databases without the owner's data yet, whose dumps may be smaller than their `min_dump_kib`: those of a new server.
+empty_databases: list[str] = []
+
 # Remove old containers whose data was taken over, after a fresh backup; their volumes stay.
 remove_migrated = False
 

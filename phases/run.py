@@ -24,6 +24,7 @@ from blueprint.applied import Applied
 from blueprint.model import Stack
 from blueprint.phases import ALL
 from phases import phases_of, upgrade
+from phases.login import require_login
 from phases.phase import Phase
 from phases.record import recorded
 from phases.requirements import too_large
@@ -62,8 +63,9 @@ class Run:
         """The run that `--data`, the declarations and the records of the host ask for.
 
         :raises DeclarationError: the declarations or the secrets are wrong
-        :raises DeployError: another hardware upgrade is pending
+        :raises DeployError: another hardware upgrade is pending, or the login cannot become root
         """
+        require_login()
         blueprint = for_host(host.data)
         phases = phases_of(blueprint)
         names = selected_phases(blueprint.phase, {phase.name: phase.number for phase in phases})

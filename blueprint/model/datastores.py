@@ -55,7 +55,8 @@ class Database(Declaration):
     :param direct: connections that bypass PgBouncer, at most: migrations, LiteLLM, Langfuse
     :param schema: file of this project with idempotent SQL that makes its tables, "files/renov_bati/schema.sql"
     :param vectors: vector columns that its application makes, and a run checks
-    :param min_dump_kib: minimum of its dump; the owner is notified of a smaller one (requirements 10.4)
+    :param min_dump_kib: minimum of its dump; the owner is notified of a smaller one (requirements 10.4), unless
+        `empty_databases` names it
     """
 
     name: types.OwnRole

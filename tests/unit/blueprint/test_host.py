@@ -46,6 +46,14 @@ def test_an_unknown_profile() -> None:
     ]
 
 
+def test_only_a_database_with_a_minimum_may_be_empty() -> None:
+    assert declared(empty_databases="augmenter").without_data == ("augmenter",)
+    assert refused(empty_databases=["augmentor"]) == [
+        "a test: empty_databases is augmentor, but must be a database with min_dump_kib: augmenter; "
+        "did you mean augmenter?"
+    ]
+
+
 def test_kv_cache_by_hand() -> None:
     model = OllamaModel(name="qwen3:8b", weights_mib=4960, layers=36, kv_heads=8, head_dim=128)
     # 2 x 36 x 8 x 128 values x 34/32 bytes = 78,336 bytes a token; x 4096 x 3 = 962,592,768 bytes = 918 MiB

@@ -118,6 +118,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         sudo=True,
         key=str(key),
         known_hosts=str(key),
+        ssh_config=str(key),
         groups=["gpu"],
         hardware_profile="i7_9700k",
         data={"swap_gib": 8, "open_tcp_ports": [22]},
@@ -130,7 +131,8 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         str(key),
         ("gpu",),
     )
-    assert host.login == "ssh owner@203.0.113.7 -p 2222"
+    assert host.login == f"ssh -F {key} -p 2222 owner@203.0.113.7"
+    assert host.ssh_config == str(key)
     assert host.data == {"swap_gib": 8, "open_tcp_ports": [22], "hardware_profile": "i7_9700k"}
 
 

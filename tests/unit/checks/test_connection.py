@@ -33,8 +33,9 @@ def test_the_host_is_named_as_testinfra_takes_it() -> None:
     assert connection.host_spec(ENTRY) == "ssh://deploy@server.example.org:2222"
 
 
-def test_openssh_understands_the_configuration(tmp_path: Path) -> None:
-    others = tmp_path / "config"
+def test_openssh_understands_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    others = Path("their config")
     others.write_text(
         "Host server.example.org\n    ProxyJump jump.example.org\n    StrictHostKeyChecking no\n"
     )

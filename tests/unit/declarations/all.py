@@ -20,6 +20,8 @@ postgres_migrate = False
 
 databases_left: list[str] = []
 
+empty_databases: list[str] = []
+
 remove_migrated = False
 
 remove: list[str] = []

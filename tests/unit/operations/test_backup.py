@@ -174,6 +174,8 @@ def test_settings_say_where_a_copy_goes_and_no_password() -> None:
     output = json.loads(backup.settings_json(applied, "sourcefast"))
     assert output["restic"]["password_file"] == "/etc/sourcefast/restic-password"  # noqa: S105 - a path
     assert output["postgres"][0]["min_kib"] == {"litellm": 100}
+    new = Applied(declared(shared_databases=databases, empty_databases=["litellm"]), {LITELLM})
+    assert json.loads(backup.settings_json(new, "s"))["postgres"][0]["min_kib"] == {}
     assert json.loads(backup.settings_json(APPLIED, "s"))["restic"] is None
     assert "canary" not in backup.settings_json(APPLIED, "s")
     # What they took when they were made is read off the containers: the declared password may be newer.
