@@ -17,7 +17,7 @@ FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
 SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy test check lint unit host adoption projects services test-faults verify check-host molecule rotate bench bench-first budget map \
+.PHONY: help deploy test check lint unit host adoption projects services rehearsal test-faults verify check-host molecule rotate bench bench-first budget map \
     checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
@@ -59,6 +59,9 @@ services: lab ## tests of the shared services, with every phase deployed
 
 projects: lab ## tests of the projects: containers, isolation, schemas, jobs, voicejury's chains
 	$(BIN)/pytest tests/projects
+
+rehearsal: lab ## production on a machine beside the lab's: its own user, port, jump host, language, encrypted secrets; from bare to checked
+	$(BIN)/pytest tests/rehearsal
 
 test-faults: lab ## what takes long: backups damaged and restored, each threshold crossed, old servers taken over
 	$(BIN)/pytest $(FAULTS)

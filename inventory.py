@@ -30,6 +30,7 @@ from blueprint import (
 )
 from blueprint.problems import closest
 from blueprint.validation import shown
+from operations.jump_host import name_failures
 from operations.transport import transport
 
 _COMMAND_LINE = "--data"
@@ -108,6 +109,7 @@ def _groups() -> dict[str, list[tuple[str, dict[str, Any]]]]:
     return groups
 
 
+name_failures()
 try:
     globals().update(_groups())
 except DeclarationError as _error:

@@ -19,5 +19,6 @@ mkdir -p .production
 printf '%s\n' "$SSH_KEY" >.production/ssh_key
 printf '%s\n' "$KNOWN_HOSTS" >.production/known_hosts
 printf '%s\n' "$AGE_IDENTITY" >.production/age_identity
+[ -z "${SSH_CONFIG:-}" ] || printf '%s\n' "$SSH_CONFIG" >.production/ssh_config # of a jump host
 printf '%s\n' "$PRODUCTION_YAML" >production.yaml
 ln -sfn "$SECRETS_FOLDER" secrets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 import testinfra
 from testinfra.backend.base import BaseBackend
+from testinfra.host import Host
 
 from blueprint import DeclarationError, backup, render_problems
 from blueprint.applied import Applied
 from blueprint.phases import LITELLM
-from checks.connection import declared_host, host_spec, ssh_config
+from checks.connection import Declared, declared_host, host_spec, ssh_config
 from checks.containers import stacks
 from checks.server import Server
 from phases import phases_of
@@ -59,19 +61,30 @@ def pytest_configure(config: pytest.Config) -> None:
     for phase in phases_of(declared.blueprint):
         config.addinivalue_line("markers", f"{phase.name}: of that phase")
     config.addinivalue_line("markers", "undeclared: the host has nothing of its kind")
-    server = config.stash[SERVER] = Server(
-        testinfra.get_host(
-            option.hosts,
-            ssh_config=option.ssh_config,
-            ssh_identity_file=option.ssh_identity_file,
-            sudo=option.sudo,
-        ),
-        declared.blueprint,
-    )
+    server = config.stash[SERVER] = Server(_host(option), declared.blueprint)
     try:
         server.phases  # noqa: B018 - asked before the first check, for one message if the host is not reached
     except pytest.fail.Exception as failed:
-        raise pytest.UsageError(str(failed)) from None
+        raise pytest.UsageError(_reason(option, declared) or str(failed)) from None
+
+
+def _host(option: argparse.Namespace, **more: Any) -> Host:
+    return testinfra.get_host(
+        option.hosts,
+        ssh_config=option.ssh_config,
+        ssh_identity_file=option.ssh_identity_file,
+        sudo=option.sudo,
+        **more,
+    )
+
+
+def _reason(option: argparse.Namespace, declared: Declared) -> str:
+    """Why the host is not reached. While OpenSSH shares a connection, it hides what a jump host says."""
+    try:
+        Server(_host(option, controlpersist=0), declared.blueprint).run("true")
+    except pytest.fail.Exception as failed:
+        return str(failed)
+    return ""
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -36,7 +36,7 @@ postgres_migrate = False
 # Databases of old servers to leave behind.
 databases_left: list[str] = []
 
-# Databases without the owner's data yet, whose dumps may be smaller than their `min_dump_kib`: those of a new server.
+# Databases whose dumps may be smaller than their `min_dump_kib`: on a new server, without the owner's data yet.
 empty_databases: list[str] = []
 
 # Remove old containers whose data was taken over, after a fresh backup; their volumes stay.

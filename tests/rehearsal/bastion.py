@@ -73,9 +73,9 @@ class Bastion:
         shutil.rmtree(self.disks, ignore_errors=True)
 
     @property
-    def known(self) -> str:
-        """Its line in a known_hosts file."""
-        return f"[{self.lab.outside}]:{PORT} {host_key(self.root / 'etc/ssh/bastion.pub')}\n"
+    def host_key(self) -> str:
+        """Its public key."""
+        return (self.root / "etc/ssh/bastion.pub").read_text().strip()
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection((self.lab.outside, PORT), timeout=1) as connection:
@@ -89,8 +89,3 @@ def new_key(path: Path) -> str:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", str(path)], check=True
     )
     return path.with_suffix(".pub").read_text().strip()
-
-
-def host_key(path: Path) -> str:
-    """Kind and key of a public key's file."""
-    return " ".join(path.read_text().split()[:2])

@@ -13,7 +13,7 @@ from lab.machine import Machine
 from lab.paths import Lab
 from tests.host.conftest import the_lab  # noqa: F401 - a fixture
 from tests.rehearsal.bastion import Bastion
-from tests.rehearsal.owner import PORT, Owner, host_data
+from tests.rehearsal.owner import PORT, Owner
 
 
 @pytest.fixture(scope="session")
@@ -44,9 +44,9 @@ def server(owner: Owner, bastion: Bastion) -> Iterator[Machine]:
     script = Path(__file__).with_name("hoster.sh").read_text()
     server.run(f"cat >/run/hoster.sh && bash /run/hoster.sh {arguments}", input=script)
     server.hang_up()
-    owner.know(bastion, server.root)
-    owner.write_ssh_config()
-    owner.write_production(host_data(owner.lab))
+    key = (server.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().strip()
+    owner.host_keys = {"bastion": bastion.host_key, "server": key}
+    owner.write_access()
     yield server
     server.scrap()
     deployed.start()

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import yaml
 
 from lab import upstream
 from lab.paths import Lab
-from tests.host.checkout import copy_checkout
+from tests.copies import copy_checkout
 from tests.host.conftest import CompletedRun, ended, pyinfra_command
 from tests.rehearsal.bastion import PORT as BASTION_PORT
-from tests.rehearsal.bastion import Bastion, host_key, new_key
+from tests.rehearsal.bastion import new_key
 
 PORT = 2222
 
@@ -54,6 +53,7 @@ class Owner:
     lab: Lab
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    host_keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def project(self) -> Path:
@@ -73,17 +73,34 @@ class Owner:
             new_key(self.folder / name)
         self.environment = {"SOURCEFAST_ENV": "production", "HOME": str(self.folder)}
 
+    @property
+    def provided_secrets(self) -> dict[str, str]:
+        """What providers have issued, by the names of docs/phases."""
+        return upstream.seeds(self.lab)
+
     def public_key(self, name: str) -> str:
         """One of his public keys."""
         return (self.folder / f"{name}.pub").read_text().strip()
 
-    def know(self, bastion: Bastion, root: Path) -> None:
-        """Write the keys of the jump host and the server down, once they are compared.
+    def write_access(self) -> None:
+        """Write everything by which the server is reached."""
+        self.write_known_hosts()
+        self.write_ssh_config()
+        self.write_production()
 
-        :param root: the server's root folder
+    def write_known_hosts(self, **others: str) -> None:
+        """The host keys of `bastion` and `server`, once they are compared.
+
+        :param others: another key of one of them, or "" for none
         """
-        server = host_key(root / "etc/ssh/ssh_host_ed25519_key.pub")
-        self.known_hosts.write_text(f"{bastion.known}[{self.lab.machine}]:{PORT} {server}\n")
+        addresses = {
+            "bastion": f"[{self.lab.outside}]:{BASTION_PORT}",
+            "server": f"[{self.lab.machine}]:{PORT}",
+        }
+        keys = self.host_keys | others
+        self.known_hosts.write_text(
+            "".join(f"{address} {keys[name]}\n" for name, address in addresses.items() if keys[name])
+        )
 
     def write_ssh_config(self, **options: str) -> None:
         """How the server is reached: through the jump host.
@@ -102,8 +119,11 @@ class Owner:
         lines += [f"Host {self.lab.machine}", "    ProxyJump bastion"]
         (self.folder / "ssh_config").write_text("\n".join(lines) + "\n")
 
-    def write_production(self, data: Mapping[str, Any], **fields: Any) -> None:
-        """production.yaml, with other `fields` of the host."""
+    def write_production(self, **fields: Any) -> None:
+        """production.yaml.
+
+        :param fields: others of the host
+        """
         host = {
             "address": self.lab.machine,
             "port": PORT,
@@ -112,14 +132,14 @@ class Owner:
             "key": str(self.folder / "deploy"),
             "known_hosts": str(self.known_hosts),
             "ssh_config": str(self.folder / "ssh_config"),
-            "data": dict(data),
+            "data": host_data(self.lab),
         } | fields
         (self.project / "production.yaml").write_text(yaml.safe_dump({"hosts": {"sourcefast": host}}))
 
     def write_secrets(self) -> None:
         """The provided secrets, and the age keys by which the file is kept encrypted."""
         values: dict[str, Any] = {}
-        for name, value in upstream.seeds(self.lab).items():
+        for name, value in self.provided_secrets.items():
             *parents, leaf = name.split("/")
             node = values
             for part in parents:

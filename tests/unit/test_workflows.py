@@ -68,6 +68,17 @@ def test_only_the_runner_reads_what_is_put_in_place(
     assert Path(host.known_hosts).read_text() == "203.0.113.7 ssh-ed25519 AAAA\n"
 
 
+def test_a_jump_host_is_reached_by_a_configuration_of_openssh(
+    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = f"{PRODUCTION}    ssh_config: .production/ssh_config\n"
+    assert placed(tmp_path, {**variables, "PRODUCTION_YAML": host, "SSH_CONFIG": "Host x"}).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    (entry,) = environment.hosts("production", ("gpu",), tmp_path)
+    assert Path(entry.ssh_config or "").read_text() == "Host x\n"
+    assert (tmp_path / ".production/ssh_config").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     "name", ["PRODUCTION_YAML", "KNOWN_HOSTS", "SSH_KEY", "AGE_IDENTITY", "SECRETS_FOLDER"]
 )
