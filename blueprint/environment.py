@@ -237,6 +237,7 @@ def _entry(name: str, fields: object, roles: tuple[str, ...], reserved: Sequence
         raise DeclarationError(problems)
     profile = {"hardware_profile": entry.hardware_profile} if entry.hardware_profile else {}
     options = f" -F {quote(entry.ssh_config)}" if entry.ssh_config else ""
+    options += f" -i {quote(entry.key)}" if entry.key else ""
     options += f" -p {entry.port}" if entry.port != HostEntry.port else ""
     return HostEntry(
         name=name,

@@ -32,6 +32,11 @@ PROBES = Path(__file__).resolve().parent / "probes"
 PATIENCE_S, ASKED_AGAIN_S = 60, 3
 
 
+def _text(printed: bytes) -> str:
+    """What a host has printed, whatever its start-up files have."""
+    return printed.decode(errors="replace")
+
+
 @dataclass
 class Server:
     """A host, asked over testinfra's connection.
@@ -45,20 +50,22 @@ class Server:
     _answers: dict[object, Any] = field(default_factory=dict, repr=False)
     _patience_s: float = PATIENCE_S
 
+    def __post_init__(self) -> None:
+        # testinfra would ask the host for it, and take what start-up files print for the answer.
+        self.host.backend._encoding = "utf-8"
+
     def run(self, command: str) -> str:
         """Output of a command, run by sh as root. One that fails ends the check with its reason."""
         try:
             done = self.host.run(prefixed(command))
         except RuntimeError as error:
-            reason = getattr(error.args[0], "stderr", str(error)).strip()
+            reason = _text(error.args[0].stderr_bytes).strip()
             fail([Problem("the host", reason, "an SSH session", "try `ssh` with the same configuration")])
-        if BEGIN not in done.stdout:
+        printed = [_text(done.stdout_bytes), _text(done.stderr_bytes)]
+        if BEGIN not in printed[0]:
             expected = "a login that runs commands, with sudo without a password if it is not root's"
-            fail([Problem("the host", done.stderr.strip(), expected, "log in, and try `sudo -n true`")])
-        output, errors = (
-            "".join(after_start_up(iter(text.splitlines(keepends=True))))
-            for text in (done.stdout, done.stderr)
-        )
+            fail([Problem("the host", printed[1].strip(), expected, "log in, and try `sudo -n true`")])
+        output, errors = ("".join(after_start_up(iter(text.splitlines(keepends=True)))) for text in printed)
         if done.rc != 0:
             reason = (errors or output).strip()[-600:] or "no output"
             fail(

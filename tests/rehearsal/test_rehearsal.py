@@ -1,4 +1,4 @@
-"""The owner's first deploy, as docs/operating has it, to a server of his: each test goes on where the last one ended."""
+"""The owner's first deploy, as docs/operating has it, to a server of his. Each test goes on where the last ended."""
 
 from __future__ import annotations
 

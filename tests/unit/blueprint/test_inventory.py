@@ -131,7 +131,7 @@ def test_a_host_of_production_with_everything(tmp_path: Path) -> None:
         str(key),
         ("gpu",),
     )
-    assert host.login == f"ssh -F {key} -p 2222 owner@203.0.113.7"
+    assert host.login == f"ssh -F {key} -i {key} -p 2222 owner@203.0.113.7"
     assert host.ssh_config == str(key)
     assert host.data == {"swap_gib": 8, "open_tcp_ports": [22], "hardware_profile": "i7_9700k"}
 

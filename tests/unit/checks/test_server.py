@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from testinfra.backend.local import LocalBackend
+from testinfra.host import Host
 
 from checks.server import Server
 from tests.unit.declared import declared
@@ -20,14 +21,21 @@ def server(start_up: str) -> Server:
     """A host whose login shell does that before every command."""
 
     def run(command: str) -> Any:
-        done = subprocess.run(["sh", "-c", start_up + command], capture_output=True, text=True, check=False)
-        return SimpleNamespace(rc=done.returncode, stdout=done.stdout, stderr=done.stderr)
+        done = subprocess.run(["sh", "-c", start_up + command], capture_output=True, check=False)
+        return backend.result(done.returncode, command.encode(), done.stdout, done.stderr)
 
-    return Server(cast(Any, SimpleNamespace(run=run)), declared())
+    backend: Any = LocalBackend()
+    backend.run = run
+    return Server(Host(backend), declared())
 
 
 def test_only_the_command_s_own_output_is_read() -> None:
     assert server(START_UP).run("echo one; echo $LC_ALL; umask") == "one\nC.UTF-8\n0022\n"
+
+
+def test_a_command_in_another_script_than_latin_needs_no_answer() -> None:
+    """testinfra encodes what it sends."""
+    assert server(START_UP).host.backend.encode("«»") == "«»".encode()
 
 
 def test_a_command_that_fails_says_why() -> None:
