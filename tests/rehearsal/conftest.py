@@ -1,19 +1,17 @@
-"""The owner, his bare server, and the jump host between them."""
+"""The owner, his bare server, and the jump host between them; root's login is closed."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import nspawn
-from lab.machine import Machine
+from lab import backends
 from lab.paths import Lab
 from tests.host.conftest import the_lab  # noqa: F401 - a fixture
 from tests.rehearsal.bastion import Bastion
-from tests.rehearsal.owner import PORT, Owner
+from tests.rehearsal.owner import PASSWORD, PORT, Owner
 
 
 @pytest.fixture(scope="session")
@@ -34,32 +32,18 @@ def bastion(owner: Owner) -> Iterator[Bastion]:
 
 
 @pytest.fixture(scope="session")
-def server(owner: Owner, bastion: Bastion) -> Iterator[Machine]:
-    """A server in the place of the lab's, which waits shut down meanwhile. Root cannot log in; see `on`."""
-    deployed = Machine(owner.lab)
+def server(owner: Owner, bastion: Bastion) -> Iterator[None]:
+    """His server as it was delivered, in the place of the lab's, which waits shut down meanwhile."""
+    deployed = backends.server(owner.lab)
     deployed.stop()
-    server = Machine(owner.lab, "rehearsal")
+    server = backends.server(owner.lab, "rehearsal")
     server.reset()
-    arguments = f"{PORT} {owner.lab.outside} '{owner.public_key('deploy')}'"
+    key = server.run("cat /etc/ssh/ssh_host_ed25519_key.pub").stdout.strip()
     script = Path(__file__).with_name("hoster.sh").read_text()
+    arguments = f"{PORT} {owner.lab.outside} '{PASSWORD}' '{owner.public_key('deploy')}'"
     server.run(f"cat >/run/hoster.sh && bash /run/hoster.sh {arguments}", input=script)
-    server.hang_up()
-    key = (server.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().strip()
     owner.host_keys = {"bastion": bastion.host_key, "server": key}
     owner.write_access()
-    yield server
+    yield
     server.scrap()
     deployed.start()
-
-
-def on(server: Machine, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run a command as root on the server, past SSH, in the language that cron has there."""
-    return subprocess.run(
-        nspawn.inside(server.lab.name, ["bash", "-c", command]),
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "fr_FR.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # What a hoster and the owner have done to a server before its first run, with surprises. Root's login ends with it.
-# $1: port of SSH, $2: the only address that may log in, $3: public key of the user deploy
+# $1: port of SSH, $2: the only address that may log in, $3: password of the user deploy, $4: his public key
 set -euo pipefail
-readonly port=$1 from=$2 key=$3
+readonly port=$1 from=$2 password=$3 key=$4
 
 apt-get -q update
 DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends sudo
 
 useradd --create-home --shell /bin/bash deploy
-echo 'deploy:une phrase de passe' | chpasswd
+echo "deploy:$password" | chpasswd
 echo 'deploy ALL=(ALL:ALL) ALL' >/etc/sudoers.d/deploy
 install --directory --mode=0700 --owner=deploy --group=deploy /home/deploy/.ssh
 echo "$key" | install --mode=0600 --owner=deploy --group=deploy /dev/stdin /home/deploy/.ssh/authorized_keys

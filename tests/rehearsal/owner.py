@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tests.rehearsal.bastion import PORT as BASTION_PORT
 from tests.rehearsal.bastion import new_key
 
 PORT = 2222
+PASSWORD = "une phrase de passe"  # noqa: S105 - of a machine that is scrapped
 
 
 def host_data(lab: Lab) -> dict[str, Any]:
@@ -157,6 +159,25 @@ class Owner:
         """Run pyinfra on deploy.py."""
         command = pyinfra_command(*arguments, deploy=("deploy.py",))
         return ended(command, self.environment, self.project)
+
+    def ssh(
+        self, command: str, *, password: str = "", timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Log in, and run a command of bash as root.
+
+        :param password: for sudo, where it wants one
+        """
+        sudo = "sudo --stdin --prompt=" if password else "sudo --non-interactive"
+        config = ["-F", str(self.folder / "ssh_config"), "-o", f"UserKnownHostsFile={self.known_hosts}"]
+        login = ["-i", str(self.folder / "deploy"), "-p", str(PORT), f"deploy@{self.lab.machine}"]
+        return subprocess.run(
+            ["ssh", *config, *login, f"{sudo} bash -c {shlex.quote(command)}"],
+            input=f"{password}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run make."""

@@ -9,10 +9,8 @@ import pytest
 
 from blueprint import group_data
 from group_data.all import cron_jobs
-from lab.machine import Machine
 from phases import phases_of
-from tests.rehearsal.conftest import on
-from tests.rehearsal.owner import Owner
+from tests.rehearsal.owner import PASSWORD, Owner
 
 PHASES = [str(phase.number) for phase in phases_of(group_data.read().blueprint("production"))]
 
@@ -77,18 +75,26 @@ def test_a_server_that_is_not_reached_is_told_in_a_sentence(owner: Owner, mistak
     assert re.search(rf"^ .*{of_a_check}", checked.stderr, re.MULTILINE), checked.stderr
 
 
-def test_sudo_with_a_password_is_refused(owner: Owner, server: Machine) -> None:
+def nothing_was_written(owner: Owner) -> bool:
+    """Whether no run has come as far as to write something."""
+    return owner.ssh("test -e /var/lib/sourcefast", password=PASSWORD).returncode == 1
+
+
+@pytest.mark.usefixtures("server")
+def test_sudo_with_a_password_is_refused(owner: Owner) -> None:
     run = owner.deploy("--dry")
     assert run.rc != 0
     assert "found:    sudo: a password is required" in run.output
     assert "Traceback" not in run.output
     checked = owner.make("check-host")
     assert "expected: a login that runs commands, with sudo without a password" in checked.stderr
-    assert on(server, "ls /var/lib/sourcefast").returncode != 0, "nothing was written"
-    on(server, "echo 'deploy ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/deploy")
+    assert nothing_was_written(owner)
+    line = "deploy ALL=(ALL:ALL) NOPASSWD: ALL"
+    assert owner.ssh(f"echo '{line}' >/etc/sudoers.d/deploy", password=PASSWORD).returncode == 0
 
 
-def test_a_dry_run_names_everything_that_is_missing(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_dry_run_names_everything_that_is_missing(owner: Owner) -> None:
     run = owner.deploy("--dry")
     assert run.rc != 0
     assert "sourcefast is not ready for this run, and nothing was changed" in run.output
@@ -96,47 +102,53 @@ def test_a_dry_run_names_everything_that_is_missing(owner: Owner, server: Machin
     assert found == {f"secrets/production.yaml: {name}" for name in owner.provided_secrets}
 
 
-def test_the_secrets_are_encrypted_by_the_next_run(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_the_next_run_encrypts_the_secrets(owner: Owner) -> None:
     owner.write_secrets()
-    planned = owner.deploy("--dry", "--data", "phase=hardware")
-    assert planned.rc == 0, planned.output
-    assert len(planned.planned) > 15
-    assert on(server, "ls /var/lib/sourcefast").returncode != 0, "nothing was written"
+    run = owner.deploy("--dry", "--data", "phase=hardware")
+    assert run.rc == 0, run.output
+    assert len(run.planned) > 15
+    assert nothing_was_written(owner)
     secrets = owner.project / "secrets"
     assert {path.name for path in secrets.iterdir()} == {".lock", "production.yaml.age", "recipients"}
 
 
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_phase_is_deployed(owner: Owner, server: Machine, phase: str) -> None:
+def test_a_phase_is_deployed(owner: Owner, phase: str) -> None:
     run = owner.deploy("--data", f"phase={phase}")
     assert run.rc == 0, run.output
     assert run.changed
 
 
-def test_every_check_passes(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_every_check_passes(owner: Owner) -> None:
     checked = owner.make("check-host")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert int(re.findall(r"(\d+) passed", checked.stdout)[-1]) > 500
 
 
-def test_a_second_run_changes_nothing(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_second_run_changes_nothing(owner: Owner) -> None:
     assert owner.deploy().changed == []
 
 
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("job", [job.name for job in cron_jobs])
-def test_a_job_succeeds_in_the_language_that_cron_has(server: Machine, job: str) -> None:
-    line = rf"sed -n 's/^\(\S\+ \)\{{5\}}root //p' /etc/cron.d/{job}"
-    script = f'set -e; PATH=/usr/local/sbin:/usr/local/bin:$PATH; line=$({line}); eval "${{line%%;*}}"'
-    done = on(server, script, timeout=600)
-    assert done.returncode == 0, on(server, f"tail -n 30 /var/log/sourcefast/{job}.log").stdout + done.stderr
+def test_a_job_succeeds_in_the_language_that_cron_gives_it(owner: Owner, job: str) -> None:
+    command = f"line=$(grep -Po '^(\\S+ ){{5}}root \\K[^;]+' /etc/cron.d/{job}); LC_ALL=fr_FR.UTF-8 bash -ec \"$line\""
+    done = owner.ssh(command, timeout=600)
+    assert done.returncode == 0, owner.ssh(f"tail -n 30 /var/log/sourcefast/{job}.log").stdout + done.stderr
 
 
-def test_backups_are_listed(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_the_backups_are_listed(owner: Owner) -> None:
     shown = owner.make("backup-list")
     assert shown.returncode == 0, shown.stderr
-    assert "augmenter" in shown.stdout + shown.stderr
+    assert "postgres/shared-postgres/augmenter" in shown.stdout + shown.stderr
 
 
-def test_the_checks_pass_after_the_jobs_too(owner: Owner, server: Machine) -> None:
+@pytest.mark.usefixtures("server")
+def test_after_the_jobs_every_check_passes_too(owner: Owner) -> None:
     checked = owner.make("check-host")
     assert checked.returncode == 0, checked.stdout + checked.stderr
