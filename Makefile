@@ -17,7 +17,7 @@ FAULTS = tests/services/test_backups.py tests/services/test_watch.py \
 SHELL_SCRIPTS = $(shell find $$(git ls-files) -maxdepth 0 -type f | xargs awk 'FNR == 1 && /^\#!.*[\/ ](ba)?sh$$/ { print FILENAME } { nextfile }')
 
 .DEFAULT_GOAL := help
-.PHONY: help deploy test check lint unit host adoption projects services rehearsal test-faults verify check-host molecule rotate bench bench-first budget map \
+.PHONY: help deploy test check lint unit host adoption projects services rehearsal test-faults test-vm verify check-host molecule rotate bench bench-first budget map \
     checklist pages regenerate edits backup-list restore lab lab-reset lab-down lab-shell prerequisites
 
 help: ## list the targets
@@ -65,6 +65,11 @@ rehearsal: lab ## production on a machine beside the lab's: its own user, port, 
 
 test-faults: lab ## what takes long: backups damaged and restored, each threshold crossed, old servers taken over
 	$(BIN)/pytest $(FAULTS)
+
+test-vm: export LAB_BACKEND := qemu
+test-vm: prerequisites $(VENV)/installed ## a machine with its own kernel (QEMU): swap, limits, reboot, power cuts, full disk, another board
+	$(LAB) internet
+	$(BIN)/pytest tests/vm
 
 verify: $(VENV)/installed ## try everything that the host has: routes, keys, budgets, traces, containers; calls paid models too
 	$(BIN)/pyinfra -y inventory.py verify.py
