@@ -53,7 +53,8 @@ class Bastion:
         inside = ["chroot", str(self.root)]
         subprocess.run([*inside, "useradd", "--password=*", "jump"], check=True)
         subprocess.run([*inside, "install", "--directory", "/run/sshd"], check=True)
-        space = ["ip", "netns", "exec", network.outside_namespace(self.lab)]
+        # It ends with this process, even one that is killed: the next jump host has the same port.
+        space = ["setpriv", "--pdeathsig=KILL", "ip", "netns", "exec", network.outside_namespace(self.lab)]
         with (self.disks / "sshd.log").open("wb") as log:
             self.sshd = subprocess.Popen(
                 [*space, *inside, "/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/bastion_config"],
