@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import socketserver
 import ssl
@@ -17,6 +18,7 @@ import trustme
 
 from blueprint.proxy import labels, routes_yaml
 from lab.images.traefik.standin import docker
+from lab.images.traefik.standin.acme import CHALLENGE, Acme
 from lab.images.traefik.standin.certificates import Certificates, Pair, self_signed
 from lab.images.traefik.standin.files import Files
 from lab.images.traefik.standin.options import OptionError, Options, parse
@@ -43,6 +45,7 @@ COOLIFY = (  # the options of Coolify's own proxy
     "--providers.file.directory=/traefik/dynamic/",
     "--providers.docker.exposedbydefault=false",
     "--certificatesresolvers.letsencrypt.acme.httpchallenge=true",
+    "--certificatesresolvers.letsencrypt.acme.httpchallenge.entrypoint=http",
     "--certificatesresolvers.letsencrypt.acme.storage=/traefik/acme.json",
     "--providers.docker=true",
 )
@@ -71,6 +74,7 @@ def test_coolify_s_options() -> None:
     assert OPTIONS.entrypoints == {"http": 80, "https": 443}
     assert OPTIONS.docker and not OPTIONS.exposed_by_default
     assert (OPTIONS.ping, OPTIONS.resolvers) == ("http", {"letsencrypt": "/traefik/acme.json"})
+    assert OPTIONS.challenge == "http"
     assert parse(["--ping"]).entrypoints == {"http": 80, "traefik": 8080}
 
 
@@ -397,6 +401,58 @@ def test_certificates_are_kept_private_and_asked_for_once(tmp_path: Path) -> Non
     assert asked == ["a.pro", "down.pro"]
     assert storage.stat().st_mode & 0o777 == 0o600
     assert json.loads(storage.read_text())["letsencrypt"]["Certificates"][0]["domain"] == {"main": "a.pro"}
+
+
+LEGO = """#!/bin/sh
+for word; do case $word in
+--path=*) path=${word#--path=} ;; --http.webroot=*) web=${word#*=} ;; --domains=*) domain=${word#*=} ;;
+esac; done
+if [ "$domain" = down.pro ]; then echo "acme: Registering account"; echo "acme: error: 429 :: too many" >&2; exit 1; fi
+mkdir -p "$path/certificates" "$web/.well-known/acme-challenge"
+echo answer >"$web/.well-known/acme-challenge/token_1"
+echo certificate >"$path/certificates/$domain.crt"
+echo key >"$path/certificates/$domain.key"
+"""
+
+
+def test_lego_gets_the_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin/lego"
+    program.parent.mkdir()
+    program.write_text(LEGO)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    acme = Acme(tmp_path / "acme")
+    assert acme.obtain("a.pro") == (b"certificate\n", b"key\n")
+    assert acme.answer(f"{CHALLENGE}token_1") == "answer\n"
+    for path in ("token_2", "", "../acme-challenge/token_1", "../../../certificates/a.pro.key"):
+        assert acme.answer(CHALLENGE + path) == ""
+    with pytest.raises(OSError, match=r"^acme: error: 429"):
+        acme.obtain("down.pro")
+
+
+def test_a_challenge_is_answered_before_everything_else() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as backend:
+        labels = LABELS | {"traefik.http.services.lf.loadbalancer.server.port": str(backend.server_port)}
+        routes = table([Container("langfuse", labels, {"coolify": "127.0.0.1"})], OPTIONS)
+        default = Certificates("", issue).default
+        answers = {f"{CHALLENGE}token": "answer"}
+        asked = EntryPoint(
+            "http",
+            0,
+            lambda: routes,
+            default,
+            ping=False,
+            redirect=True,
+            challenge=lambda path: answers.get(path, ""),
+        )
+        threading.Thread(target=asked.serve_forever, args=(0.02,), daemon=True).start()
+        for path, status, body in (("token", 200, b"answer"), ("other", 404, b"404 page not found\n")):
+            connection = http.client.HTTPConnection("127.0.0.1", asked.server_address[1], timeout=5)
+            connection.request("GET", CHALLENGE + path, headers={"Host": "langfuse.augmenter.pro"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (status, body)
+        asked.shutdown()
+        asked.server_close()
 
 
 def test_the_default_certificate_is_traefik_s() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import groq as vendor
 import httpx
 import pytest
 
-from lab import authority
 from lab.upstream.api import Apis, Request, Response, Server
 from tests.unit.served import NO_AUTHORITIES
 
@@ -278,34 +276,3 @@ def test_a_model_can_vanish(apis: Apis, state: Path) -> None:
 
 
 # --- certificates
-
-
-def test_certificates_are_issued_below_the_lab_s_authority(
-    apis: Apis, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(authority, "FOLDER", state / "authority")
-    (state / "config").mkdir()
-    authority.issuer(state / "config")
-    assert (state / "config/issuer.key").stat().st_mode & 0o777 == 0o600
-
-    key, csr = state / "key", state / "csr"
-    subprocess.run(
-        [
-            *("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", str(key), "-out", str(csr), "-subj", "/CN=litellm.augmenter.pro"),
-            *("-addext", "subjectAltName=DNS:litellm.augmenter.pro"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    host = "acme-v02.api.letsencrypt.org"
-    issued = post(apis, host, "/lab/certificate", {"csr": csr.read_text()})
-    assert issued.status == 200
-    chain = state / "chain.pem"
-    chain.write_text(issued.content["certificate"])
-    verify = ["openssl", "verify", "-purpose", "sslserver", "-verify_hostname", "litellm.augmenter.pro"]
-    verify += ["-CAfile", str(authority.certificate_file()), "-untrusted", str(chain), str(chain)]
-    assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
-
-    assert post(apis, host, "/lab/certificate", {"csr": "nonsense"}).status == 400
-    assert post(apis, host, "/acme/new-order", {}).status == 404

@@ -1,4 +1,4 @@
-"""Stand-ins for the APIs of Groq, OpenAI, Gemini, Telegram and Let's Encrypt, answering as each is documented.
+"""Stand-ins for the APIs of Groq, OpenAI, Gemini and Telegram, answering as each is documented.
 
 Runs inside the upstream on the standard library alone, on a Unix socket behind nginx; which API is meant is read from
 the Host header. Answers are made up, refusals are real: keys, models, and what a request lacks are checked.
@@ -17,8 +17,6 @@ import math
 import re
 import socketserver
 import struct
-import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -138,8 +136,6 @@ class Apis:
                 raise RefusedError(fault.status, "The server had an error while processing your request.")
             if request.host == "api.telegram.org":
                 return self._telegram(request)
-            if request.host == "acme-v02.api.letsencrypt.org":
-                return self._certificate(request)
             if request.host == "generativelanguage.googleapis.com" and "/openai/" not in request.path:
                 shape = _gemini_error
                 return self._gemini(request, fault)
@@ -243,31 +239,6 @@ class Apis:
         if action == "streamGenerateContent":
             return Response(events=(json.dumps(answer),), model=model)
         return Response(content=answer, model=model)
-
-    # --- Let's Encrypt -----------------------------------------------------------------------------------------------
-
-    def _certificate(self, request: Request) -> Response:
-        """A certificate for a signing request, by the lab's own shortcut: there is no ACME (RFC 8555) here."""
-        if (request.method, request.path) != ("POST", "/lab/certificate"):
-            raise RefusedError(404, "Page not found: the lab issues certificates at /lab/certificate only")
-        issuer = self.state / "config" / "issuer.crt"
-        with tempfile.TemporaryDirectory() as folder:
-            csr, extensions = Path(folder) / "csr", Path(folder) / "extensions"
-            csr.write_text(str(request.json().get("csr", "")))
-            extensions.write_text("basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n")
-            done = subprocess.run(
-                [
-                    *("openssl", "x509", "-req", "-days", "90", "-copy_extensions", "copy"),
-                    *("-in", str(csr), "-extfile", str(extensions)),
-                    *("-CA", str(issuer), "-CAkey", str(issuer.with_suffix(".key"))),
-                ],
-                check=False,
-                capture_output=True,
-                text=True,
-            )
-        if done.returncode:
-            raise RefusedError(400, f"Error finalizing order: {done.stderr.strip()}", code="badCSR")
-        return Response(content={"certificate": done.stdout + issuer.read_text()})
 
     # --- Telegram ----------------------------------------------------------------------------------------------------
 

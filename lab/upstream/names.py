@@ -10,7 +10,6 @@ DRIVER_PACKAGES = (
     "nvidia-packages.lab"  # no real name: Debian's own archive has these packages, for real cards
 )
 TOOLKIT_PACKAGES = "nvidia.github.io"
-CERTIFICATES = "acme-v02.api.letsencrypt.org"
 RELEASE_ASSETS = "objects.githubusercontent.com"
 
 
@@ -19,6 +18,7 @@ class Serves(StrEnum):
 
     REGISTRY = "registry"  # Debian's docker-registry
     API = "api"  # api.py
+    ACME = "acme"  # Pebble, the test server of Let's Encrypt's makers
     FILES = "files"  # a folder of downloads
     RELEASES = "releases"  # redirects to RELEASE_ASSETS, as GitHub does
     MIRROR = "mirror"  # the Debian mirror this machine is configured with, passed through
@@ -52,7 +52,7 @@ SITES = (
     Site("api.openai.com", Serves.API),
     Site("generativelanguage.googleapis.com", Serves.API),
     Site("api.telegram.org", Serves.API),
-    Site(CERTIFICATES, Serves.API),
+    Site("acme-v02.api.letsencrypt.org", Serves.ACME),
 )
 
 

@@ -1,4 +1,4 @@
-"""The machine of the simulated internet: dnsmasq, nginx, docker-registry and the APIs in one nspawn machine.
+"""The machine of the simulated internet: dnsmasq, nginx, docker-registry, Pebble and the APIs in one nspawn machine.
 
 It shares this machine's network, so that it reaches the Debian mirror without any routing, and binds the upstream's
 addresses only. Its root is read-only with a temporary layer above: a start is always a fresh one. What it keeps is in
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import json
 import socket
 import ssl
 import struct
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import jinja2
 
+from blueprint import group_data
 from lab import authority, nspawn, roots
 from lab.paths import CACHE, CHECKOUT, Lab
 from lab.upstream import indexes
@@ -41,11 +43,13 @@ PACKAGES = (
     "gpg-agent",
     "netavark",  # buildah will not start without it
     "nginx-light",
+    "pebble",
     "python3",
     "systemd-sysv",
 )
 PROBE = "lab-probe"  # user agent of our own questions
-UNITS = ("dns", "web", "registry", "api")
+UNITS = ("dns", "web", "registry", "api", "acme")
+PEBBLE, PEBBLE_ROOTS = 14000, 15000  # ports
 
 
 def name(lab: Lab) -> str:
@@ -66,7 +70,7 @@ def start(lab: Lab) -> None:
     config = configuration(lab, root, mirror)
     arguments = _arguments(lab)
     digest = hashlib.sha256(repr([root.name, arguments, sorted(config.items())]).encode())
-    for source in sorted([HERE / "api.py", *(HERE / "units").iterdir()]):
+    for source in sorted([HERE / "api.py", HERE / "acme_chain.py", *(HERE / "units").iterdir()]):
         digest.update(source.read_bytes())
     stamp = state / "booted-with"
     if nspawn.running(state) and stamp.is_file() and stamp.read_text() == digest.hexdigest():
@@ -130,7 +134,7 @@ def run(lab: Lab, command: Sequence[str], *, stdin: bytes = b"", show: bool = Fa
 
 
 def ready(lab: Lab) -> bool:
-    """Whether DNS, TLS, the registry and the APIs answer."""
+    """Whether DNS, TLS, the registry, the APIs and the certificates' authority answer."""
     return not _silent(lab)
 
 
@@ -157,19 +161,31 @@ def configuration(lab: Lab, root: Path, mirror: Mirror) -> dict[str, bytes]:
         sites=SITES,
         mirror=mirror,
         release_assets=RELEASE_ASSETS,
+        pebble=f"{lab.upstream}:{PEBBLE}",
         resolvers=_resolvers(),
         probe=PROBE,
         registry_login=base64.b64encode(login.encode()).decode(),
     )
     names = host_names(mirror)
     dnsmasq = templates.get_template("dnsmasq.conf.j2").render(
-        addresses=[lab.upstream, lab.address6(3)], names=names
+        addresses=[lab.upstream, lab.address6(3)], names=names, zones=zones(), machine=lab.machine
     )
     hosts = ["127.0.0.1 localhost", "::1 localhost", *(f"{lab.upstream} {host}" for host in names)]
+    pebble = {
+        "listenAddress": f"{lab.upstream}:{PEBBLE}",
+        "managementListenAddress": f"{lab.upstream}:{PEBBLE_ROOTS}",
+        "certificate": "/srv/upstream/config/tls.crt",
+        "privateKey": "/srv/upstream/config/tls.key",
+        "httpPort": 80,
+        "tlsPort": 443,
+        "retryAfter": {"authz": 1, "order": 1},
+    }
     ca = authority.certificate_file().read_bytes()
     return {
         "nginx.conf": nginx.encode(),
         "dnsmasq.conf": dnsmasq.encode(),
+        "pebble.json": json.dumps({"pebble": pebble}).encode(),
+        "acme.env": f"DNS={lab.upstream}:53\nROOTS=https://{lab.upstream}:{PEBBLE_ROOTS}/roots/0\n".encode(),
         "registry.yml": templates.get_template("registry.yml.j2")
         .render(storage=f"/srv/registry/{lab.name}")
         .encode(),
@@ -207,6 +223,13 @@ def _arguments(lab: Lab) -> list[str]:
         *(f"--bind={source}:{target}" for source, target in kept.items()),
         *(f"--bind-ro={path}" for path in indexes.paths()),
     ]
+
+
+def zones() -> list[str]:
+    """The domains under which the owner has names: all of these lead to the server, as his wildcard does."""
+    stacks = group_data.read().blueprint("lab").stacks
+    domains = [domain for stack in stacks for service in stack.services for domain in service.domains]
+    return sorted({".".join(domain.split(".")[-2:]) for domain in domains})
 
 
 def _registry_storage(lab: Lab) -> None:
@@ -255,7 +278,11 @@ def _silent(lab: Lab) -> str:
     try:
         if not _resolves(lab, SITES[0].name):
             return f"DNS does not know {SITES[0].name}"
-        for serves, path in ((Serves.REGISTRY, "/v2/"), (Serves.API, "/v1/models")):
+        for serves, path in (
+            (Serves.REGISTRY, "/v2/"),
+            (Serves.API, "/v1/models"),
+            (Serves.ACME, "/directory"),
+        ):
             site = next(site for site in SITES if site.serves is serves)
             status = _status(lab, site.name, path)
             if status >= 500:

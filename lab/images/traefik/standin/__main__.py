@@ -5,10 +5,13 @@ from __future__ import annotations
 import http.client
 import signal
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 from . import docker
+from .acme import Acme
 from .certificates import Certificates
 from .files import Files
 from .options import OptionError, Options, parse
@@ -44,15 +47,18 @@ class Traefik:
                     say("ERR", problem)
             logged = found.errors
             self.table = found
-            self._certify(found)
             time.sleep(POLL_S)
 
-    def _certify(self, found: Table) -> None:
-        for domain, resolver in {(host, r.resolver) for r in found.routes if r.resolver for host in r.hosts}:
-            try:
-                self.certificates.ensure(domain, resolver)
-            except OSError as error:
-                say("ERR", f"unable to obtain ACME certificate for domains [{domain}]: {error}")
+    def certify(self) -> None:
+        """Have a certificate for each domain, for ever: it takes seconds, for which routes do not wait."""
+        while True:
+            routes = [route for route in self.table.routes if route.resolver]
+            for domain, resolver in sorted({(host, r.resolver) for r in routes for host in r.hosts}):
+                try:
+                    self.certificates.ensure(domain, resolver)
+                except OSError as error:
+                    say("ERR", f"unable to obtain ACME certificate for domains [{domain}]: {error}")
+            time.sleep(POLL_S)
 
 
 def healthcheck(options: Options) -> int:
@@ -90,7 +96,8 @@ def main() -> int:
         return 1
     if checking:
         return healthcheck(options)
-    traefik = Traefik(options, Certificates(next(iter(options.resolvers.values()), "")))
+    acme = Acme(Path(tempfile.mkdtemp()))
+    traefik = Traefik(options, Certificates(next(iter(options.resolvers.values()), ""), acme.obtain))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for name, port in options.entrypoints.items():
         entrypoint = EntryPoint(
@@ -100,10 +107,12 @@ def main() -> int:
             traefik.certificates.default,
             ping=name == options.ping,
             redirect=name in options.redirects,
+            challenge=acme.answer if name == options.challenge else None,
         )
         threading.Thread(target=entrypoint.serve_forever, daemon=True).start()
         say("INF", f"entry point {name} on port {port}")
     if options.docker or options.files:
+        threading.Thread(target=traefik.certify, daemon=True).start()
         traefik.watch()
     threading.Event().wait()
     return 0

@@ -10,12 +10,10 @@ import subprocess
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-AUTHORITY = "https://acme-v02.api.letsencrypt.org/lab/certificate"
 RETRY_S = 10
 Pair = tuple[bytes, bytes]  # certificate with its chain, and key; PEM
 
@@ -27,9 +25,9 @@ class Certificates:
     :param obtain: gets a certificate for a domain
     """
 
-    def __init__(self, storage: str, obtain: Callable[[str], Pair] | None = None) -> None:
+    def __init__(self, storage: str, obtain: Callable[[str], Pair]) -> None:
         self._storage = Path(storage) if storage else None
-        self._obtain = obtain or obtained
+        self._obtain = obtain
         self._pairs: dict[str, Pair] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._tried: dict[str, float] = {}
@@ -85,32 +83,6 @@ class Certificates:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump({resolver: {"Account": None, "Certificates": entries}}, file)
         temporary.rename(self._storage)
-
-
-def obtained(domain: str) -> Pair:
-    """A certificate of the simulated Let's Encrypt.
-
-    :raises OSError: it refuses, or is not there
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        key = Path(folder) / "key"
-        request = _openssl(
-            *(
-                "req",
-                "-new",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-keyout",
-                str(key),
-            ),
-            *("-subj", f"/CN={domain}", "-addext", f"subjectAltName=DNS:{domain}"),
-        )
-        asked = urllib.request.Request(AUTHORITY, data=json.dumps({"csr": request.decode()}).encode())
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - https, above
-            return json.loads(answer.read())["certificate"].encode(), key.read_bytes()
 
 
 def self_signed(name: str) -> Pair:

@@ -17,7 +17,10 @@ class OptionError(ValueError):
 
 @dataclass
 class Options:
-    """What the command line says. `redirects` leads from an entry point to the one that it sends everybody to."""
+    """What the command line says.
+
+    `redirects` leads from an entry point to the one that it sends everybody to; Let's Encrypt asks at `challenge`.
+    """
 
     entrypoints: dict[str, int] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
@@ -27,6 +30,7 @@ class Options:
     network: str = ""
     files: str = ""
     resolvers: dict[str, str] = field(default_factory=dict)
+    challenge: str = ""
     ping: str = ""
 
 
@@ -46,6 +50,8 @@ def parse(arguments: Iterable[str]) -> Options:
         options.entrypoints.setdefault("traefik", 8080) if options.ping == "traefik" else None
         if options.ping not in options.entrypoints:
             raise OptionError(f"entryPoint {options.ping!r} of ping is not defined")
+    if options.challenge and options.challenge not in options.entrypoints:
+        raise OptionError(f"entryPoint {options.challenge!r} of the HTTP challenge is not defined")
     for source, target in options.redirects.items():
         if target not in options.entrypoints:
             raise OptionError(f"entryPoint {target!r}, to which {source!r} redirects, is not defined")
@@ -73,6 +79,9 @@ def _apply(options: Options, name: list[str], value: str) -> None:
             options.files = value
         case ["certificatesresolvers", resolver, "acme", "storage"]:
             options.resolvers[resolver] = value
+        case ["certificatesresolvers", resolver, "acme", "httpchallenge", "entrypoint"]:
+            options.resolvers.setdefault(resolver, "")
+            options.challenge = value
         case ["certificatesresolvers", resolver, *_]:
             options.resolvers.setdefault(resolver, "")
         case ["ping"]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from .acme import CHALLENGE
 from .routing import Route, Table
 
 HEAD_LIMIT = 65536
@@ -39,6 +40,7 @@ class EntryPoint(socketserver.ThreadingTCPServer):
     :param table: asked anew for every request
     :param redirect: scheme and port that everybody here is sent to
     :param tls: decides on the certificate; a plain client on a port with routes of both kinds is served as such
+    :param challenge: what Let's Encrypt is to find at a path; None where it does not ask
     """
 
     daemon_threads = True
@@ -53,8 +55,10 @@ class EntryPoint(socketserver.ThreadingTCPServer):
         tls: ssl.SSLContext,
         ping: bool,
         redirect: bool,
+        challenge: Callable[[str], str] | None = None,
     ) -> None:
         self.name, self.table, self.tls, self.ping, self.redirect = name, table, tls, ping, redirect
+        self.challenge = challenge
         super().__init__(("0.0.0.0", port), Connection)  # noqa: S104 - inside its container
 
 
@@ -83,7 +87,10 @@ class Connection(socketserver.BaseRequestHandler):
         path = request.target.partition("?")[0]
         route = self.server.table().find(self.server.name, tls, request.host, path)
         scheme = "https" if self.server.redirect else route.redirect if route else ""
-        if self.server.ping and path == "/ping":
+        if self.server.challenge is not None and path.startswith(CHALLENGE):
+            answer = self.server.challenge(path)
+            reply(client, 200 if answer else 404, answer or "404 page not found\n")
+        elif self.server.ping and path == "/ping":
             reply(client, 200, "OK")
         elif scheme and scheme != ("https" if tls else "http"):
             permanent = self.server.redirect or (route is not None and route.permanent)
