@@ -79,6 +79,28 @@ def test_a_page_becomes_text_and_links(api: httpx.Client, site: str, monkeypatch
     assert "# Rénover" in api.post("/md", json={"url": f"{site}/"}).json()["markdown"]
 
 
+# Fields of the answers in release 0.9.0 (deploy/docker/server.py and api.py), and of its models that its client needs.
+CRAWL = {
+    *("success", "results"),
+    *("server_processing_time_s", "server_memory_delta_mb", "server_peak_memory_mb"),
+}
+RESULT = {"url", "html", "success", "cleaned_html", "media", "links", "metadata", "error_message", "markdown"}
+MARKDOWN = {"raw_markdown", "markdown_with_citations", "references_markdown", "fit_markdown", "fit_html"}
+MD = {"url", "filter", "query", "cache", "markdown", "success"}
+
+
+def test_answers_have_the_fields_of_the_vendor_s(
+    api: httpx.Client, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawl4ai, "INTERNAL", [])
+    answer = api.post("/crawl", json={"urls": [f"{site}/"]}).json()
+    assert set(answer) == CRAWL
+    [result] = answer["results"]
+    assert set(result) >= RESULT and set(result["markdown"]) == MARKDOWN
+    assert set(api.post("/md", json={"url": f"{site}/", "f": "raw"}).json()) == MD
+    assert set(api.get("/health").json()) == {"status", "timestamp", "version"}
+
+
 def test_it_does_not_go_inside(api: httpx.Client, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in (f"{site}/", "http://169.254.169.254/latest", "http://[::1]/", "http://10.0.1.2:5432/"):
         refused = api.post("/crawl", json={"urls": [address]})

@@ -125,7 +125,7 @@ def test_a_lock_that_a_dead_server_left_stops_it_until_somebody_opens_it() -> No
 
 def test_tables_without_the_record_of_their_migrations_stop_it() -> None:
     database = Database(tables={"_nango_configs"})
-    with pytest.raises(nango.StartError, match=r'create_configs_table\.cjs" failed: .*already exists'):
+    with pytest.raises(nango.StartError, match=r'create_config\.cjs" failed: .*already exists'):
         migrate(database)
     assert database.locked == 0
 

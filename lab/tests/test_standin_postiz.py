@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -53,15 +54,22 @@ def test_it_names_postgres_where_that_refuses(monkeypatch: pytest.MonkeyPatch) -
         postiz.start(postiz.configure(ENVIRONMENT))
 
 
-def test_its_status_is_temporal_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postiz, "TIMEOUT_S", 1)
+def test_it_has_its_search_attributes_in_temporal_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, int] = {}
+    added: list[dict[str, int]] = []
+
+    def add(_: setup.Config, attributes: Mapping[str, int]) -> None:
+        kept.update(attributes)
+        added.append(dict(attributes))
+
+    monkeypatch.setattr(setup, "search_attributes", lambda config: (kept, {"RunId": 2}))
+    monkeypatch.setattr(setup, "add_search_attributes", add)
     running, port = server.serve(setup.configure({"DB": "postgres12", "POSTGRES_SEEDS": "x"}), "127.0.0.1", 0)
     config = postiz.configure(ENVIRONMENT | {"TEMPORAL_ADDRESS": f"127.0.0.1:{port}"})
-    postiz.temporal(config, 10)
-    with serving(postiz.application(config)) as client:
-        assert client.get("/api/health/status").status_code == 200
-        running.stop(None).wait()
-        assert client.get("/api/health/status").status_code == 503
+    for _ in range(2):
+        postiz.temporal(config, 10)
+    assert added == [{"organizationId": 1, "postId": 1}]
+    running.stop(None).wait()
     with pytest.raises(postiz.StartError, match=r"Temporal at 127\.0\.0\.1"):
         postiz.temporal(config, 1)
 
@@ -70,4 +78,5 @@ def test_its_doors() -> None:
     with serving(postiz.application(postiz.configure(ENVIRONMENT))) as client:
         assert client.get("/").headers["location"] == "/auth"
         assert client.get("/api/").text == "App is running!"
+        assert client.get("/api/monitor/queue/main").json()["status"] == "success"
         assert client.get("/api/posts").status_code == 401

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
     GetClusterInfoRequest,
@@ -32,6 +34,7 @@ ENVIRONMENT = {
     "ES_SEEDS": "temporal-es",
 }
 SERVICE = messages.WORKFLOW_SERVICE
+TEXT, KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_TEXT, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
 
 def test_settings_as_the_image_reads_them() -> None:
@@ -84,6 +87,27 @@ def test_the_visibility_index_is_made_from_its_template(
         setup.make_index(config)
     assert list(node.indexes) == ["temporal_visibility_v1_dev"]
     assert node.indexes["temporal_visibility_v1_dev"].body["mappings"]["dynamic"] == "false"
+
+
+def test_search_attributes_are_kept_in_the_index(elasticsearch: tuple[es.Node, setup.Config]) -> None:
+    _, config = elasticsearch
+    setup.make_index(config)
+    running, port = server.serve(config, "127.0.0.1", 0)
+
+    async def asked() -> None:
+        service = (await Client.connect(f"127.0.0.1:{port}")).operator_service
+        before = await service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
+        assert not before.custom_attributes and before.system_attributes["WorkflowId"] == KEYWORD
+        wanted = {"organizationId": TEXT, "postId": TEXT}
+        await service.add_search_attributes(
+            AddSearchAttributesRequest(namespace="default", search_attributes=wanted)
+        )
+        after = await service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
+        assert after.custom_attributes == wanted
+        assert after.system_attributes == before.system_attributes
+
+    asyncio.run(asked())
+    running.stop(None).wait()
 
 
 # --- the port

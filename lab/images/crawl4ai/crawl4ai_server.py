@@ -14,6 +14,7 @@ import ipaddress
 import json
 import os
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -139,7 +140,13 @@ def crawl(address: str) -> dict[str, Any]:
     return result | {
         "html": page,
         "cleaned_html": page,
-        "markdown": {"raw_markdown": text.markdown, "fit_markdown": text.markdown},
+        "markdown": {
+            "raw_markdown": text.markdown,
+            "markdown_with_citations": text.markdown,
+            "references_markdown": "",
+            "fit_markdown": text.markdown,
+            "fit_html": page,
+        },
         "links": {"internal": internal, "external": external},
         "media": {"images": [], "videos": [], "audios": []},
         "metadata": {"title": html.unescape(text.title).strip()},
@@ -200,8 +207,13 @@ class Handler(BaseHTTPRequestHandler):
                 raise RefusedError(422, f"urls: a list of 1 to {MAX_URLS}")
             started = time.monotonic()
             results = [crawl(checked(str(address))) for address in addresses]
-            spent = round(time.monotonic() - started, 3)
-            return {"success": True, "results": results, "server_processing_time_s": spent}
+            return {
+                "success": True,
+                "results": results,
+                "server_processing_time_s": round(time.monotonic() - started, 3),
+                "server_memory_delta_mb": 0.0,
+                "server_peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
         if (method, path) == ("POST", "/md"):
             request = self._json(body)
             found = crawl(checked(str(request.get("url", ""))))
@@ -211,6 +223,8 @@ class Handler(BaseHTTPRequestHandler):
             return {
                 "url": request["url"],
                 "filter": request.get("f", "fit"),
+                "query": request.get("q"),
+                "cache": request.get("c", "0"),
                 "markdown": shown,
                 "success": True,
             }

@@ -339,6 +339,12 @@ class Api:
                     known = index.documents.pop(number, None) is not None
                     answer = index.changed(name, number, "deleted" if known else "not_found")
                 return (200 if known else 404), answer
+            case "PUT" | "POST", ["_mapping"]:
+                with node.change():
+                    for each in node.matching(name).values():
+                        mappings = each.body.setdefault("mappings", {})
+                        mappings["properties"] = mappings.get("properties", {}) | body.get("properties", {})
+                return 200, {"acknowledged": True}
             case "GET", ["_mapping"]:
                 indexes = node.matching(name).items()
                 return 200, {each: {"mappings": index.body.get("mappings", {})} for each, index in indexes}

@@ -32,25 +32,27 @@ ATTEMPTS, PAUSE_S = 4, 0.5  # of a migration, and how much longer each pause is
 KEY_BYTES = 32
 TIMEOUT_S = 5
 
-# File of each migration, and what it makes. As the real ones: none looks whether that is there already.
+# File of each migration, and what it does. As the real ones of 0.58.0: none looks whether its table is there already,
+# and the accounts need an extension, which the server's own role makes.
+_MOMENT = "timestamptz NOT NULL DEFAULT now()"
+_ROW = f"id serial PRIMARY KEY, created_at {_MOMENT}, updated_at {_MOMENT}"
+_KEY = "uuid NOT NULL UNIQUE DEFAULT {schema}.uuid_generate_v4()"
+_TEXT = "varchar(255) NOT NULL"
 SCHEMA = {
-    "20221114124258_create_configs_table.cjs": (
-        "CREATE TABLE {schema}._nango_configs (id serial PRIMARY KEY, created_at timestamptz NOT NULL DEFAULT now(),"
-        " unique_key text NOT NULL, provider text NOT NULL, oauth_client_id text, oauth_client_secret text)"
+    "20221026075018_create_connection.cjs": (
+        f"CREATE TABLE {{schema}}._nango_connections ({_ROW}, provider_config_key {_TEXT}, connection_id {_TEXT},"
+        " credentials json NOT NULL, UNIQUE (provider_config_key, connection_id))",
     ),
-    "20221114124329_create_connections_table.cjs": (
-        "CREATE TABLE {schema}._nango_connections (id serial PRIMARY KEY,"
-        " created_at timestamptz NOT NULL DEFAULT now(), provider_config_key text NOT NULL,"
-        " connection_id text NOT NULL, credentials json NOT NULL,"
-        " UNIQUE (provider_config_key, connection_id))"
+    "20221026075019_create_config.cjs": (
+        f"CREATE TABLE {{schema}}._nango_configs ({_ROW}, unique_key {_TEXT} UNIQUE, provider {_TEXT},"
+        f" oauth_client_id {_TEXT}, oauth_client_secret {_TEXT}, oauth_scopes {_TEXT})",
     ),
-    "20230103212433_create_accounts_table.cjs": (
-        "CREATE TABLE {schema}._nango_accounts (id serial PRIMARY KEY, name text NOT NULL, secret_key uuid NOT NULL"
-        " DEFAULT gen_random_uuid())"
+    "20221223094334_add_connection_config.cjs": (
+        "ALTER TABLE {schema}._nango_connections ADD connection_config jsonb",
     ),
-    "20230727124230_create_environments_table.cjs": (
-        "CREATE TABLE {schema}._nango_environments (id serial PRIMARY KEY, name text NOT NULL, account_id integer"
-        " REFERENCES {schema}._nango_accounts (id), secret_key uuid NOT NULL DEFAULT gen_random_uuid())"
+    "20230208124114_create_account.cjs": (
+        'CREATE EXTENSION IF NOT EXISTS "uuid-ossp" SCHEMA {schema}',
+        f"CREATE TABLE {{schema}}._nango_accounts ({_ROW}, secret_key {_KEY}, public_key {_KEY}, email {_TEXT} UNIQUE)",
     ),
 }
 
@@ -156,7 +158,8 @@ def migrate(
         for name in pending:
             try:
                 with connection.transaction():
-                    run(SCHEMA[name])
+                    for statement in SCHEMA[name]:
+                        run(statement)
                     run(
                         "INSERT INTO {schema}.{log} (name, batch, migration_time) VALUES (%s, %s, now())",
                         (name, number),

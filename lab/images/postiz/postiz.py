@@ -30,6 +30,9 @@ REQUIRED = (
     *("FRONTEND_URL", "NEXT_PUBLIC_BACKEND_URL", "BACKEND_INTERNAL_URL"),
 )
 SYSTEM_INFO = "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"
+SEARCH_ATTRIBUTES = "/temporal.api.operatorservice.v1.OperatorService/{}SearchAttributes"
+TEXT = b"\x10\x01"  # the second field of a map's entry: this type
+NAMESPACE, ATTRIBUTES = b"default", (b"organizationId", b"postId")
 
 # Of the real schema, the tables that an operator meets first; `prisma db push` makes what is missing.
 TABLES = (
@@ -109,12 +112,26 @@ def start(config: Config) -> None:
 
 
 def temporal(config: Config, within_s: float) -> None:
-    """:raises StartError: Temporal does not answer"""
+    """Have the search attributes of posts, as the real one does at each start.
+
+    :raises StartError: Temporal does not answer, or does not take them
+    """
     try:
         with grpc.insecure_channel(config.temporal) as channel:
             channel.unary_unary(SYSTEM_INFO)(b"", timeout=within_s, wait_for_ready=True)
+            listed = channel.unary_unary(SEARCH_ATTRIBUTES.format("List"))
+            found = listed(_field(1, NAMESPACE), timeout=TIMEOUT_S)
+            entries = [_field(1, name) + TEXT for name in ATTRIBUTES if _field(1, name) not in found]
+            if entries:
+                request = b"".join(_field(1, entry) for entry in entries) + _field(2, NAMESPACE)
+                channel.unary_unary(SEARCH_ATTRIBUTES.format("Add"))(request, timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         raise StartError(f"Temporal at {config.temporal}: {error.details()}") from None
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A short field of a protobuf message."""
+    return bytes([number << 3 | 2, len(content)]) + content
 
 
 def application(config: Config) -> Starlette:
@@ -129,12 +146,9 @@ def application(config: Config) -> Starlette:
     def running(_: Request) -> Response:
         return PlainTextResponse("App is running!")
 
-    def status(_: Request) -> Response:
-        try:
-            temporal(config, TIMEOUT_S)
-        except StartError:
-            return JSONResponse({"status": "error"}, status_code=503)
-        return JSONResponse({"status": "ok"})
+    def queue(request: Request) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse({"status": "success", "message": f"Queue {name} is healthy."})
 
     def refuse(_: Request) -> Response:
         return JSONResponse({"statusCode": 401, "message": "Unauthorized"}, status_code=401)
@@ -145,7 +159,7 @@ def application(config: Config) -> Starlette:
             Route("/auth", sign_in),
             Route("/api", running),
             Route("/api/", running),
-            Route("/api/health/status", status),
+            Route("/api/monitor/queue/{name}", queue),
             Route("/api/{path:path}", refuse, methods=["GET", "POST", "PUT", "DELETE"]),
         ]
     )

@@ -178,7 +178,7 @@ def transcript(length: float, language: str, task: str) -> dict[str, object]:
 
 
 def written(result: dict[str, object], length: float, output: str) -> str:
-    """A transcript in one of the formats; nothing for a format that there is not."""
+    """A transcript in one of the formats; plain text for a format that there is not."""
     text = str(result["text"]).strip()
     match output:
         case "json":
@@ -189,10 +189,8 @@ def written(result: dict[str, object], length: float, output: str) -> str:
             return f"1\n{clock(0, ',', True)} --> {clock(length, ',', True)}\n{text}\n\n"
         case "tsv":
             return f"start\tend\ttext\n0\t{round(1000 * length)}\t{text}\n"
-        case "txt":
-            return f"{text}\n"
         case _:
-            return ""
+            return f"{text}\n"
 
 
 def clock(moment: float, mark: str, hours: bool) -> str:

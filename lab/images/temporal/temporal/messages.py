@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 WORKFLOW_SERVICE = "temporal.api.workflowservice.v1.WorkflowService"
+OPERATOR_SERVICE = "temporal.api.operatorservice.v1.OperatorService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
 SERVING, NOT_SERVING = 1, 2
 REGISTERED = 1  # of NamespaceState
@@ -29,28 +30,46 @@ def read(content: bytes) -> dict[int, int | bytes]:
 
     :raises ValueError: it is cut off, or has fields of other kinds
     """
-    fields: dict[int, int | bytes] = {}
-    place = 0
-    while place < len(content):
-        tag, place = _number(content, place)
-        value, place = _number(content, place)
-        match tag & 7:
-            case 0:
-                fields[tag >> 3] = value
-            case 2:
-                if place + value > len(content):
-                    raise ValueError("a field is cut off")
-                fields[tag >> 3] = content[place : place + value]
-                place += value
-            case kind:
-                raise ValueError(f"a field of kind {kind}")
-    return fields
+    return dict(_fields(content))
+
+
+def read_map(content: bytes, number: int) -> dict[str, int]:
+    """A field that is a map from strings to numbers.
+
+    :raises ValueError: it is cut off, or has fields of other kinds
+    """
+    entries = [
+        read(value) for found, value in _fields(content) if found == number and isinstance(value, bytes)
+    ]
+    return {text(entry, 1): int(entry.get(2, 0)) for entry in entries}
+
+
+def write_map(number: int, content: Mapping[str, int]) -> bytes:
+    """Such a field."""
+    return b"".join(write({number: write({1: name, 2: value})}) for name, value in content.items())
 
 
 def text(fields: Mapping[int, int | bytes], number: int) -> str:
     """A field that is a string; empty if it is not there."""
     value = fields.get(number, b"")
     return value.decode() if isinstance(value, bytes) else ""
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
+    place = 0
+    while place < len(content):
+        tag, place = _number(content, place)
+        value, place = _number(content, place)
+        match tag & 7:
+            case 0:
+                yield tag >> 3, value
+            case 2:
+                if place + value > len(content):
+                    raise ValueError("a field is cut off")
+                yield tag >> 3, content[place : place + value]
+                place += value
+            case kind:
+                raise ValueError(f"a field of kind {kind}")
 
 
 def _varint(value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The frontend's gRPC port: health, what the server is, its namespaces."""
+"""The frontend's gRPC port: health, what the server is, its namespaces, its search attributes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Frontend(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no ty
             f"/{service}/GetClusterInfo": lambda _, __: messages.write({2: VERSION, 5: CLUSTER}),
             f"/{service}/DescribeNamespace": self._describe,
             f"/{service}/ListNamespaces": self._list,
+            f"/{messages.OPERATOR_SERVICE}/ListSearchAttributes": self._search_attributes,
+            f"/{messages.OPERATOR_SERVICE}/AddSearchAttributes": self._add_search_attributes,
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -57,6 +59,20 @@ class Frontend(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc ships no ty
         return b"".join(
             messages.write({1: messages.write({1: _info(str(number), name)})}) for number, name in found
         )
+
+    def _search_attributes(self, _: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            added, own = setup.search_attributes(self._config)
+        except setup.SetupError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return messages.write_map(1, added) + messages.write_map(2, own)
+
+    def _add_search_attributes(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        try:
+            setup.add_search_attributes(self._config, messages.read_map(request, 1))
+        except setup.SetupError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return b""
 
 
 def _info(number: str, name: str) -> bytes:

@@ -46,18 +46,18 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS task_queues (range_hash bigint, task_queue_id bytea, range_id bigint NOT NULL,"
     " data bytea NOT NULL, data_encoding varchar(16) NOT NULL, PRIMARY KEY (range_hash, task_queue_id))",
 )
+PROPERTIES = ("NamespaceId", "WorkflowId", "RunId", "WorkflowType", "ExecutionStatus", "TaskQueue")
 TEMPLATE = {
     "order": 0,
     "index_patterns": ["temporal_visibility_v1*"],
     "settings": {"index": {"number_of_shards": "1", "number_of_replicas": "0"}},
     "mappings": {
         "dynamic": "false",
-        "properties": {
-            name: {"type": "keyword"}
-            for name in ("NamespaceId", "WorkflowId", "RunId", "WorkflowType", "ExecutionStatus", "TaskQueue")
-        },
+        "properties": {name: {"type": "keyword"} for name in PROPERTIES},
     },
 }
+# Types of search attributes, by number, as Elasticsearch has them.
+TYPES = {1: "text", 2: "keyword", 3: "long", 4: "scaled_float", 5: "boolean", 6: "date"}
 CLUSTER_SETTINGS = {"persistent": {"action.auto_create_index": "false"}}
 
 
@@ -181,6 +181,28 @@ def make_index(config: Config) -> None:
     _ask(f"{config.elasticsearch}/{config.index}", "PUT")  # refused where it is there already
     if _ask(f"{config.elasticsearch}/{config.index}") is None:
         raise SetupError(f"Elasticsearch has no index {config.index}")
+
+
+def search_attributes(config: Config) -> tuple[dict[str, int], dict[str, int]]:
+    """Search attributes with their types: those that somebody added, and the server's own.
+
+    :raises SetupError: Elasticsearch does not answer
+    """
+    answer = _ask(f"{config.elasticsearch}/{config.index}/_mapping")
+    if not isinstance(answer, dict):
+        raise SetupError("Elasticsearch does not say its mapping")
+    numbers = {name: number for number, name in TYPES.items()}
+    mapped = answer[config.index]["mappings"]["properties"]
+    found = {name: numbers[entry["type"]] for name, entry in mapped.items()}
+    own = {name: number for name, number in found.items() if name in PROPERTIES}
+    return {name: number for name, number in found.items() if name not in own}, own
+
+
+def add_search_attributes(config: Config, attributes: Mapping[str, int]) -> None:
+    """:raises SetupError: Elasticsearch does not take them"""
+    added = {name: {"type": TYPES[number]} for name, number in attributes.items()}
+    if _ask(f"{config.elasticsearch}/{config.index}/_mapping", "PUT", {"properties": added}) is None:
+        raise SetupError("Elasticsearch does not take the search attributes")
 
 
 def register(config: Config, name: str) -> None:
