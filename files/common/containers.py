@@ -15,6 +15,7 @@ from typing import IO, Any
 
 Output = int | IO[bytes]
 NO_SECRETS: Mapping[str, str] = {}
+RUNNING = ("running", "paused", "restarting")  # as `docker ps` has it
 
 
 class ScriptError(Exception):
@@ -130,8 +131,9 @@ def require_running(name: str) -> dict[str, Any]:
 
     :raises ScriptError: it does not run; the text names a renamed container that may be it
     """
-    for container in running():
-        if container["Name"] == f"/{name}":
+    with suppress(ScriptError):
+        (container,) = inspect(name)
+        if container["Name"] == f"/{name}" and container["State"]["Status"] in RUNNING:
             return container
     for container in running():
         if (container["Config"].get("Labels") or {}).get("com.docker.compose.service") == name:

@@ -20,7 +20,7 @@ from group_data.gpu import ollama_instances
 from group_data.shared import redis as redis_server
 from lab import authority
 from lab.machine import Machine
-from tests.host.conftest import Telegrams, await_true
+from tests.host.conftest import Telegrams, await_healthy, await_true
 from tests.services.datastores import Datastores
 from tests.services.test_litellm import Ask, ask, question  # noqa: F401 - `ask` is a fixture
 
@@ -112,16 +112,49 @@ def test_a_healthy_machine_sends_no_message(machine: Machine, messages: Telegram
 
 
 @pytest.mark.checklist("V.6")
-def test_a_full_disk(check_run: CheckRun, messages: Telegrams) -> None:
+def test_a_full_disk(machine: Machine, check_run: CheckRun, messages: Telegrams) -> None:
+    proc = f"{TRIED}/proc"  # this disk alone is mounted
+    machine.run(f"mkdir -p {proc}/self && cp /proc/meminfo {proc} && touch {proc}/self/mounts")
     over = crossed(
         check_run,
         messages,
         "disk of /",
         limits={"disk_alert_percent": 1},
         disks=["/"],
-        proc="/run/watch-test/proc",
+        proc=proc,
     )
     over(limits={"disk_alert_percent": 100})
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_a_container_without_a_monitor(
+    machine: Machine, check_run: CheckRun, messages: Telegrams, how: str
+) -> None:
+    machine.run(f"docker {how} coach-worker")
+    status = {"stop": "exited (exit code ", "pause": "paused"}[how]
+    words = f"container coach-worker is {status}"
+    over = crossed(check_run, messages, words, "containers", limits={"lasting_min": 0})
+    machine.run(f"docker {'start' if how == 'stop' else 'unpause'} coach-worker")
+    await_healthy(machine)
+    over()
+
+
+def test_a_container_that_hangs_is_restarted(
+    machine: Machine, check_run: CheckRun, messages: Telegrams
+) -> None:
+    name = "augmenter-curation-worker"
+    asked = f"docker inspect --format '{{{{.State.Health.Status}}}} {{{{.State.StartedAt}}}}' {name}"
+    _, before = machine.run(asked).stdout.split()
+    machine.run(f"kill -STOP $(docker inspect --format '{{{{.State.Pid}}}}' {name})")
+    await_true(lambda: machine.run(asked).stdout.startswith("unhealthy"), 300, "health check that fails")
+    check_run("containers", limits={"lasting_min": 0})
+    (message,) = messages()
+    assert message.startswith("🔴") and f"container {name} is unhealthy: " in message
+    assert message.endswith("; restarted")
+    assert machine.run(asked).stdout.split()[1] > before
+    await_healthy(machine)
+    check_run("containers", limits={"lasting_min": 0})
+    assert [text[0] for text in messages()] == ["🔴", "🟢"]
 
 
 def test_connections_of_postgres(
