@@ -28,8 +28,8 @@ deploy: export SOURCEFAST_ENV := lab
 deploy: lab ## bring the lab up and provision it over SSH
 	$(BIN)/pyinfra -y inventory.py deploy.py
 
-test: lint prerequisites ## lint, unit tests, and the lab: deploy, try everything, deploy again for nothing; in two lanes
-	$(BIN)/python -m tests.lanes
+test: lint prerequisites ## lint, unit tests, and the lab: deploy, try everything, deploy again for nothing; side by side with MORE="rehearsal test-vm molecule"
+	$(BIN)/python -m tests.lanes $(MORE)
 
 lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema for the workflows
 	$(BIN)/ruff check .
