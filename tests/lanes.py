@@ -2,8 +2,8 @@
 
     python -m tests.lanes [TARGET ...]
 
-The first lane is this checkout; the others are copies in `.lab/lanes`, which stay until the next run. Further targets of
-the Makefile are a third lane. A suite that fails stops no other one.
+The first lane is this checkout; the others are copies in `.lab/lanes`, which stay until the next run. Further targets
+of the Makefile are a third lane. A suite that fails stops no other one.
 """
 
 from __future__ import annotations
