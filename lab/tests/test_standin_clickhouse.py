@@ -159,8 +159,13 @@ def test_errors_keep_number_and_status(
     assert answered[1].startswith(f"Code: {number}. DB::Exception".encode())
 
 
-def test_clickhouse_s_own_compression_is_refused_as_unknown(client: http.client.HTTPConnection) -> None:
+def test_clickhouse_s_own_compression_is_refused_as_unknown(
+    client: http.client.HTTPConnection, engine: Engine
+) -> None:
     assert ask(client, "/?compress=1", b"SELECT 1")[0] == 501
+    for encoding in ("lz4", "zstd"):  # of which the engine would make no rows, and no error
+        assert ask(client, "/", b"x", {**LOGIN, "Content-Encoding": encoding})[0] == 501
+    assert not engine.asked
     assert status(1001) == 500
 
 

@@ -63,7 +63,7 @@ class Datastores:
         """A role's connection to a database, by default with its own password."""
         return psycopg.connect(
             host="127.0.0.1",
-            port=self._port(server),
+            port=self.port(server),
             dbname=database,
             user=role,
             password=self.password(f"postgres/{role}") if password is None else password,
@@ -81,7 +81,7 @@ class Datastores:
             password = self.password(f"redis/{user}")
         return redis.Redis(
             host="127.0.0.1",
-            port=self._port(REDIS),
+            port=self.port(REDIS),
             db=index,
             username=user,
             password=password,
@@ -98,8 +98,10 @@ class Datastores:
         """A fact of a container, by a template of `docker inspect`."""
         return self.machine.run(f"docker inspect --format '{template}' {container}").stdout.strip()
 
-    def _port(self, server: tuple[str, int]) -> int:
+    def port(self, server: tuple[str, int]) -> int:
+        """The local end of a forward to a container's port."""
         if server not in self._ports:
-            address = self.inspect(server[0], "{{.NetworkSettings.Networks.coolify.IPAddress}}")
+            every = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+            address = self.inspect(server[0], every).split()[0]
             self._ports[server] = self._forward(address, server[1])
         return self._ports[server]

@@ -258,6 +258,9 @@ class Handler(BaseHTTPRequestHandler):
             settings.setdefault("readonly", "2")
         if query.get("compress") == "1" or query.get("decompress") == "1":
             raise QueryError(48, "the stand-in does not know ClickHouse's own compression (NOT_IMPLEMENTED)")
+        encoding = self.headers.get("Content-Encoding", "gzip")
+        if encoding not in ("gzip", "identity"):  # the engine would take it for no rows at all
+            raise QueryError(48, f"the stand-in does not know the encoding {encoding} (NOT_IMPLEMENTED)")
         return self.server.database.query(
             statement,
             self.headers.get("X-ClickHouse-Format") or query.get("default_format") or "TabSeparated",
