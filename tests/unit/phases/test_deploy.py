@@ -44,7 +44,7 @@ class Host:
         blueprint = declared(phase=phase) if not isinstance(phase, list) else declared()
         values = {key: getattr(blueprint, key) for key in blueprint.__dataclass_fields__ if key != "sources"}
         self.groups = groups
-        self.data = SimpleNamespace(dict=lambda: values | {"phase": phase})
+        self.data = SimpleNamespace(dict=lambda: values | {"phase": phase}, get=values.get)
 
     def get_fact(self, fact: object, folder: str = "", places: Sequence[object] = ()) -> Any:
         """Names of the phases that are recorded on it, and of the profile that it is being upgraded to; no secrets."""
