@@ -227,7 +227,8 @@ def _arguments(lab: Lab) -> list[str]:
 
 def zones() -> list[str]:
     """The domains under which the owner has names: all of these lead to the server, as his wildcard does."""
-    stacks = group_data.read().blueprint("lab").stacks
+    # The lab's own declarations need what its upstream says first.
+    stacks = group_data.read().blueprint("production").stacks
     domains = [domain for stack in stacks for service in stack.services for domain in service.domains]
     return sorted({".".join(domain.split(".")[-2:]) for domain in domains})
 
