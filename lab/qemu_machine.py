@@ -20,7 +20,7 @@ from lab.machine import Machine, layers_of, midday, remove
 from lab.paths import Lab
 
 # Sizes in GiB, by label. The system is on the first; Docker's data has a disk of its own.
-DISKS = {"system": 24, "docker": 16}
+DISKS = {"system": 32, "docker": 16}
 FSTAB = """\
 LABEL=system / ext4 defaults 0 1
 LABEL=docker /var/lib/docker ext4 defaults 0 2
@@ -177,8 +177,9 @@ class QemuMachine(Machine):
         (root / "etc/fstab").write_text(FSTAB)
         (root / "var/lib/docker").mkdir(mode=0o710, exist_ok=True)
         (root / "etc/systemd/network/10-host0.link").write_text(LINK)
-        # Headers are offered for this kernel now.
-        subprocess.run(["chroot", str(root), "apt-get", "-q", "update"], check=True, capture_output=True)
+        # Headers are offered for this kernel now; and a clock of its own needs what sets it right.
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", "systemd-timesyncd"]):
+            subprocess.run(["chroot", str(root), "apt-get", "-q", *command], check=True, capture_output=True)
 
 
 def _image_above(below: Path, kind: str, target: Path) -> None:

@@ -10,6 +10,8 @@ DRIVER_PACKAGES = (
     "nvidia-packages.lab"  # no real name: Debian's own archive has these packages, for real cards
 )
 TOOLKIT_PACKAGES = "nvidia.github.io"
+# Those that Debian's systemd-timesyncd asks, one after the other.
+TIME_SERVERS = tuple(f"{number}.debian.pool.ntp.org" for number in range(4))
 RELEASE_ASSETS = "objects.githubusercontent.com"
 
 

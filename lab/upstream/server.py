@@ -27,7 +27,7 @@ from lab import authority, nspawn, roots
 from lab.paths import CACHE, CHECKOUT, Lab
 from lab.upstream import indexes
 from lab.upstream.accounts import keys
-from lab.upstream.names import RELEASE_ASSETS, SITES, Mirror, Serves, host_names
+from lab.upstream.names import RELEASE_ASSETS, SITES, TIME_SERVERS, Mirror, Serves, host_names
 from lab.upstream.traffic import recover
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ PACKAGES = (
     "systemd-sysv",
 )
 PROBE = "lab-probe"  # user agent of our own questions
-UNITS = ("dns", "web", "registry", "api", "acme")
+UNITS = ("dns", "web", "registry", "api", "acme", "ntp")
 PEBBLE, PEBBLE_ROOTS = 14000, 15000  # ports
 
 
@@ -70,7 +70,9 @@ def start(lab: Lab) -> None:
     config = configuration(lab, root, mirror)
     arguments = _arguments(lab)
     digest = hashlib.sha256(repr([root.name, arguments, sorted(config.items())]).encode())
-    for source in sorted([HERE / "api.py", HERE / "acme_chain.py", *(HERE / "units").iterdir()]):
+    for source in sorted(
+        [HERE / "api.py", HERE / "acme_chain.py", HERE / "ntp.py", *(HERE / "units").iterdir()]
+    ):
         digest.update(source.read_bytes())
     stamp = state / "booted-with"
     if nspawn.running(state) and stamp.is_file() and stamp.read_text() == digest.hexdigest():
@@ -168,7 +170,10 @@ def configuration(lab: Lab, root: Path, mirror: Mirror) -> dict[str, bytes]:
     )
     names = host_names(mirror)
     dnsmasq = templates.get_template("dnsmasq.conf.j2").render(
-        addresses=[lab.upstream, lab.address6(3)], names=names, zones=zones(), machine=lab.machine
+        addresses=[lab.upstream, lab.address6(3)],
+        names=[*names, *TIME_SERVERS],
+        zones=zones(),
+        machine=lab.machine,
     )
     hosts = ["127.0.0.1 localhost", "::1 localhost", *(f"{lab.upstream} {host}" for host in names)]
     pebble = {
@@ -186,6 +191,7 @@ def configuration(lab: Lab, root: Path, mirror: Mirror) -> dict[str, bytes]:
         "dnsmasq.conf": dnsmasq.encode(),
         "pebble.json": json.dumps({"pebble": pebble}).encode(),
         "acme.env": f"DNS={lab.upstream}:53\nROOTS=https://{lab.upstream}:{PEBBLE_ROOTS}/roots/0\n".encode(),
+        "ntp.env": f"ADDRESS={lab.upstream}\n".encode(),
         "registry.yml": templates.get_template("registry.yml.j2")
         .render(storage=f"/srv/registry/{lab.name}")
         .encode(),
