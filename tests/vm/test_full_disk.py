@@ -11,6 +11,7 @@ from tests.host.conftest import await_answer, run_pyinfra
 from tests.vm.conftest import failed_units
 
 FOLDER = "/var/lib/docker"
+MAKE_ROOM = f"rm -f {FOLDER}/filler {FOLDER}/rest"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def full(machine: QemuMachine) -> Iterator[None]:
     rest = f"dd if=/dev/zero of={FOLDER}/rest bs=1M status=none"
     machine.run(f"{fill}; {rest}; sync", check=False, timeout=600)
     yield
-    machine.run(f"rm -f {FOLDER}/filler {FOLDER}/rest")
+    machine.run(MAKE_ROOM)
 
 
 @pytest.mark.usefixtures("full")
@@ -51,5 +52,7 @@ def test_what_runs_goes_on(machine: QemuMachine) -> None:
     assert failed_units(machine) == ""
 
 
+@pytest.mark.usefixtures("full")
 def test_a_run_with_room_again_changes_nothing(machine: QemuMachine) -> None:
+    machine.run(MAKE_ROOM)
     assert run_pyinfra().changed == []
