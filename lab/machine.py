@@ -39,10 +39,13 @@ class CommandError(RuntimeError):
 
 class Machine(ABC):
     """The server of one lab and its disks, which stand on layers: `lower` has their paths, the topmost first.
+    `boot_s` is what a boot may take, in seconds.
 
     :param folder: of the disks and snapshots of this backend
     :param disks: name of its disks. A lab runs one machine at a time; another one boots from other disks in its place
     """
+
+    boot_s = 180.0
 
     def __init__(self, lab: Lab, folder: Path, disks: str) -> None:
         self.lab = lab
@@ -115,7 +118,7 @@ class Machine(ABC):
         if not (self.disks / "lower").exists():
             self._deliver()
         self._boot()
-        self._await_ssh(timeout=180)
+        self._await_ssh(timeout=self.boot_s)
         # Its sshd answers before all of it is up. Whether that succeeds is for others to say.
         self.run("timeout 300 systemctl is-system-running --wait", check=False, timeout=360)
 
@@ -200,6 +203,7 @@ class Machine(ABC):
         while time.monotonic() < deadline:
             try:
                 with socket.create_connection((self.lab.machine, 22), timeout=1) as connection:
+                    connection.settimeout(30)  # an emulated one greets late; more connections delay it further
                     if connection.recv(8).startswith(b"SSH-"):
                         self._write_access()
                         return
