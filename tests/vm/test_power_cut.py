@@ -50,10 +50,9 @@ def restarted(machine: QemuMachine, saved: str) -> None:
 
 
 @pytest.mark.usefixtures("restarted")
-def test_the_journals_are_replayed(machine: QemuMachine) -> None:
-    replayed = replay(machine)
-    assert "(vda)" in replayed
-    assert "(vdb)" in replayed
+def test_the_journal_is_replayed(machine: QemuMachine) -> None:
+    """That of the system's disk, by the kernel; the other one's may be replayed by fsck."""
+    assert "(vda)" in replay(machine)
 
 
 @pytest.mark.usefixtures("restarted")
@@ -80,9 +79,9 @@ def test_half_a_backup_is_none(machine: QemuMachine, saved: str) -> None:
     assert machine.run(f"ls {STORE}").stdout == saved
     machine.run(SAVE)
     found = machine.run(f"ls -A {STORE}").stdout.split()
-    assert len(found) == 2
+    assert len(found) == len(saved.split()) + 1
     assert not any(name.startswith(".") for name in found), found
-    assert machine.run(f"{paths.scripts}/backup-list.sh").stdout.count(PIECE) == 2
+    assert machine.run(f"{paths.scripts}/backup-list.sh").stdout.count(PIECE) == len(found)
     machine.run(f"rm {FILLER}")
 
 
