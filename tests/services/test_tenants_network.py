@@ -38,6 +38,13 @@ print(json.dumps(found))
 """
 
 
+@pytest.fixture(scope="module")
+def networks(machine: Machine) -> dict[str, dict[str, Any]]:
+    """The networks of each container, by its name."""
+    output = json.loads(machine.run("docker inspect $(docker ps --quiet)").stdout)
+    return {one["Name"].removeprefix("/"): one["NetworkSettings"]["Networks"] for one in output}
+
+
 def test_what_is_private_is_declared_so() -> None:
     """What answers without a login, and what only Langfuse's parts use."""
     assert PRIVATE.keys() == {"temporal", "temporal-pg", "temporal-es", "clickhouse", "minio"}
