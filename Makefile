@@ -43,10 +43,10 @@ lint: $(VENV)/installed ## ruff, mypy, shellcheck; zizmor and GitHub's schema fo
 check: lint ## while you work: lint, types, and the unit tests nearest to what differs from main
 	set -o pipefail; $(BIN)/python -m tests.affected | xargs --no-run-if-empty $(BIN)/pytest -q -n 2
 
-# Whatever the environment sets: without bytecode each worker rewrites and compiles every test anew.
+# Two workers for each of two cores, as many tests wait. Whatever the environment sets: without bytecode each worker rewrites and compiles every test anew.
 unit check: export PYTHONDONTWRITEBYTECODE :=
 unit: prerequisites $(VENV)/installed ## tests that need no machine
-	$(BIN)/pytest -n 2 --dist worksteal $(UNIT)
+	$(BIN)/pytest -n 4 --dist worksteal $(UNIT)
 
 host: lab ## tests of the provisioned machine
 	$(BIN)/pytest tests/host

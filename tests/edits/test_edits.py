@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_checkout
 from tests.unit.paths import CHECKOUT
 
 # The virtual environment is the checkout's, and as new as it is there.
@@ -34,16 +35,7 @@ def run(tree: Path, *command: str) -> str:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of the checkout, what is not committed included, with its tests' programs."""
-    listed = run(CHECKOUT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, listed.split("\0")):
-        if (CHECKOUT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(CHECKOUT / name, tmp_path / name)
-        elif (CHECKOUT / name).is_symlink():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).symlink_to((CHECKOUT / name).readlink())
-    run(tmp_path, "git", "init", "--quiet")
-    run(tmp_path, "git", "add", "--all")
+    copy_checkout(tmp_path)
     (tmp_path / ".git/info/exclude").write_text(".venv\n")
     (tmp_path / ".venv").symlink_to((CHECKOUT / ".venv").resolve())
     return tmp_path
