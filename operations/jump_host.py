@@ -1,4 +1,4 @@
-"""A jump host's failure, told as such.
+"""A jump host's failure, reported as such.
 
 pyinfra 3.10 connects to a jump host while it reads OpenSSH's configuration of the host behind. What fails there ends as
 "Authentication error" of the host itself, as "EOF error", or with a traceback. (pyinfra/connectors/sshuserclient)

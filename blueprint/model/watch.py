@@ -29,7 +29,7 @@ class Watch(Declaration):
     :param min_calls: calls in these minutes from which a share or a percentile is meaningful
     :param unmeasured_runs: failures of a check in a row, five minutes apart, before the owner is notified
     :param restart_quiet_min: minutes without another restart of a container after which its incident is over
-    :param lasting_min: minutes for which a container, a package or the clock may be unwell without a message
+    :param pending_min: minutes that a problem of a container, a package or the clock must last before it is an incident
     :param inodes_percent: of a disk, used
     :param swap_percent: swap used
     :param memory_pressure_percent: share of five minutes in which some process waited for memory
@@ -50,7 +50,7 @@ class Watch(Declaration):
     min_calls: types.Limit = 5
     unmeasured_runs: types.Limit = 2
     restart_quiet_min: types.Limit = 30
-    lasting_min: types.Limit = 10
+    pending_min: types.Limit = 10
     inodes_percent: types.Percent = 90
     swap_percent: types.Percent = 80
     memory_pressure_percent: types.Percent = 20

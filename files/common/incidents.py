@@ -233,7 +233,7 @@ class Incidents:
         """
         try:
             write_json(self.path, {"incidents": self.open, "notes": self.notes})
-        except OSError as error:  # better told in each run than never
+        except OSError as error:  # better a message in each run than none
             log(f"not saved: {self.path}: {error}")
         return self.telegram.send()
 

@@ -1,4 +1,4 @@
-"""The checks of the watch about containers: whether each is there, runs and is well; one that hangs is restarted."""
+"""The checks of the watch about containers: whether each exists, runs and is healthy; one that hangs is restarted."""
 
 from __future__ import annotations
 
@@ -31,41 +31,45 @@ def containers(config: Config, findings: Findings) -> None:
     for declared in config.containers:
         name = declared["name"]
         state = states.get(name, {"Status": "missing"})
-        health = (state.get("Health") or {}).get("Status")
-        if state["Status"] == "running" and health == "starting":
-            findings.report_unknown(name)
-        elif state["Status"] == "running" and health == "unhealthy":
-            if findings.lasts(name, config.limits.lasting_min):
+        status, health = state["Status"], (state.get("Health") or {}).get("Status")
+        if status == "restarting" or health == "starting" or (status != "running" and declared["monitored"]):
+            findings.report_unknown(name)  # on its way, or another's to report
+        elif status != "running":
+            if findings.lasts(name, config.limits.pending_min):
+                findings.report(name, f"container {name} is {status}{exit_reason(name, state)}")
+        elif health == "unhealthy":
+            if findings.lasts(name, config.limits.pending_min):
                 action = "" if declared["stateful"] else restart(config, name, restarted.setdefault(name, []))
-                findings.report(name, f"container {name} is unhealthy: {said_last(state)}{action}")
+                findings.report(name, f"container {name} is unhealthy: {health_output(state)}{action}")
             else:  # again, maybe, after a restart
                 findings.report_unknown(name)
-        elif state["Status"] != "running" and not declared["monitored"]:
-            if findings.lasts(name, config.limits.lasting_min):
-                findings.report(name, f"container {name} is {state['Status']}{ending(name, state)}")
         elif restarted.get(name) and time.time() - restarted[name][-1] > CALM_S:
             del restarted[name]
     findings.notes["restarted_unhealthy"] = restarted
 
 
-def said_last(state: Mapping[str, Any]) -> str:
-    """The end of what the last health check said."""
+def health_output(state: Mapping[str, Any]) -> str:
+    """The end of the last health check's output."""
     checks = state["Health"].get("Log") or [{}]
     return " ".join(str(checks[-1].get("Output", "")).split())[-MAX_WORDS:] or "no output"
 
 
-def ending(name: str, state: Mapping[str, Any]) -> str:
-    """How a container ended, and what it said last; nothing for one that has not."""
+def exit_reason(name: str, state: Mapping[str, Any]) -> str:
+    """Exit code and last output of a container; nothing for one that has not ended."""
     if state["Status"] != "exited":
         return ""
-    done = subprocess.run(
-        ["docker", "logs", "--tail", str(LAST_LINES), name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=LOGS_S,
-    )
+    command = ["docker", "logs", "--tail", str(LAST_LINES), name]
+    try:
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=LOGS_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ScriptError(f"docker logs gave no answer within {LOGS_S} s") from None
     reason = "out of memory" if state.get("OOMKilled") else f"exit code {state.get('ExitCode')}"
     return f" ({reason}): {' '.join(done.stdout.split())[-MAX_WORDS:] or 'no output'}"
 
@@ -75,7 +79,7 @@ def restart(config: Config, name: str, times: list[float]) -> str:
 
     :param times: when it was done before, in seconds since the epoch; this one is added
     """
-    pause_s = config.limits.lasting_min * 60 * 2 ** len(times)
+    pause_s = config.limits.pending_min * 60 * 2 ** len(times)
     if len(times) >= RESTARTS or (times and time.time() - times[-1] < pause_s):
         return f"; restarted {len(times)} times already"
     times.append(time.time())

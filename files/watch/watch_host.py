@@ -114,7 +114,7 @@ def clock(config: Config, findings: Findings) -> None:
     if run("systemd-detect-virt", "--container").strip() != "none":
         return
     synchronised = run("timedatectl", "show", "--property=NTPSynchronized", "--value").strip()
-    if synchronised == "no" and findings.lasts("synchronised", config.limits.lasting_min):
+    if synchronised == "no" and findings.lasts("synchronised", config.limits.pending_min):
         text = "the clock is not synchronised: see `systemctl status systemd-timesyncd`"
         findings.report("synchronised", text)
 
@@ -122,7 +122,7 @@ def clock(config: Config, findings: Findings) -> None:
 def packages(config: Config, findings: Findings) -> None:
     """What dpkg has begun and not completed: it keeps security upgrades out. An upgrade may run, so it must last."""
     names = re.findall(r"^ (\S+)", run("dpkg", "--audit"), re.MULTILINE)
-    if names and findings.lasts("half installed", config.limits.lasting_min):
+    if names and findings.lasts("half installed", config.limits.pending_min):
         text = f"packages are half installed: {', '.join(names)}; `dpkg --configure --pending` completes them"
         findings.report("half installed", text)
 
@@ -134,7 +134,7 @@ def boot(config: Config, findings: Findings) -> None:
     with_driver = {name for name in kernels if any((config.modules / name).rglob(DRIVER))}
     # While a kernel is installed, its module is built last.
     missing = newest and with_driver and newest not in with_driver
-    if missing and findings.lasts("driver", config.limits.lasting_min):
+    if missing and findings.lasts("driver", config.limits.pending_min):
         text = f"do not reboot: the next kernel, {newest}, has no NVIDIA driver; `apt install linux-headers-{newest}`"
         findings.report("driver", text)
     if config.reboot_required.exists():

@@ -30,7 +30,7 @@ class Limits:
     min_calls: int
     unmeasured_runs: int
     restart_quiet_min: int
-    lasting_min: int
+    pending_min: int
     swap_percent: int
     memory_pressure_percent: int
 

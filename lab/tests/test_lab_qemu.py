@@ -1,4 +1,4 @@
-"""The machine on QEMU, without QEMU: what it is given, and what is found out once."""
+"""The machine on QEMU, without QEMU: its arguments, and what is found out once."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> QemuMachine:
 
 def started_with(machine: QemuMachine, monkeypatch: pytest.MonkeyPatch) -> str:
     """QEMU's arguments at a start."""
-    given: list[str] = []
+    command: list[str] = []
 
     def boot(arguments: list[str], parameters: str, console: Path) -> subprocess.Popen[bytes]:
-        given.extend([*arguments, parameters])
+        command.extend([*arguments, parameters])
         return subprocess.Popen(["true"])
 
     monkeypatch.setattr(qemu, "boot", boot)
     machine._boot()
-    return " ".join(given)
+    return " ".join(command)
 
 
 def test_it_has_the_processor_and_the_memory_of_its_profile(

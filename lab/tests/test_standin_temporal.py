@@ -98,12 +98,12 @@ def test_search_attributes_are_kept_in_the_index(elasticsearch: tuple[es.Node, s
         service = (await Client.connect(f"127.0.0.1:{port}")).operator_service
         before = await service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
         assert not before.custom_attributes and before.system_attributes["WorkflowId"] == KEYWORD
-        wanted = {"organizationId": TEXT, "postId": TEXT}
+        attributes = {"organizationId": TEXT, "postId": TEXT}
         await service.add_search_attributes(
-            AddSearchAttributesRequest(namespace="default", search_attributes=wanted)
+            AddSearchAttributesRequest(namespace="default", search_attributes=attributes)
         )
         after = await service.list_search_attributes(ListSearchAttributesRequest(namespace="default"))
-        assert after.custom_attributes == wanted
+        assert after.custom_attributes == attributes
         assert after.system_attributes == before.system_attributes
 
     asyncio.run(asked())

@@ -183,10 +183,10 @@ def test_groq_s_own_client_understands_it(groqs_client: vendor.Groq) -> None:
     model, question = "llama-3.1-8b-instant", CHAT["messages"]
     completions = groqs_client.chat.completions
     whole = completions.create(model=model, messages=question)
-    said = whole.choices[0].message.content
-    assert said and "roof" in said and whole.usage and whole.usage.total_tokens
+    answer = whole.choices[0].message.content
+    assert answer and "roof" in answer and whole.usage and whole.usage.total_tokens
     pieces = list(completions.create(model=model, messages=question, stream=True))
-    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == said
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == answer
     assert pieces[-1].choices[0].finish_reason == "stop"
     turbo = "whisper-large-v3-turbo"
     assert turbo in [each.id for each in groqs_client.models.list().data]

@@ -31,7 +31,7 @@ def test_every_wire_of_a_backend_works(
     wires = answer.json()["wires"]
     assert {wire: output for wire, output in wires.items() if not output["ok"]} == {}
     assert wires.keys() >= {"postgres", "postgres-direct", "redis", "llm"}
-    transcribes = next(
+    uses_whisper = next(
         project.uses_whisper for project in PROJECTS if name in [one.name for one in project.services]
     )
-    assert ("whisper" in wires) == transcribes
+    assert ("whisper" in wires) == uses_whisper

@@ -133,7 +133,7 @@ def test_a_container_without_a_monitor(
     machine.run(f"docker {how} coach-worker")
     status = {"stop": "exited (exit code ", "pause": "paused"}[how]
     words = f"container coach-worker is {status}"
-    over = crossed(check_run, messages, words, "containers", limits={"lasting_min": 0})
+    over = crossed(check_run, messages, words, "containers", limits={"pending_min": 0})
     machine.run(f"docker {'start' if how == 'stop' else 'unpause'} coach-worker")
     await_healthy(machine)
     over()
@@ -147,13 +147,13 @@ def test_a_container_that_hangs_is_restarted(
     _, before = machine.run(asked).stdout.split()
     machine.run(f"kill -STOP $(docker inspect --format '{{{{.State.Pid}}}}' {name})")
     await_true(lambda: machine.run(asked).stdout.startswith("unhealthy"), 300, "health check that fails")
-    check_run("containers", limits={"lasting_min": 0})
+    check_run("containers", limits={"pending_min": 0})
     (message,) = messages()
     assert message.startswith("🔴") and f"container {name} is unhealthy: " in message
     assert message.endswith("; restarted")
     assert machine.run(asked).stdout.split()[1] > before
     await_healthy(machine)
-    check_run("containers", limits={"lasting_min": 0})
+    check_run("containers", limits={"pending_min": 0})
     assert [text[0] for text in messages()] == ["🔴", "🟢"]
 
 

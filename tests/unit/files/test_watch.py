@@ -349,6 +349,17 @@ def test_a_container_that_is_paused_or_missing(host: WatchHost) -> None:
     assert notified(host) == "🔴 container renov-worker is missing"
 
 
+def test_an_unhealthy_container_that_stops_is_not_over(host: WatchHost) -> None:
+    host.declare("coach-backend", monitored=True, stateful=True)
+    host.containers["coach-backend"]["state"] = UNHEALTHY
+    notified(host)
+    for status in ("exited", "paused"):
+        host.containers["coach-backend"] = {"status": status}
+        assert host.check_run() == []
+    host.containers["coach-backend"] = {"state": {"Health": {"Status": "healthy"}}}
+    assert [text[0] for text in host.check_run()] == ["🟢"]
+
+
 def test_what_has_a_monitor_is_left_to_it(host: WatchHost) -> None:
     host.declare("coach-backend", monitored=True)
     host.containers["coach-backend"]["status"] = "exited"
