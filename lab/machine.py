@@ -203,9 +203,8 @@ class Machine(ABC):
         while time.monotonic() < deadline:
             try:
                 with socket.create_connection((self.lab.machine, 22), timeout=1) as connection:
-                    connection.settimeout(
-                        30
-                    )  # an emulated one greets late; more connections delay it further
+                    # An emulated one greets late, and more connections delay it further.
+                    connection.settimeout(30)
                     if connection.recv(8).startswith(b"SSH-"):
                         self._write_access()
                         return

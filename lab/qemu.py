@@ -30,9 +30,8 @@ MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
 LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib")
 KVM = Path("/dev/kvm")
 PROBE = "lab-kernel-answers"
-PROBE_S = (
-    20  # a kernel takes two seconds under KVM that is of use, and more than a minute under one that is not
-)
+# A kernel takes two seconds under a KVM that is of use, and more than a minute under one that is not.
+PROBE_S = 20
 
 
 def root() -> Path:

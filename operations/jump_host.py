@@ -27,7 +27,9 @@ def _naming(parse_config: Any) -> Any:
         try:
             return parse_config(self, hostname, initial, ssh_config_file, **options)
         except (SSHException, OSError, EOFError) as error:
-            hops = get_ssh_config(ssh_config_file).lookup(hostname)["proxyjump"]
+            hops = get_ssh_config(ssh_config_file).lookup(hostname).get("proxyjump")
+            if not hops:  # the configuration itself
+                raise
             raise SSHException(f"jump host {hops} of {hostname}: {_reason(error)}") from error
 
     return naming

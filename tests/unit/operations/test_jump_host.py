@@ -73,3 +73,20 @@ def test_a_host_without_one_is_read_as_before(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("Host server\n    HostName 127.0.0.1\n")
     read = SSHClient().parse_config("server", {}, str(tmp_path / "config"))  # type: ignore[no-untyped-call]  # likewise
     assert read[0] == "127.0.0.1"
+
+
+@pytest.mark.usefixtures("named")
+def test_a_configuration_without_a_jump_host_that_fails_is_not_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SSHException("of its own")
+
+    config = tmp_path / "config"
+    config.write_text("Host server\n    Port 22\n")
+    monkeypatch.setattr(SSHClient, "parse_config", fail)
+    name_failures()
+    with pytest.raises(SSHException, match=r"^of its own$"):
+        SSHClient().connect(  # type: ignore[no-untyped-call]  # pyinfra's own
+            "server", _pyinfra_ssh_config_file=str(config)
+        )
