@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from lab import backends, network, upstream
+from lab import backends, network, overlay, upstream
 from lab.backends import server
 from lab.paths import Lab, lab
 from lab.supplies import supply
@@ -46,6 +46,10 @@ def down(the_lab: Lab) -> None:
     server(the_lab).forget_access()
     upstream.stop(the_lab)
     network.down(the_lab)
+    # What a killed test has mounted; a checkout below this one has a lab of its own.
+    for mount in overlay.mounts():
+        if the_lab.state in mount.parents and ".lab" not in mount.relative_to(the_lab.state).parts:
+            overlay.unmount(mount)
 
 
 def reset(the_lab: Lab) -> None:

@@ -104,6 +104,8 @@ def test_a_killed_lab_is_repaired(second: Lab) -> None:
 
 
 def test_a_lab_goes_without_trace_and_leaves_the_other_alone(machine: Machine, second: Lab) -> None:
+    killed = second.state / "killed"  # a test, with what it had mounted
+    overlay.mount(second.state / "layers", killed / "upper", killed / "root")
     assert len(traces(second)) > 8, "the search finds what is there"
     down(second.checkout)
     assert traces(second) == []
